@@ -1,0 +1,71 @@
+//! What an entry says: one variant per kind.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::head::Kind;
+use crate::{BatchBody, EntryError, OpenBody, ProgressBody, TopicBody};
+
+/// The body of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// A record batch of one partition.
+    Batch(BatchBody),
+    /// How far a group has come.
+    Progress(ProgressBody),
+    /// Changes to the catalog document, framed and checksummed by the catalog.
+    Catalog(Bytes),
+    /// A topic's creation, restated.
+    Topic(TopicBody),
+    /// The owner leaves in good order: from this entry's place in the merged order, no promise of it is required.
+    Part,
+    /// Another journal takes part again.
+    Open(OpenBody),
+}
+
+impl Body {
+    /// The kind that the head names.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Body::Batch(_) => Kind::Batch,
+            Body::Progress(_) => Kind::Progress,
+            Body::Catalog(_) => Kind::Catalog,
+            Body::Topic(_) => Kind::Topic,
+            Body::Part => Kind::Part,
+            Body::Open(_) => Kind::Open,
+        }
+    }
+
+    pub(crate) fn encode(&self, out: &mut BytesMut) {
+        match self {
+            Body::Batch(batch) => batch.encode(out),
+            Body::Progress(progress) => progress.encode(out),
+            Body::Catalog(changes) => out.put_slice(changes),
+            Body::Topic(topic) => topic.encode(out),
+            Body::Part => {}
+            Body::Open(open) => open.encode(out),
+        }
+    }
+
+    /// About how many bytes the body takes: what to reserve before encoding.
+    pub(crate) fn size_hint(&self) -> usize {
+        match self {
+            Body::Batch(batch) => batch.encoded_bytes(),
+            Body::Catalog(changes) => changes.len(),
+            Body::Open(_) => OpenBody::encoded_bytes(),
+            Body::Progress(_) | Body::Topic(_) | Body::Part => 256,
+        }
+    }
+
+    pub(crate) fn decode(kind: Kind, body: &Bytes) -> Result<Body, EntryError> {
+        match kind {
+            Kind::Batch => BatchBody::decode(body).map(Body::Batch),
+            Kind::Progress => ProgressBody::decode(body).map(Body::Progress),
+            Kind::Catalog => Ok(Body::Catalog(body.clone())),
+            Kind::Topic => TopicBody::decode(body).map(Body::Topic),
+            Kind::Part if body.is_empty() => Ok(Body::Part),
+            Kind::Part => Err(EntryError::Body("a parting that says more than that")),
+            Kind::Open => OpenBody::decode(body).map(Body::Open),
+        }
+    }
+}
