@@ -1,0 +1,3 @@
+//! The Kafka front: limits, codec, sessions and API handlers.
+
+pub mod broker;
