@@ -1,0 +1,23 @@
+//! Where records live: origin-log segments, and the merged index over them.
+//!
+//! Record bytes are kept once. A site's own order of a partition (its *origin log*) is a row of segment files that hold
+//! Kafka batches back to back; the order that all sites share (the *merged log*) is an index of fixed-size records that
+//! point into those segments. Both are functions of content alone, so they are byte for byte the same at every site.
+//!
+//! Everything here is buffered and synchronous, through an injected [`disk::Disk`]: what is acknowledged is in the WAL,
+//! and what is here can be built again from the last checkpoint and the WAL behind it. What this room refuses to do:
+//! decide what is released, know what an entry means, and serve bytes whose checksum is wrong.
+
+mod error;
+mod logs;
+mod plan;
+mod state;
+
+pub use error::{LogsError, OffsetError};
+pub use logs::{Logs, OriginKey, Placed};
+pub use plan::{Plan, Slice, TimeHit, read};
+pub use state::{Checkpoint, LogsState};
+
+/// A segment takes no batch that would make it longer than this, unless it is empty. Part of the format: where segments
+/// roll must be the same at every site.
+pub const SEGMENT_BYTES: u32 = 64 << 20;
