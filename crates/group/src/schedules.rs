@@ -121,8 +121,9 @@ impl World {
         match (person.generation, person.holds) {
             (None, _) => self.join(who),
             (Some((generation, members)), None) => {
-                let part = |id: &String| (id.clone(), Bytes::from(format!("{generation}/{id}")));
-                let assignments: Vec<(String, Bytes)> = members.iter().map(part).collect();
+                // Parts are the same in every generation, as partitions are: that is what must not be owned twice.
+                let part = |(at, id): (usize, &String)| (id.clone(), Bytes::from(vec![at as u8]));
+                let assignments: Vec<(String, Bytes)> = members.iter().enumerate().map(part).collect();
                 for (id, part) in &assignments {
                     self.given.insert((generation, id.clone()), part.clone());
                 }
@@ -144,7 +145,7 @@ impl World {
             protocol_type: "consumer".into(),
             protocols: flavours.into(),
             session_ms: 10_000,
-            rebalance_ms: 15_000,
+            rebalance_ms: 5_000,
             must_know_id: person.must_know_id,
             can_skip_assignment: person.must_know_id,
             ..Join::default()
@@ -186,6 +187,10 @@ impl World {
             self.hear(out);
         }
         self.now_ms = until_ms;
+        if self.coordinator.groups().next().is_none() {
+            self.given.clear();
+            self.leaders.clear();
+        }
     }
 
     fn hear(&mut self, out: Vec<Output>) {
