@@ -131,6 +131,6 @@ mod tests {
         assert_eq!(orders, TopicId::derive(cluster, "orders", 0));
         assert_ne!(orders, TopicId::derive(cluster, "orders", 1));
         assert_ne!(orders.origin(SiteId(1)), orders.origin(SiteId(2)));
-        assert_eq!(orders.to_string(), "GOLDEN");
+        assert_eq!(orders.to_string(), "ea78393f-d69b-804c-8cc3-8320636ad2a7");
     }
 }

@@ -1,0 +1,171 @@
+//! Carrying out what the machine asks for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use entry::SiteId;
+use site::wire::Message;
+use site::{Action, Event, Lane, Site, Ticket};
+use tokio::sync::{oneshot, watch};
+
+use crate::engine::Reply;
+use crate::readable::Readable;
+use crate::views::Views;
+use crate::writer::Job;
+
+/// Where actions go.
+pub(crate) struct Carrier {
+    pub(crate) wal: SyncSender<Job>,
+    pub(crate) checkpoints: SyncSender<Job>,
+    pub(crate) links: Arc<peer::Links>,
+    pub(crate) readable: Arc<Readable>,
+    pub(crate) views: Arc<Views>,
+    pub(crate) ended: watch::Sender<Option<Ending>>,
+    next_ticket: u64,
+    waiting: BTreeMap<Ticket, oneshot::Sender<Reply>>,
+    /// The connection that counts, per peer.
+    generations: BTreeMap<SiteId, u64>,
+}
+
+/// How the engine ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// In good order.
+    Stopped,
+    /// It cannot go on.
+    Halted(String),
+}
+
+/// The ends that a carrier is made of.
+pub(crate) struct Ends {
+    pub(crate) wal: SyncSender<Job>,
+    pub(crate) checkpoints: SyncSender<Job>,
+    pub(crate) links: Arc<peer::Links>,
+    pub(crate) readable: Arc<Readable>,
+    pub(crate) views: Arc<Views>,
+    pub(crate) ended: watch::Sender<Option<Ending>>,
+}
+
+impl Carrier {
+    pub(crate) fn new(ends: Ends) -> Carrier {
+        let Ends { wal, checkpoints, links, readable, views, ended } = ends;
+        let (waiting, generations) = (BTreeMap::new(), BTreeMap::new());
+        Carrier { wal, checkpoints, links, readable, views, ended, next_ticket: 0, waiting, generations }
+    }
+
+    /// Whether the engine's work is done.
+    pub(crate) fn stopped(&self) -> bool {
+        self.ended.borrow().is_some()
+    }
+
+    /// A ticket for someone who waits.
+    pub(crate) fn ticket(&mut self, waiting: oneshot::Sender<Reply>) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.waiting.insert(ticket, waiting);
+        ticket
+    }
+
+    /// Tickets whose client went away are withdrawn.
+    pub(crate) fn forget_gone(&mut self, events: &mut Vec<Event>) {
+        /// Looking through all who wait is worth it only now and then.
+        const EVERY: u64 = 1024;
+        if self.next_ticket % EVERY != 0 {
+            return;
+        }
+        let gone: Vec<_> =
+            self.waiting.iter().filter(|(_, waiting)| waiting.is_closed()).map(|(ticket, _)| *ticket).collect();
+        for ticket in gone {
+            self.waiting.remove(&ticket);
+            events.push(Event::Forget(ticket));
+        }
+    }
+
+    pub(crate) fn carry_out(&mut self, action: Action, site: &Site) {
+        match action {
+            // A disk thread that is gone has ended the process, or is about to.
+            Action::Write(write) => drop(self.wal.send(Job::Write(write))),
+            Action::Checkpoint { id, sync, position, state } => {
+                drop(self.checkpoints.send(Job::Checkpoint { id, sync, position, state }));
+            }
+            Action::Send { to, lane, message } => self.send(to, lane, &message),
+            Action::Hangup { to, reason } => {
+                tracing::warn!(peer = to.0, reason, "hanging up");
+                self.links.reset(to.0);
+            }
+            Action::Reply { ticket, answer } => {
+                if let Some(waiting) = self.waiting.remove(&ticket) {
+                    let _ = waiting.send(answer);
+                }
+            }
+            Action::Readable(grown) => self.readable.grew(&grown, site),
+            Action::ViewChanged => self.views.renew(site),
+            Action::Alarm(text) => tracing::warn!("{text}"),
+            Action::Stopped => self.end(Ending::Stopped),
+            Action::Halt(reason) => self.end(Ending::Halted(reason)),
+        }
+    }
+
+    fn end(&mut self, ending: Ending) {
+        self.ended.send_if_modified(|ended| {
+            let first = ended.is_none();
+            if first {
+                *ended = Some(ending);
+            }
+            first
+        });
+    }
+
+    fn send(&mut self, to: SiteId, lane: Lane, message: &Message) {
+        let Some(generation) = self.generations.get(&to).copied() else { return };
+        let bytes = message.encode();
+        let sent = match lane {
+            Lane::Pulse => self.links.send_pulse(to.0, generation, bytes),
+            Lane::Control => self.links.send(to.0, generation, peer::Lane::Control, bytes),
+            Lane::Tail => self.links.send(to.0, generation, peer::Lane::Tail, bytes),
+            Lane::CatchUp => self.links.send(to.0, generation, peer::Lane::CatchUp, bytes),
+        };
+        if let Err(error) = sent {
+            tracing::debug!(peer = to.0, %error, "not sent");
+        }
+    }
+
+    /// What a link says, as events of the machine. What an old connection still had to say counts no more.
+    pub(crate) fn from_peer(&mut self, event: peer::Event) -> Option<Event> {
+        let current = |generations: &BTreeMap<SiteId, u64>, site: u16, generation: u64| {
+            generations.get(&SiteId(site)) == Some(&generation)
+        };
+        match event {
+            peer::Event::Up { site, generation } => {
+                self.generations.insert(SiteId(site), generation);
+                Some(Event::LinkUp { site: SiteId(site) })
+            }
+            peer::Event::Down { site, generation, reason } => {
+                tracing::info!(peer = site, reason, "link down");
+                if !current(&self.generations, site, generation) {
+                    return None;
+                }
+                self.generations.remove(&SiteId(site));
+                Some(Event::LinkDown { site: SiteId(site) })
+            }
+            peer::Event::Room { site, generation, bytes, .. } => {
+                let bulk = current(&self.generations, site, generation);
+                bulk.then_some(Event::Room { site: SiteId(site), bytes })
+            }
+            peer::Event::Frame { site, generation, bytes, .. } => {
+                if !current(&self.generations, site, generation) {
+                    return None;
+                }
+                match Message::decode(bytes) {
+                    Ok(message) => Some(Event::Message { from: SiteId(site), message }),
+                    Err(error) => {
+                        tracing::warn!(peer = site, %error, "hanging up on a message that does not read");
+                        self.links.reset(site);
+                        None
+                    }
+                }
+            }
+        }
+    }
+}

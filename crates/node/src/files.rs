@@ -1,0 +1,205 @@
+//! The disk of the core on real files.
+//!
+//! One data directory, opened files kept open (a site touches the same few again and again). Nothing here decides
+//! anything: an error is classified (no room, or the device) and handed up.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use disk::{Disk, DiskError, FileName};
+
+/// Files kept open at most: a small part of what a process may open, so that connections never go short.
+const OPEN_FILES_MAX: usize = 512;
+
+/// A data directory. Clones share the open files.
+#[derive(Debug, Clone)]
+pub struct Files {
+    root: Arc<Path>,
+    open: Arc<Mutex<BTreeMap<FileName, Arc<File>>>>,
+}
+
+impl Files {
+    /// The files below `root`.
+    #[must_use]
+    pub fn new(root: PathBuf) -> Files {
+        Files { root: root.into(), open: Arc::default() }
+    }
+
+    /// Where a file is.
+    #[must_use]
+    pub fn path(&self, file: &FileName) -> PathBuf {
+        self.root.join(file.as_str())
+    }
+
+    /// The open file, if it exists.
+    pub(crate) fn existing(&self, file: &FileName) -> Result<Arc<File>, DiskError> {
+        self.handle(file, false)
+    }
+
+    /// The open file, made if it does not exist.
+    pub(crate) fn made(&self, file: &FileName) -> Result<Arc<File>, DiskError> {
+        self.handle(file, true)
+    }
+
+    fn handle(&self, file: &FileName, create: bool) -> Result<Arc<File>, DiskError> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(handle) = open.get(file) {
+            return Ok(Arc::clone(handle));
+        }
+        let path = self.path(file);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(create);
+        let opened = match options.open(&path) {
+            Err(error) if create && error.kind() == ErrorKind::NotFound => {
+                let folder = path.parent().unwrap_or(&self.root);
+                std::fs::create_dir_all(folder).map_err(|error| failed(file, &error))?;
+                options.open(&path)
+            }
+            other => other,
+        };
+        let handle = Arc::new(opened.map_err(|error| failed(file, &error))?);
+        if open.len() >= OPEN_FILES_MAX {
+            open.pop_first();
+        }
+        open.insert(file.clone(), Arc::clone(&handle));
+        Ok(handle)
+    }
+
+    fn forget(&self, file: &FileName) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(file);
+    }
+
+    /// Makes a file's name durable: syncs its folder, and the folders above it up to the root.
+    pub(crate) fn sync_name(&self, file: &FileName) -> Result<(), DiskError> {
+        let path = self.path(file);
+        let below = path.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root));
+        for folder in below {
+            let synced = File::open(folder).and_then(|folder| folder.sync_all());
+            synced.map_err(|error| failed(file, &error))?;
+        }
+        Ok(())
+    }
+}
+
+impl Disk for Files {
+    fn list(&self, folder: &FileName) -> Result<Vec<FileName>, DiskError> {
+        let mut found = Vec::new();
+        let mut folders = vec![folder.clone()];
+        while let Some(at) = folders.pop() {
+            let entries = match std::fs::read_dir(self.path(&at)) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                other => other.map_err(|error| failed(&at, &error))?,
+            };
+            for entry in entries {
+                let entry = entry.map_err(|error| failed(&at, &error))?;
+                let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+                let is_folder = entry.file_type().map_err(|error| failed(&at, &error))?.is_dir();
+                let child = at.join(&name);
+                if is_folder { folders.push(child) } else { found.push(child) }
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    fn len(&self, file: &FileName) -> Result<Option<u64>, DiskError> {
+        match std::fs::metadata(self.path(file)) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(file, &error)),
+        }
+    }
+
+    fn read(&self, file: &FileName, offset: u64, len: usize) -> Result<Bytes, DiskError> {
+        let handle = self.existing(file)?;
+        let short = || {
+            let held = handle.metadata().map_or(0, |metadata| metadata.len());
+            DiskError::Short { file: file.clone(), len: held, offset, end: offset.saturating_add(len as u64) }
+        };
+        // What an index names but the file does not hold must not cost memory first.
+        if handle.metadata().map_or(0, |metadata| metadata.len()) < offset.saturating_add(len as u64) {
+            return Err(short());
+        }
+        let mut bytes = BytesMut::zeroed(len);
+        match handle.read_exact_at(&mut bytes, offset) {
+            Ok(()) => Ok(bytes.freeze()),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(short()),
+            Err(error) => Err(failed(file, &error)),
+        }
+    }
+
+    fn write(&mut self, file: &FileName, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        self.made(file)?.write_all_at(bytes, offset).map_err(|error| failed(file, &error))
+    }
+
+    fn set_len(&mut self, file: &FileName, len: u64) -> Result<(), DiskError> {
+        self.existing(file)?.set_len(len).map_err(|error| failed(file, &error))
+    }
+
+    fn sync(&mut self, file: &FileName) -> Result<(), DiskError> {
+        self.existing(file)?.sync_all().map_err(|error| failed(file, &error))?;
+        self.sync_name(file)
+    }
+
+    fn rename(&mut self, from: &FileName, to: &FileName) -> Result<(), DiskError> {
+        std::fs::rename(self.path(from), self.path(to)).map_err(|error| failed(from, &error))?;
+        self.forget(from);
+        self.forget(to);
+        self.sync_name(from)?;
+        self.sync_name(to)
+    }
+
+    fn remove(&mut self, file: &FileName) -> Result<(), DiskError> {
+        self.forget(file);
+        match std::fs::remove_file(self.path(file)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(file, &error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What an I/O error means to the core.
+pub(crate) fn failed(file: &FileName, error: &std::io::Error) -> DiskError {
+    match error.kind() {
+        ErrorKind::NotFound => DiskError::Missing(file.clone()),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => DiskError::Full(file.clone()),
+        _ => DiskError::Failed { file: file.clone(), reason: error.to_string() },
+    }
+}
+
+/// Random bytes from the operating system.
+pub(crate) fn random<const N: usize>() -> std::io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Files;
+    use disk::{Disk, DiskError, FileName};
+
+    #[test]
+    fn files_behave_as_the_core_expects() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut files = Files::new(folder.path().to_owned());
+        let (a, b) = (FileName::new("x/y/a").unwrap(), FileName::new("b").unwrap());
+        assert_eq!(files.len(&a), Ok(None));
+        assert!(matches!(files.read(&a, 0, 1), Err(DiskError::Missing(_))));
+        files.write(&a, 3, b"abc").unwrap();
+        files.sync(&a).unwrap();
+        assert_eq!(&files.read(&a, 2, 4).unwrap()[..], b"\0abc");
+        assert!(matches!(files.read(&a, 4, 4), Err(DiskError::Short { len: 6, .. })));
+        assert_eq!(files.list(&FileName::root()).unwrap(), vec![a.clone()]);
+        files.rename(&a, &b).unwrap();
+        assert_eq!((files.len(&a), files.len(&b)), (Ok(None), Ok(Some(6))));
+        files.remove(&b).unwrap();
+        files.remove(&b).unwrap();
+        assert_eq!(files.len(&b), Ok(None));
+    }
+}

@@ -1,0 +1,1 @@
+//! The only place that spawns, sleeps, opens files and reads the clock.

@@ -1,0 +1,239 @@
+//! Writing: from a client's request to an entry in this site's own journal, and to its answer.
+
+use batch::BatchInfo;
+use bytes::Bytes;
+use catalog::Topic;
+use clock::{Now, Stamp};
+use entry::{BatchBody, Body, JournalId, ProgressBody, Seq, TopicBody};
+use order::{LocalVerdict, ProducerKey};
+
+use crate::action::{Action, Answer, Refusal};
+use crate::desk::{PRODUCER_IDS_AT_ONCE, Pending, Until, appended};
+use crate::event::{Acknowledge, Append, Commit, Request, Ticket};
+use crate::notes::Note;
+use crate::progress::Target;
+use crate::site::{Site, Step};
+
+/// What happened to a request that was just looked at.
+pub(crate) enum Taken {
+    /// It was journaled; the answer comes when this is met.
+    Waits(Seq, Answer, Until),
+    /// It is answered at once.
+    Done(Answer),
+    /// It is looked at again later.
+    Deferred,
+}
+
+impl Site {
+    /// A client asks for something.
+    pub(crate) fn request(&mut self, ticket: Ticket, request: Request, step: &mut Step<'_>) {
+        if !self.desk.deferred.is_empty() {
+            return self.defer(ticket, request, step);
+        }
+        self.attempt(ticket, request, step);
+    }
+
+    /// Looks again at what waited for the clock.
+    pub(crate) fn retry_deferred(&mut self, step: &mut Step<'_>) {
+        for _ in 0..self.desk.deferred.len() {
+            let Some((ticket, request)) = self.desk.deferred.pop_front() else { return };
+            if !self.attempt(ticket, request, step) {
+                // It went to the back; put it in front again, so that order is kept.
+                if let Some(last) = self.desk.deferred.pop_back() {
+                    self.desk.deferred.push_front(last);
+                }
+                return;
+            }
+        }
+    }
+
+    /// Returns whether the request was settled one way or the other (not deferred).
+    fn attempt(&mut self, ticket: Ticket, request: Request, step: &mut Step<'_>) -> bool {
+        match self.take_request(&request, step.now) {
+            Ok(Taken::Waits(seq, answer, until)) => self.desk.wait(seq, Pending { ticket, answer, until }),
+            Ok(Taken::Done(answer)) => step.out.push(Action::Reply { ticket, answer: Ok(answer) }),
+            Ok(Taken::Deferred) => {
+                self.defer(ticket, request, step);
+                return false;
+            }
+            Err(refusal) => step.out.push(Action::Reply { ticket, answer: Err(refusal) }),
+        }
+        true
+    }
+
+    fn defer(&mut self, ticket: Ticket, request: Request, step: &mut Step<'_>) {
+        if self.desk.deferred.len() >= self.config.limits.waiting_appends_max {
+            step.out.push(Action::Reply { ticket, answer: Err(Refusal::Busy) });
+        } else {
+            self.desk.deferred.push_back((ticket, request));
+        }
+    }
+
+    fn take_request(&mut self, request: &Request, now: Now) -> Result<Taken, Refusal> {
+        let journal = match self.may_write() {
+            Err(refusal) => {
+                self.remember_refusal(request);
+                return Err(refusal);
+            }
+            Ok(journal) => journal,
+        };
+        match request {
+            Request::Append(append) => self.append(append, journal, now),
+            Request::Commit(commit) => self.commit(commit, now),
+            Request::ProducerId => Ok(self.producer_id(journal)),
+            change => self.change_topic(change, now),
+        }
+    }
+
+    fn append(&mut self, append: &Append, journal: JournalId, now: Now) -> Result<Taken, Refusal> {
+        let topic = self.admission.topic(append.topic).filter(|topic| !topic.deleted);
+        let topic = topic.filter(|topic| append.partition < topic.partitions).ok_or(Refusal::UnknownPartition)?.clone();
+        let info = self.check_batch(append, &topic)?;
+        let until = self.condition(append.acknowledge, &topic);
+        let key = producer_key(append, &info);
+        if let Some(key) = key {
+            match self.desk.window.admit(key, info.base_sequence, info.records) {
+                LocalVerdict::Fresh => {}
+                LocalVerdict::Known { seq, stamp } => return Ok(Taken::Waits(seq, appended(stamp), until)),
+                LocalVerdict::AfterRefusal => return Err(Refusal::EarlierRefused),
+            }
+        }
+        let Some(stamp) = self.mint(now)? else { return Ok(Taken::Deferred) };
+        let stamp = self.restate_first(&topic, stamp, now)?;
+        let Some(stamp) = stamp else { return Ok(Taken::Deferred) };
+        let records = stamped(&topic, &append.records, stamp);
+        let body = Body::Batch(BatchBody { topic: append.topic, partition: append.partition, records });
+        let seq = self.say(stamp, body).map_err(|_| too_large(&append.records, self.config.limits.batch_bytes_max))?;
+        if let Some(key) = key {
+            self.desk.window.appended(key, info.base_sequence, info.records, seq, stamp);
+        }
+        debug_assert_eq!(journal, self.identity.journal().unwrap_or(journal));
+        Ok(Taken::Waits(seq, appended(stamp), until))
+    }
+
+    fn check_batch(&self, append: &Append, topic: &Topic) -> Result<BatchInfo, Refusal> {
+        let max = topic.max_message_bytes(self.config.limits.batch_bytes_max);
+        if append.records.len() > max {
+            return Err(too_large(&append.records, max));
+        }
+        let batches = batch::validate(&append.records, &batch::Limits { batch_bytes_max: max }).map_err(Refusal::BadBatch)?;
+        match &batches[..] {
+            [one] => Ok(*one),
+            several => Err(Refusal::NotOneBatch(several.len())),
+        }
+    }
+
+    fn condition(&self, acknowledge: Acknowledge, topic: &Topic) -> Until {
+        match acknowledge {
+            Acknowledge::Local => Until::Durable,
+            Acknowledge::All if topic.acknowledges_released() => Until::Released,
+            Acknowledge::All => match topic.min_insync_sites() {
+                0 | 1 => Until::Durable,
+                sites => Until::Held(sites),
+            },
+        }
+    }
+
+    /// Every incarnation restates a topic before its first record of it.
+    fn restate_first(&mut self, topic: &Topic, stamp: Stamp, now: Now) -> Result<Option<Stamp>, Refusal> {
+        if self.desk.restated.contains(&topic.id) {
+            return Ok(Some(stamp));
+        }
+        let body = TopicBody {
+            id: topic.id,
+            name: topic.name.clone(),
+            generation: topic.generation,
+            partitions: topic.partitions,
+            settings: topic.settings.clone(),
+        };
+        self.say(stamp, Body::Topic(body)).map_err(|_| Refusal::UnknownPartition)?;
+        self.desk.restated.insert(topic.id);
+        self.mint(now)
+    }
+
+    fn commit(&mut self, commit: &Commit, now: Now) -> Result<Taken, Refusal> {
+        let Some(stamp) = self.mint(now)? else { return Ok(Taken::Deferred) };
+        let moves = commit.positions.iter().map(|(topic, partition, offset, metadata)| {
+            let to = Target { topic: *topic, partition: *partition, offset: *offset, metadata: metadata.clone() };
+            self.desk.intended.moved(&commit.group, &to, stamp, self.config.own)
+        });
+        let delta = ProgressBody { group: commit.group.clone(), moves: moves.collect() };
+        let seq = self.say(stamp, Body::Progress(delta.clone())).map_err(|_| Refusal::Busy)?;
+        // The next commit of this group builds on this one; what is shown is what is durable.
+        self.desk.intended.join(&delta);
+        Ok(Taken::Waits(seq, Answer::Committed, Until::Durable))
+    }
+
+    /// `site (15 bits) | incarnation (16 bits) | counter (32 bits)`: never given out twice.
+    fn producer_id(&mut self, journal: JournalId) -> Taken {
+        let ids = &mut self.desk.producer_ids;
+        if ids.next + PRODUCER_IDS_AT_ONCE / 2 >= ids.asked {
+            ids.asked = ids.next.max(ids.asked) + PRODUCER_IDS_AT_ONCE;
+            self.pipeline.note(Note::ProducerIds(ids.asked));
+        }
+        if ids.next >= ids.reserved {
+            return Taken::Deferred;
+        }
+        let counter = ids.next;
+        ids.next += 1;
+        let life = u64::from(journal.incarnation.0 & 0xffff);
+        let id = u64::from(journal.site.0 & 0x7fff) << 48 | life << 32 | u64::from(counter);
+        Taken::Done(Answer::ProducerId(i64::try_from(id).expect("63 bits")))
+    }
+
+    /// Draws the next stamp; `None` while the write has to wait for the clock.
+    pub(crate) fn mint(&mut self, now: Now) -> Result<Option<Stamp>, Refusal> {
+        match self.clock.mint(now) {
+            Ok(stamp) => Ok(Some(stamp)),
+            Err(error) if error.passes_by_itself() => Ok(None),
+            Err(error) => Err(Refusal::Clock(error.to_string())),
+        }
+    }
+
+    fn remember_refusal(&mut self, request: &Request) {
+        let Request::Append(append) = request else { return };
+        let Ok(header) = batch::parse(&append.records) else { return };
+        if let Some(key) = producer_key(append, &header.info()) {
+            self.desk.window.refused(key, header.info().base_sequence);
+        }
+    }
+
+    /// Answers all whose condition is met by now.
+    pub(crate) fn answer_met(&mut self, step: &mut Step<'_>) {
+        let Some(journal) = self.identity.journal() else { return };
+        if self.desk.pending.is_empty() {
+            return;
+        }
+        let durable = self.journals.durable(journal);
+        let (config, peers) = (&self.config, &self.peers);
+        let met = |seq: Seq, until: Until| match until {
+            Until::Durable => true,
+            Until::Released => false,
+            Until::Held(sites) => 1 + config.others().filter(|site| peers.holds(*site, journal) > seq).count() >= sites,
+        };
+        for pending in self.desk.take_met(durable, met) {
+            step.out.push(Action::Reply { ticket: pending.ticket, answer: Ok(pending.answer) });
+        }
+    }
+}
+
+fn producer_key(append: &Append, info: &BatchInfo) -> Option<ProducerKey> {
+    (info.producer_id >= 0 && info.base_sequence >= 0).then_some(ProducerKey {
+        id: info.producer_id,
+        epoch: info.producer_epoch,
+        topic: append.topic,
+        partition: append.partition,
+    })
+}
+
+fn stamped(topic: &Topic, records: &Bytes, stamp: Stamp) -> Bytes {
+    if topic.log_append_time() {
+        batch::set_append_time(records.clone(), i64::try_from(stamp.unix_ms()).unwrap_or(i64::MAX))
+    } else {
+        records.clone()
+    }
+}
+
+fn too_large(records: &Bytes, max: usize) -> Refusal {
+    Refusal::TooLarge { bytes: records.len(), max }
+}

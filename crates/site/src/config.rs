@@ -1,0 +1,90 @@
+//! What a site is told about itself and the others, and its named limits.
+
+use entry::{ClusterId, MemberEpoch, SiteId};
+
+/// One member of the cluster, as every site's configuration lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The site.
+    pub site: SiteId,
+    /// Its name: `eu-west`.
+    pub name: String,
+}
+
+/// What a site is told at its start; the same at all sites but for `own`.
+#[derive(Debug, Clone)]
+pub struct SiteConfig {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// This site.
+    pub own: SiteId,
+    /// Every site that holds data, this one included.
+    pub members: Vec<Member>,
+    /// The version of that list.
+    pub epoch: MemberEpoch,
+    /// A digest of what must be the same everywhere and is none of this machine's business (the homes).
+    pub shared_digest: [u8; 32],
+    /// How far a clock may be ahead of ours, in milliseconds.
+    pub clock_bound_ms: u64,
+    /// How long a start waits to hear from all others before it continues its journal anyway, in milliseconds.
+    pub start_wait_ms: u64,
+    /// After how long a silent site counts as away when clients are sent to a live one, in milliseconds.
+    pub alive_ms: u64,
+    /// Limits.
+    pub limits: Limits,
+}
+
+/// Limits of the machine; each bounds a queue.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Largest record batch, in bytes. A topic may set a lower one.
+    pub batch_bytes_max: usize,
+    /// Bytes of own appends that may wait for the WAL before new ones are refused.
+    pub waiting_bytes_max: usize,
+    /// Appends that may wait for the clock (a start, a jump) before new ones are refused.
+    pub waiting_appends_max: usize,
+    /// Bytes on their way to one peer that it has not yet taken off our hands.
+    pub peer_window_bytes: usize,
+    /// Bytes of entries in one message to a peer.
+    pub message_bytes: usize,
+    /// WAL bytes written between two checkpoints.
+    pub checkpoint_bytes: u64,
+    /// Size of a WAL segment, in bytes.
+    pub wal_segment_bytes: u64,
+    /// Recent entries kept in memory to serve peers, in bytes.
+    pub hot_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            batch_bytes_max: 8 << 20,
+            waiting_bytes_max: 64 << 20,
+            waiting_appends_max: 10_000,
+            peer_window_bytes: 16 << 20,
+            message_bytes: 512 << 10,
+            checkpoint_bytes: 256 << 20,
+            wal_segment_bytes: 64 << 20,
+            hot_bytes: 64 << 20,
+        }
+    }
+}
+
+impl SiteConfig {
+    /// How many members make a quorum: a majority.
+    #[must_use]
+    pub fn quorum(&self) -> usize {
+        self.members.len() / 2 + 1
+    }
+
+    /// The name of a site, for messages.
+    #[must_use]
+    pub fn name_of(&self, site: SiteId) -> &str {
+        self.members.iter().find(|member| member.site == site).map_or("a stranger", |member| &member.name)
+    }
+
+    /// The other members.
+    pub fn others(&self) -> impl Iterator<Item = SiteId> + '_ {
+        self.members.iter().map(|member| member.site).filter(|site| *site != self.own)
+    }
+}

@@ -1,0 +1,119 @@
+//! The desk where clients wait: who is answered when, and which retries are known already.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use clock::Stamp;
+use entry::{Seq, TopicId};
+use order::LocalWindow;
+
+use crate::action::Answer;
+use crate::event::{Request, Ticket};
+use crate::progress::Positions;
+
+/// Everything a client may be waiting for.
+#[derive(Debug, Default)]
+pub(crate) struct Desk {
+    /// Requests that wait for the clock or for a producer-id range, in order of arrival.
+    pub(crate) deferred: VecDeque<(Ticket, Request)>,
+    /// Answers that wait for an own entry to be held well enough, by its seq.
+    pub(crate) pending: BTreeMap<Seq, Vec<Pending>>,
+    /// Retries that are known already.
+    pub(crate) window: LocalWindow,
+    /// Topics that this incarnation has restated.
+    pub(crate) restated: std::collections::BTreeSet<TopicId>,
+    /// Where groups will be once everything that was said is durable.
+    pub(crate) intended: Positions,
+    /// Producer ids: the next counter, and the first one that is not durably reserved.
+    pub(crate) producer_ids: ProducerIds,
+}
+
+/// One answer that waits.
+#[derive(Debug, Clone)]
+pub(crate) struct Pending {
+    pub(crate) ticket: Ticket,
+    pub(crate) answer: Answer,
+    pub(crate) until: Until,
+}
+
+/// What an answer waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// The entry is durable here.
+    Durable,
+    /// So many sites hold it durably, this one included.
+    Held(usize),
+    /// It has its place in the merged log.
+    Released,
+}
+
+/// Producer ids of this incarnation.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ProducerIds {
+    pub(crate) next: u32,
+    pub(crate) reserved: u32,
+    pub(crate) asked: u32,
+}
+
+/// How many producer ids are reserved at a time.
+pub(crate) const PRODUCER_IDS_AT_ONCE: u32 = 1000;
+
+impl Desk {
+    /// A client waits for an own entry.
+    pub(crate) fn wait(&mut self, seq: Seq, pending: Pending) {
+        self.pending.entry(seq).or_default().push(pending);
+    }
+
+    /// The client waits no longer.
+    pub(crate) fn forget(&mut self, ticket: Ticket) {
+        self.deferred.retain(|(waiting, _)| *waiting != ticket);
+        for waiting in self.pending.values_mut() {
+            waiting.retain(|pending| pending.ticket != ticket);
+        }
+        self.pending.retain(|_, waiting| !waiting.is_empty());
+    }
+
+    /// Takes the answers whose condition is met: `met` is asked with each entry's seq and condition.
+    pub(crate) fn take_met(&mut self, below: Seq, met: impl Fn(Seq, Until) -> bool) -> Vec<Pending> {
+        let mut out = Vec::new();
+        let mut emptied = Vec::new();
+        for (seq, waiting) in self.pending.range_mut(..below) {
+            let (done, rest) = waiting.drain(..).partition(|pending| met(*seq, pending.until));
+            *waiting = rest;
+            out.extend::<Vec<Pending>>(done);
+            if waiting.is_empty() {
+                emptied.push(*seq);
+            }
+        }
+        for seq in emptied {
+            self.pending.remove(&seq);
+        }
+        out
+    }
+
+    /// An own batch has its place (or, a duplicate, none): who waited for that.
+    pub(crate) fn released(&mut self, seq: Seq, base_offset: Option<u64>) -> Vec<Pending> {
+        let Some(waiting) = self.pending.get_mut(&seq) else { return Vec::new() };
+        let (mut done, rest): (Vec<_>, Vec<_>) =
+            waiting.drain(..).partition(|pending| pending.until == Until::Released);
+        *waiting = rest;
+        if waiting.is_empty() {
+            self.pending.remove(&seq);
+        }
+        for pending in &mut done {
+            if let Answer::Appended { base_offset: slot, .. } = &mut pending.answer {
+                *slot = base_offset;
+            }
+        }
+        done
+    }
+
+    /// All who wait for entries from `seq` on: those entries will not be.
+    pub(crate) fn take_from(&mut self, seq: Seq) -> Vec<Pending> {
+        self.pending.split_off(&seq).into_values().flatten().collect()
+    }
+}
+
+/// An answer for an append whose merged place is not known.
+pub(crate) fn appended(stamp: Stamp) -> Answer {
+    Answer::Appended { base_offset: None, stamp }
+}

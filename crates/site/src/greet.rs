@@ -1,0 +1,169 @@
+//! Links and hellos: who is at the other end, and whether we belong together.
+//!
+//! The link's certificate has already proved which site speaks. The hello says what must be the same at both ends; a
+//! difference is an operator's mistake, so each has a sentence that says which and what to do.
+
+use std::collections::BTreeMap;
+
+use entry::SiteId;
+
+use crate::action::Action;
+use crate::peers::Peer;
+use crate::replicate::control;
+use crate::site::{Fatal, Site, Step};
+use crate::wire::{Hello, JOURNALS_MAX, Message, PROTOCOL};
+
+impl Site {
+    pub(crate) fn link_up(&mut self, site: SiteId, step: &mut Step<'_>) {
+        let credit = self.config.limits.peer_window_bytes;
+        self.peers.links.insert(site, Peer { greeted: false, cursors: BTreeMap::new(), credit });
+        self.peers.sources.retain(|_, source| source.site != site);
+        step.out.push(control(site, Message::Hello(self.hello())));
+    }
+
+    pub(crate) fn link_down(&mut self, site: SiteId) {
+        self.peers.links.remove(&site);
+        self.peers.sources.retain(|_, source| source.site != site);
+    }
+
+    fn hello(&self) -> Hello {
+        Hello {
+            protocol: PROTOCOL,
+            cluster: self.config.cluster,
+            site: self.config.own,
+            storage: self.identity.storage,
+            epoch: self.config.epoch,
+            shared: self.shared_digest(),
+            held: self.journals.heads(),
+        }
+    }
+
+    /// A digest of what every site's configuration must say alike: members and homes.
+    fn shared_digest(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        for member in &self.config.members {
+            hasher.update(&member.site.0.to_be_bytes());
+            hasher.update(&(member.name.len() as u64).to_be_bytes());
+            hasher.update(member.name.as_bytes());
+        }
+        hasher.update(&self.config.shared_digest);
+        *hasher.finalize().as_bytes()
+    }
+
+    /// A peer said something.
+    pub(crate) fn message(&mut self, from: SiteId, message: Message, step: &mut Step<'_>) -> Result<(), Fatal> {
+        if !self.peers.links.contains_key(&from) {
+            return Ok(());
+        }
+        self.peers.heard_us.insert(from, step.now.mono_us);
+        match message {
+            Message::Hello(hello) => self.greeted(from, hello, step),
+            _ if !self.peers.is_greeted(from) => {}
+            Message::Pulse(pulse) => self.pulse(from, pulse, step),
+            Message::Need(need) => self.need(from, need),
+            Message::Enough(journal) => {
+                if let Some(peer) = self.peers.links.get_mut(&from) {
+                    peer.cursors.remove(&journal);
+                }
+            }
+            Message::Entries(entries) => self.entries(from, entries, step),
+            Message::OpenMe { journal, first } => self.sponsor(journal, first, step),
+            Message::AskIncarnation(asked) => self.asked_for_incarnation(from, asked, step),
+            Message::Incarnation { asked, granted, next } => self.incarnation_answer(from, asked, granted, next, step)?,
+        }
+        Ok(())
+    }
+
+    fn greeted(&mut self, from: SiteId, hello: Hello, step: &mut Step<'_>) {
+        if let Err(difference) = self.belongs(from, &hello) {
+            self.alarm(difference.clone(), step);
+            step.out.push(Action::Hangup { to: from, reason: difference });
+            return;
+        }
+        let held = hello.held.iter().map(|(journal, (next, _))| (*journal, *next)).collect();
+        self.peers.learn_frontier(from, hello.storage, &held);
+        self.count_peer(from);
+        self.compare_heads(from, &hello, step);
+        if let Some(peer) = self.peers.links.get_mut(&from) {
+            peer.greeted = true;
+        }
+        self.state.pulse.news = true;
+        self.start_heard(from, &hello);
+        step.out.push(Action::ViewChanged);
+    }
+
+    fn belongs(&self, from: SiteId, hello: &Hello) -> Result<(), String> {
+        let name = self.config.name_of(from);
+        if hello.protocol.abs_diff(PROTOCOL) > 1 {
+            let theirs = hello.protocol;
+            return Err(format!("{name} speaks protocol {theirs}, this site {PROTOCOL}: upgrade one version at a time"));
+        }
+        if hello.cluster != self.config.cluster {
+            let (theirs, ours) = (hello.cluster, self.config.cluster);
+            return Err(format!("{name} belongs to cluster {theirs}, this site to {ours}: one configuration is wrong"));
+        }
+        if hello.site != from {
+            let said = hello.site;
+            return Err(format!("{name} says it is site {said}, but its certificate says {from}: it has the wrong files"));
+        }
+        if hello.storage == self.identity.storage {
+            return Err(format!("{name} runs on a copy of this site's data directory: give it an empty one"));
+        }
+        if hello.epoch != self.config.epoch || hello.shared != self.shared_digest() {
+            return Err(format!("{name} has other members or homes in its configuration: make both files say the same"));
+        }
+        if hello.held.len() > JOURNALS_MAX {
+            return Err(format!("{name} speaks of more than {JOURNALS_MAX} journals"));
+        }
+        Ok(())
+    }
+
+    /// Two sites that hold equally much of a journal must hold the same of it.
+    fn compare_heads(&mut self, from: SiteId, hello: &Hello, step: &mut Step<'_>) {
+        let ours = self.journals.heads();
+        for (journal, (next, hash)) in &hello.held {
+            if ours.get(journal).is_some_and(|(held, head)| held == next && head != hash) {
+                let name = self.config.name_of(from).to_owned();
+                if Some(*journal) == self.identity.journal() {
+                    self.halt_own(format!("{name} holds another history of it"), step);
+                } else if self.journals.quarantine(*journal) {
+                    let which = self.journal_name(*journal);
+                    self.alarm(format!("nothing more is taken of {which}: {name} holds another history of it"), step);
+                }
+            }
+        }
+    }
+
+    /// Tells the order what a peer is known to hold.
+    pub(crate) fn count_peer(&mut self, site: SiteId) {
+        if !self.config.members.iter().any(|member| member.site == site) {
+            return;
+        }
+        if let Some((storage, held)) = self.peers.frontiers.get(&site) {
+            for (journal, next) in held {
+                self.merge.order.counted(site, *storage, *journal, *next);
+            }
+        }
+    }
+
+    /// Sites heard from within the configured time, this one included; says so when that changes.
+    pub(crate) fn watch_liveness(&mut self, step: &mut Step<'_>) {
+        let alive = self.alive(step.now.mono_us);
+        if alive != self.state.alive {
+            self.state.alive = alive;
+            step.out.push(Action::ViewChanged);
+        }
+    }
+
+    /// Sites heard from within the configured time, this one included, in id order.
+    #[must_use]
+    pub fn alive(&self, mono_us: u64) -> Vec<SiteId> {
+        let recent = |site: &SiteId| {
+            let heard = self.peers.heard_us.get(site).copied();
+            heard.is_some_and(|at| mono_us.saturating_sub(at) <= self.config.alive_ms * 1000)
+        };
+        let mut alive: Vec<_> = self.config.others().filter(recent).chain([self.config.own]).collect();
+        alive.sort_unstable();
+        alive
+    }
+}

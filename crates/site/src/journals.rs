@@ -1,0 +1,97 @@
+//! The journals this site holds: how far each was received, how far it is durable, and which one is ours.
+//!
+//! Two chains per journal. The *tip* grows when an entry is taken in (checked against the chain, given to the WAL); the
+//! *durable* chain follows when the WAL write is done. Only the durable one is ever told to anybody.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use entry::{ChainHash, Encoded, JournalId, Seq};
+use journal::chain::{Chain, ChainError};
+
+/// All journals held here.
+#[derive(Debug, Default)]
+pub(crate) struct Journals {
+    held: BTreeMap<JournalId, Held>,
+    quarantined: BTreeSet<JournalId>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Held {
+    tip: Chain,
+    durable: Chain,
+}
+
+impl Journals {
+    /// Starts from chains that a checkpoint recorded.
+    pub(crate) fn restore(chains: BTreeMap<JournalId, Chain>) -> Journals {
+        let held = chains.into_iter().map(|(journal, chain)| (journal, Held { tip: chain.clone(), durable: chain }));
+        Journals { held: held.collect(), quarantined: BTreeSet::new() }
+    }
+
+    /// The durable chains, for a checkpoint.
+    pub(crate) fn durable_chains(&self) -> BTreeMap<JournalId, Chain> {
+        self.held.iter().map(|(journal, held)| (*journal, held.durable.clone())).collect()
+    }
+
+    /// The chain up to what was taken in last.
+    pub(crate) fn tip(&self, journal: JournalId) -> Chain {
+        self.held.get(&journal).map(|held| held.tip.clone()).unwrap_or_default()
+    }
+
+    /// The next seq not yet taken in.
+    pub(crate) fn next(&self, journal: JournalId) -> Seq {
+        self.held.get(&journal).map_or(0, |held| held.tip.next)
+    }
+
+    /// The next seq not yet durable.
+    pub(crate) fn durable(&self, journal: JournalId) -> Seq {
+        self.held.get(&journal).map_or(0, |held| held.durable.next)
+    }
+
+    /// What is durable, per journal: for frontiers.
+    pub(crate) fn frontier(&self) -> BTreeMap<JournalId, Seq> {
+        self.held.iter().map(|(journal, held)| (*journal, held.durable.next)).collect()
+    }
+
+    /// What is durable, with the hash before it: for a hello.
+    pub(crate) fn heads(&self) -> BTreeMap<JournalId, (Seq, ChainHash)> {
+        self.held.iter().map(|(journal, held)| (*journal, (held.durable.next, held.durable.hash))).collect()
+    }
+
+    /// Takes the next entry of a journal in, if it continues the chain.
+    pub(crate) fn take(&mut self, entry: &Encoded) -> Result<(), ChainError> {
+        let held = self.held.entry(entry.head.journal).or_default();
+        held.tip.check(entry)?;
+        held.tip.accept(entry);
+        Ok(())
+    }
+
+    /// An entry that was taken in is durable now.
+    pub(crate) fn made_durable(&mut self, entry: &Encoded) {
+        let held = self.held.entry(entry.head.journal).or_default();
+        assert_eq!(held.durable.next, entry.head.seq, "entries become durable in the order they were taken in");
+        held.durable.accept(entry);
+    }
+
+    /// Forgets what was taken in and did not become durable.
+    pub(crate) fn rewind_to_durable(&mut self) {
+        for held in self.held.values_mut() {
+            held.tip = held.durable.clone();
+        }
+    }
+
+    /// Takes nothing more of this journal: it was seen with two histories.
+    pub(crate) fn quarantine(&mut self, journal: JournalId) -> bool {
+        self.quarantined.insert(journal)
+    }
+
+    /// Whether nothing more is taken of this journal.
+    pub(crate) fn is_quarantined(&self, journal: JournalId) -> bool {
+        self.quarantined.contains(&journal)
+    }
+
+    /// The journals that were seen with two histories.
+    pub(crate) fn quarantined(&self) -> impl Iterator<Item = JournalId> + '_ {
+        self.quarantined.iter().copied()
+    }
+}

@@ -1,0 +1,51 @@
+//! A whole site as one deterministic machine.
+//!
+//! [`Site`] composes the rooms below it: journals and WAL, origin and merged logs, the order, the catalog, progress. It
+//! holds the rules by which they act together, and nothing else: no thread, no file, no clock, no socket. Events go in,
+//! actions come out ([`Site::handle`]); `node` carries them out on a real machine, `sim` on a hostile one.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `site` | the machine, one event at a time |
+//! | `append`, `topics`, `desk` | what clients ask for, and who is answered when |
+//! | `pipeline`, `durable` | from taken-in to durable, and what a finished sync makes true |
+//! | `merge` | released entries take effect |
+//! | `greet`, `pulse`, `replicate`, `peers` | the others |
+//! | `start`, `stop` | coming and going |
+//! | `checkpoint`, `recover`, `identity`, `notes` | what survives |
+//! | `view` | looking at it |
+
+mod action;
+mod append;
+mod checkpoint;
+mod config;
+mod desk;
+mod durable;
+mod event;
+mod greet;
+mod identity;
+mod journals;
+mod merge;
+mod notes;
+mod peers;
+mod pipeline;
+mod progress;
+mod pulse;
+mod recover;
+mod replicate;
+mod site;
+mod start;
+mod stop;
+mod topics;
+mod view;
+pub mod wire;
+
+pub use action::{Action, Answer, CatalogRefusal, Grown, Lane, Refusal};
+pub use config::{Limits, Member, SiteConfig};
+pub use event::{Acknowledge, Append, Commit, Event, Request, Ticket};
+pub use identity::{Identity, IdentityError};
+pub use merge::Counts;
+pub use progress::{Position, Positions, Target};
+pub use recover::{Entropy, RecoverError, Recovery};
+pub use site::Site;
+pub use view::{Extent, JournalStatus, Reading, Status};

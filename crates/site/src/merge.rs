@@ -1,0 +1,251 @@
+//! The merge at work: released entries take effect here, in the one order that all sites share.
+//!
+//! What an entry does at its merged position is a function of the entries before it and of nothing else: the catalog
+//! that interprets it is the one at that position, duplicates are judged by what was merged before. No clock, no
+//! setting of this machine, no client has a say.
+//!
+//! A release takes effect only when the note that records it is durable: what was readable once is readable after any
+//! restart, even of an isolated site.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use batch::BatchInfo;
+use bytes::Bytes;
+use catalog::Catalog;
+use disk::Disk;
+use entry::{Body, Encoded, JournalId, PartitionId, Seq, TopicBody, TopicId};
+use order::{Effect, Order, Producers, Release, Verdict, Weight};
+use partition::{Logs, LogsError, OriginKey};
+use serde::{Deserialize, Serialize};
+
+/// The order, and what has been made of it.
+#[derive(Debug)]
+pub(crate) struct Merge {
+    pub(crate) order: Order,
+    pub(crate) producers: Producers,
+    /// The catalog at the merged position.
+    pub(crate) catalog: Catalog,
+    unreleased: BTreeMap<JournalId, VecDeque<(Seq, Deed)>>,
+    /// Released, but not to be seen before the note that says so is durable.
+    releasing: Option<Vec<Release>>,
+    /// Counts, for metrics.
+    pub(crate) counts: Counts,
+}
+
+/// What the merge did, in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Batches that were there already.
+    pub duplicates: u64,
+    /// Batches of a topic that was deleted before them in the order.
+    pub dropped: u64,
+}
+
+/// What a held entry will do at its merged position: as little of it as that takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Deed {
+    Batch { topic: TopicId, partition: PartitionId, origin_offset: u64, producer: Option<ProducerBatch> },
+    Catalog(Bytes),
+    Topic(TopicBody),
+    Nothing,
+}
+
+/// The producer's numbering of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProducerBatch {
+    pub(crate) id: i64,
+    pub(crate) epoch: i16,
+    pub(crate) base_sequence: i32,
+    pub(crate) records: u32,
+}
+
+impl ProducerBatch {
+    /// The numbering, if the batch has one.
+    pub(crate) fn of(info: &BatchInfo) -> Option<ProducerBatch> {
+        (info.producer_id >= 0 && info.base_sequence >= 0).then_some(ProducerBatch {
+            id: info.producer_id,
+            epoch: info.producer_epoch,
+            base_sequence: info.base_sequence,
+            records: info.records,
+        })
+    }
+}
+
+/// What a released entry came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// A batch got this place in the merged log.
+    Placed { topic: TopicId, partition: PartitionId, base_offset: u64 },
+    /// A batch took no place: it was there already, or its topic is gone.
+    NoPlace,
+    /// The catalog changed.
+    Catalog(Bytes),
+    /// A topic is known now.
+    Topic(TopicBody),
+    /// A journal left or entered the order.
+    Membership(Effect),
+    /// Nothing to tell.
+    Nothing,
+}
+
+impl Merge {
+    pub(crate) fn new(order: Order, catalog: Catalog) -> Merge {
+        Merge {
+            order,
+            producers: Producers::default(),
+            catalog,
+            unreleased: BTreeMap::new(),
+            releasing: None,
+            counts: Counts::default(),
+        }
+    }
+
+    /// An entry is durable here: it waits for its place.
+    pub(crate) fn hold(&mut self, entry: &Encoded, deed: Deed, weight: Weight) {
+        let head = &entry.head;
+        self.order.held(head.journal, head.seq, head.stamp, weight);
+        self.unreleased.entry(head.journal).or_default().push_back((head.seq, deed));
+    }
+
+    /// Asks the order for more, unless the last answer is not durable yet. Returns the position to note, if it moved.
+    pub(crate) fn release(&mut self, most: usize) -> Option<u64> {
+        if self.releasing.is_some() {
+            return None;
+        }
+        let released = self.order.release(most);
+        if released.is_empty() {
+            return None;
+        }
+        self.releasing = Some(released);
+        Some(self.order.position())
+    }
+
+    /// Whether the order has given something out that has not taken effect.
+    pub(crate) fn is_releasing(&self) -> bool {
+        self.releasing.is_some()
+    }
+
+    /// The release up to `position` is durable: what is to take effect.
+    pub(crate) fn take_released(&mut self, position: u64) -> Vec<Release> {
+        match self.releasing.take() {
+            Some(released) => {
+                assert_eq!(self.order.position(), position, "one release is noted at a time");
+                released
+            }
+            // Recovery: the note is all there is, and the order follows it.
+            None => self.order.replay(position),
+        }
+    }
+
+    /// One entry takes effect.
+    pub(crate) fn apply(
+        &mut self,
+        release: &Release,
+        logs: &mut Logs,
+        disk: &mut dyn Disk,
+    ) -> Result<Outcome, LogsError> {
+        let queue = self.unreleased.get_mut(&release.journal).expect("what is released was held");
+        let (seq, deed) = queue.pop_front().expect("what is released was held");
+        assert_eq!(seq, release.seq, "a journal's entries are released in its order");
+        Ok(match deed {
+            Deed::Nothing => match &release.effect {
+                Effect::None => Outcome::Nothing,
+                effect => Outcome::Membership(effect.clone()),
+            },
+            Deed::Catalog(changes) => {
+                if self.catalog.apply(&changes).is_err() {
+                    return Ok(Outcome::Nothing);
+                }
+                Outcome::Catalog(changes)
+            }
+            Deed::Topic(topic) => {
+                self.catalog.restate(&topic);
+                Outcome::Topic(topic)
+            }
+            Deed::Batch { topic, partition, origin_offset, producer } => {
+                if self.refuses(topic, partition, producer, release) {
+                    return Ok(Outcome::NoPlace);
+                }
+                let key = OriginKey { topic, partition, journal: release.journal };
+                let base_offset = logs.append_merged(disk, key, origin_offset, release.at)?;
+                Outcome::Placed { topic, partition, base_offset }
+            }
+        })
+    }
+
+    fn refuses(
+        &mut self,
+        topic: TopicId,
+        partition: PartitionId,
+        producer: Option<ProducerBatch>,
+        release: &Release,
+    ) -> bool {
+        if self.catalog.topic(topic).is_none_or(|topic| topic.deleted) {
+            self.counts.dropped += 1;
+            return true;
+        }
+        let Some(batch) = producer else { return false };
+        let key = order::ProducerKey { id: batch.id, epoch: batch.epoch, topic, partition };
+        let verdict = self.producers.admit(key, batch.base_sequence, batch.records, release.at);
+        if verdict == Verdict::Duplicate {
+            self.counts.duplicates += 1;
+        }
+        verdict == Verdict::Duplicate
+    }
+
+    /// How many entries are held and not released, over all journals.
+    pub(crate) fn unreleased(&self) -> usize {
+        self.unreleased.values().map(VecDeque::len).sum()
+    }
+
+    /// The catalog changes of one journal that wait for their place.
+    pub(crate) fn waiting_catalog(&self, journal: JournalId) -> impl Iterator<Item = &Deed> {
+        self.unreleased.get(&journal).into_iter().flatten().map(|(_, deed)| deed)
+    }
+
+    /// The state, for a checkpoint.
+    ///
+    /// # Panics
+    /// While a release is under way: the order is then ahead of what took effect.
+    pub(crate) fn snapshot(&self) -> MergeState {
+        assert!(self.releasing.is_none(), "no checkpoint while a release is under way");
+        MergeState {
+            order: self.order.clone(),
+            producers: self.producers.clone(),
+            catalog: self.catalog.save(),
+            unreleased: self.unreleased.clone(),
+            counts: self.counts,
+        }
+    }
+
+    /// Continues from a checkpoint.
+    pub(crate) fn restore(state: MergeState, catalog: Catalog) -> Merge {
+        Merge {
+            order: state.order,
+            producers: state.producers,
+            catalog,
+            unreleased: state.unreleased,
+            releasing: None,
+            counts: state.counts,
+        }
+    }
+}
+
+/// What a checkpoint keeps of the merge.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct MergeState {
+    order: Order,
+    producers: Producers,
+    pub(crate) catalog: Bytes,
+    unreleased: BTreeMap<JournalId, VecDeque<(Seq, Deed)>>,
+    counts: Counts,
+}
+
+/// What an entry will do, as far as its bytes say; its origin offset comes from the origin log.
+pub(crate) fn weight(body: &Body) -> Weight {
+    match body {
+        Body::Part => Weight::Part,
+        Body::Open(open) => Weight::Open { journal: open.journal, first: open.first },
+        _ => Weight::Data,
+    }
+}

@@ -1,0 +1,95 @@
+//! What this site knows of the others: links, what each holds, what each was sent and asked.
+
+use std::collections::BTreeMap;
+
+use clock::Stamp;
+use entry::{JournalId, Seq, SiteId, StorageId};
+
+use crate::action::Lane;
+
+/// All others.
+#[derive(Debug, Default)]
+pub(crate) struct Peers {
+    /// Links that are up, greeted or not.
+    pub(crate) links: BTreeMap<SiteId, Peer>,
+    /// What every site is known to hold durably, heard from itself or passed on.
+    pub(crate) frontiers: BTreeMap<SiteId, (StorageId, BTreeMap<JournalId, Seq>)>,
+    /// The latest promise known of every journal.
+    pub(crate) promises: BTreeMap<JournalId, (Stamp, Seq)>,
+    /// From whom each journal comes.
+    pub(crate) sources: BTreeMap<JournalId, Source>,
+    /// When each site was last heard, in monotonic microseconds.
+    pub(crate) heard_us: BTreeMap<SiteId, u64>,
+}
+
+/// The link to one other site.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    /// Whether its hello came and was found good.
+    pub(crate) greeted: bool,
+    /// What it asked for, and how far it was sent.
+    pub(crate) cursors: BTreeMap<JournalId, Cursor>,
+    /// Bytes that may still be given to the link.
+    pub(crate) credit: usize,
+}
+
+/// How far a peer was sent a journal.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cursor {
+    pub(crate) next: Seq,
+    pub(crate) lane: Lane,
+}
+
+/// From whom a journal comes, and since which request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source {
+    pub(crate) site: SiteId,
+    /// When a gap was last answered by asking again, in monotonic microseconds.
+    pub(crate) asked_us: u64,
+}
+
+impl Peers {
+    /// Sites whose link is up and whose hello was good.
+    pub(crate) fn greeted(&self) -> impl Iterator<Item = SiteId> + '_ {
+        self.links.iter().filter(|(_, peer)| peer.greeted).map(|(site, _)| *site)
+    }
+
+    pub(crate) fn is_greeted(&self, site: SiteId) -> bool {
+        self.links.get(&site).is_some_and(|peer| peer.greeted)
+    }
+
+    /// How much of a journal a site is known to hold.
+    pub(crate) fn holds(&self, site: SiteId, journal: JournalId) -> Seq {
+        self.frontiers.get(&site).and_then(|(_, held)| held.get(&journal)).copied().unwrap_or(0)
+    }
+
+    /// Takes a frontier in: the longer one per journal within one storage; another storage replaces.
+    pub(crate) fn learn_frontier(&mut self, site: SiteId, storage: StorageId, held: &BTreeMap<JournalId, Seq>) {
+        let known = self.frontiers.entry(site).or_insert_with(|| (storage, BTreeMap::new()));
+        if known.0 != storage {
+            *known = (storage, BTreeMap::new());
+        }
+        for (journal, next) in held {
+            let slot = known.1.entry(*journal).or_insert(0);
+            *slot = (*slot).max(*next);
+        }
+    }
+
+    /// Takes a promise in, if it says more than the one known. Returns whether it does.
+    pub(crate) fn learn_promise(&mut self, journal: JournalId, promise: (Stamp, Seq)) -> bool {
+        let known = self.promises.entry(journal).or_insert((Stamp::ZERO, 0));
+        let more = promise.0 > known.0;
+        if more {
+            *known = promise;
+        }
+        more
+    }
+
+    /// Every journal that anybody is known to hold.
+    pub(crate) fn journals(&self) -> Vec<JournalId> {
+        let mut all: Vec<_> = self.frontiers.values().flat_map(|(_, held)| held.keys().copied()).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+}

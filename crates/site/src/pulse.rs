@@ -1,0 +1,83 @@
+//! Pulses: where every site stands, told often and cheaply.
+//!
+//! A pulse carries promises and frontiers, own and passed on, so that sites which cannot reach each other still learn
+//! both through a third. It says the whole of it each time: any one of them may be lost.
+
+use entry::SiteId;
+
+use crate::action::{Action, Lane};
+use crate::site::{Site, Step};
+use crate::wire::{JOURNALS_MAX, Message, Pulse};
+
+/// With news, a pulse goes out at most this often, in microseconds.
+const NEWS_EVERY_US: u64 = 4_000;
+/// While something waits for promises, one goes out at least this often.
+const WAITING_EVERY_US: u64 = 10_000;
+/// Without any news, a pulse still says that this site is alive.
+const ALIVE_EVERY_US: u64 = 200_000;
+
+impl Site {
+    pub(crate) fn pulse_if_due(&mut self, step: &mut Step<'_>) {
+        if step.now.mono_us < self.next_pulse_us() {
+            return;
+        }
+        self.state.pulse.last_us = step.now.mono_us;
+        self.state.pulse.news = false;
+        let pulse = self.make_pulse(step);
+        for site in self.peers.greeted() {
+            step.out.push(Action::Send { to: site, lane: Lane::Pulse, message: Message::Pulse(pulse.clone()) });
+        }
+    }
+
+    pub(crate) fn next_pulse_us(&self) -> u64 {
+        let every = if self.state.pulse.news {
+            NEWS_EVERY_US
+        } else if self.merge.unreleased() > 0 {
+            WAITING_EVERY_US
+        } else {
+            ALIVE_EVERY_US
+        };
+        self.state.pulse.last_us + every
+    }
+
+    fn make_pulse(&mut self, step: &Step<'_>) -> Pulse {
+        if let Some((journal, w, head)) = self.own_promise(step.now) {
+            self.peers.learn_promise(journal, (w, head));
+        }
+        let mut pulse = Pulse { promises: self.peers.promises.clone(), frontiers: self.peers.frontiers.clone() };
+        pulse.frontiers.insert(self.config.own, (self.identity.storage, self.journals.frontier()));
+        pulse
+    }
+
+    /// A peer says where it, and those it hears, stand.
+    pub(crate) fn pulse(&mut self, from: SiteId, pulse: Pulse, step: &mut Step<'_>) {
+        let said = pulse.frontiers.values().map(|(_, held)| held.len()).sum::<usize>() + pulse.promises.len();
+        if said > JOURNALS_MAX {
+            let reason = format!("{} speaks of more than {JOURNALS_MAX} journals", self.config.name_of(from));
+            return step.out.push(Action::Hangup { to: from, reason });
+        }
+        for (journal, (w, head)) in pulse.promises {
+            if Some(journal) != self.identity.journal() && self.peers.learn_promise(journal, (w, head)) {
+                self.merge.order.promised(journal, w, head);
+            }
+        }
+        for (site, (storage, held)) in pulse.frontiers {
+            // Of itself a site speaks with authority; of others it may know an older storage than we do.
+            let stale = site != from && self.peers.frontiers.get(&site).is_some_and(|(known, _)| *known != storage);
+            if site != self.config.own && !stale {
+                self.peers.learn_frontier(site, storage, &held);
+                self.count_peer(site);
+            }
+        }
+        self.settle_lanes(from);
+        self.notice_own_elsewhere(from, step);
+    }
+
+    /// Whether a greeted peer shows more of our own journal than we have.
+    fn notice_own_elsewhere(&mut self, from: SiteId, step: &mut Step<'_>) {
+        let Some(journal) = self.identity.journal() else { return };
+        if self.peers.holds(from, journal) > self.journals.next(journal) && self.is_own_and_closed(journal) {
+            self.halt_own(format!("{} holds more of it than is here", self.config.name_of(from)), step);
+        }
+    }
+}

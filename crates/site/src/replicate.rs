@@ -1,0 +1,208 @@
+//! Replication: I say what I need, whoever has it streams it to me, and I check every link of the chain.
+//!
+//! Normally a journal comes from its owner. When the owner cannot be reached, it comes from whichever greeted site holds
+//! most of it, verbatim. Everything here may be repeated, reordered between lanes, or lost with a link: entries that are
+//! known already are passed over, a gap is answered by asking again.
+
+use bytes::Bytes;
+use entry::{Body, Encoded, JournalId, Seq, SiteId};
+use journal::chain::ChainError;
+
+use crate::action::{Action, Lane};
+use crate::peers::{Cursor, Source};
+use crate::site::{Fatal, Site, Step};
+use crate::wire::{Message, Need};
+
+/// A peer this far behind gets old entries on the catch-up lane, in entries.
+const TAIL_ENTRIES: u64 = 256;
+/// A gap is answered by asking again at most this often, in microseconds.
+const ASK_AGAIN_US: u64 = 200_000;
+
+impl Site {
+    /// For every journal that somebody has more of than we: from whom shall it come?
+    pub(crate) fn choose_sources(&mut self, step: &mut Step<'_>) {
+        for journal in self.peers.journals() {
+            if self.journals.is_quarantined(journal) || self.pipeline.full || self.is_own_and_closed(journal) {
+                continue;
+            }
+            let next = self.journals.next(journal);
+            let Some(best) = self.best_source(journal, next) else { continue };
+            let current = self.peers.sources.get(&journal).map(|source| source.site);
+            if current == Some(best) {
+                continue;
+            }
+            if let Some(old) = current.filter(|old| self.peers.is_greeted(*old)) {
+                step.out.push(control(old, Message::Enough(journal)));
+            }
+            self.ask(journal, best, step);
+        }
+    }
+
+    /// The owner if it is greeted; else who is asked already, unless another has more; else whoever has most.
+    fn best_source(&self, journal: JournalId, next: Seq) -> Option<SiteId> {
+        if self.peers.is_greeted(journal.site) {
+            return Some(journal.site);
+        }
+        let more = |site: &SiteId| self.peers.holds(*site, journal) > next;
+        let current = self.peers.sources.get(&journal).map(|source| source.site);
+        if let Some(current) = current.filter(|site| self.peers.is_greeted(*site) && more(site)) {
+            return Some(current);
+        }
+        self.peers.greeted().filter(more).max_by_key(|site| self.peers.holds(*site, journal))
+    }
+
+    fn ask(&mut self, journal: JournalId, site: SiteId, step: &mut Step<'_>) {
+        self.peers.sources.insert(journal, Source { site, asked_us: step.now.mono_us });
+        let need = Need { journal, from: self.journals.next(journal) };
+        step.out.push(control(site, Message::Need(need)));
+    }
+
+    /// A peer needs a journal from some entry on.
+    pub(crate) fn need(&mut self, from: SiteId, need: Need) {
+        let behind = self.journals.durable(need.journal).saturating_sub(need.from);
+        let lane = if behind > TAIL_ENTRIES { Lane::CatchUp } else { Lane::Tail };
+        if let Some(peer) = self.peers.links.get_mut(&from) {
+            peer.cursors.insert(need.journal, Cursor { next: need.from, lane });
+        }
+    }
+
+    /// The link took entries off our hands.
+    pub(crate) fn room(&mut self, site: SiteId, bytes: usize) {
+        if let Some(peer) = self.peers.links.get_mut(&site) {
+            peer.credit = (peer.credit + bytes).min(self.config.limits.peer_window_bytes);
+        }
+    }
+
+    /// Sends every peer what it needs, as far as its link has room.
+    pub(crate) fn pump(&mut self, step: &mut Step<'_>) -> Result<(), Fatal> {
+        let sites: Vec<SiteId> = self.peers.greeted().collect();
+        for site in sites {
+            while self.pump_once(site, step)? {}
+        }
+        Ok(())
+    }
+
+    /// One round over a peer's journals; returns whether anything was sent.
+    fn pump_once(&mut self, site: SiteId, step: &mut Step<'_>) -> Result<bool, Fatal> {
+        let Some(peer) = self.peers.links.get_mut(&site) else { return Ok(false) };
+        let mut sent = false;
+        for (journal, cursor) in &mut peer.cursors {
+            let durable = self.journals.durable(*journal);
+            if peer.credit == 0 || cursor.next >= durable {
+                continue;
+            }
+            let most = self.config.limits.message_bytes.min(peer.credit);
+            let entries = self.pipeline.wal.entries(step.disk, *journal, cursor.next, most)?;
+            if entries.is_empty() {
+                continue;
+            }
+            cursor.next += entries.len() as u64;
+            let lane = cursor.lane;
+            let bytes = concat(entries);
+            peer.credit = peer.credit.saturating_sub(bytes.len() + 1);
+            step.out.push(Action::Send { to: site, lane, message: Message::Entries(bytes) });
+            sent = true;
+        }
+        Ok(sent)
+    }
+
+    /// A peer that was catching up holds all that it was sent: from here on it gets the tail.
+    pub(crate) fn settle_lanes(&mut self, site: SiteId) {
+        let frontier = self.peers.frontiers.get(&site).map(|(_, held)| held.clone()).unwrap_or_default();
+        let Some(peer) = self.peers.links.get_mut(&site) else { return };
+        for (journal, cursor) in &mut peer.cursors {
+            if cursor.lane == Lane::CatchUp && frontier.get(journal).is_some_and(|held| *held >= cursor.next) {
+                cursor.lane = Lane::Tail;
+            }
+        }
+    }
+
+    /// Entries came.
+    pub(crate) fn entries(&mut self, from: SiteId, mut bytes: Bytes, step: &mut Step<'_>) {
+        while !bytes.is_empty() {
+            let Ok(entry) = Encoded::split_from(&mut bytes) else {
+                let reason = format!("{} sent entries that do not read", self.config.name_of(from));
+                step.out.push(Action::Hangup { to: from, reason: reason.clone() });
+                return self.alarm(reason, step);
+            };
+            if !self.receive(from, entry, step) {
+                return;
+            }
+        }
+    }
+
+    /// Takes one entry in; returns whether the ones behind it are worth looking at.
+    fn receive(&mut self, from: SiteId, entry: Encoded, step: &mut Step<'_>) -> bool {
+        let journal = entry.head.journal;
+        if self.journals.is_quarantined(journal) || self.pipeline.full {
+            return false;
+        }
+        if entry.head.seq < self.journals.next(journal) {
+            return true;
+        }
+        if self.is_own_and_closed(journal) {
+            self.halt_own(format!("{} holds entries of it that are not here", self.config.name_of(from)), step);
+            return false;
+        }
+        if let Err(error) = self.clock.observe(entry.head.stamp, step.now) {
+            self.alarm(format!("entries of {} are held back: {error}", self.journal_name(journal)), step);
+            self.ask_again(journal, step);
+            return false;
+        }
+        let Some(info) = readable(&entry) else {
+            self.quarantine(journal, "an entry of it does not read", step);
+            return false;
+        };
+        match self.journals.take(&entry) {
+            Ok(()) => {
+                self.pipeline.entry(entry, info);
+                true
+            }
+            Err(ChainError::Gap { .. }) => {
+                self.ask_again(journal, step);
+                false
+            }
+            Err(error) => {
+                self.quarantine(journal, &error.to_string(), step);
+                false
+            }
+        }
+    }
+
+    /// Asks for the rest of a journal again, if it was not asked for just now.
+    pub(crate) fn ask_again(&mut self, journal: JournalId, step: &mut Step<'_>) {
+        let Some(source) = self.peers.sources.get(&journal).copied() else { return };
+        if step.now.mono_us.saturating_sub(source.asked_us) >= ASK_AGAIN_US && self.peers.is_greeted(source.site) {
+            self.ask(journal, source.site, step);
+        }
+    }
+
+    fn quarantine(&mut self, journal: JournalId, reason: &str, step: &mut Step<'_>) {
+        if self.journals.quarantine(journal) {
+            let name = self.journal_name(journal);
+            self.alarm(format!("nothing more is taken of {name}: {reason}; compare the sites' dumps of it"), step);
+        }
+    }
+
+    pub(crate) fn journal_name(&self, journal: JournalId) -> String {
+        format!("journal {journal} ({})", self.config.name_of(journal.site))
+    }
+}
+
+/// The header of a batch entry, `Some(None)` for any other readable entry, `None` for what does not read.
+#[expect(clippy::option_option, reason = "unreadable, readable without a header, readable with one: three cases")]
+fn readable(entry: &Encoded) -> Option<Option<batch::BatchInfo>> {
+    match entry.body().ok()? {
+        Body::Batch(batch) => Some(Some(batch::parse(&batch.records).ok()?.info())),
+        _ => Some(None),
+    }
+}
+
+fn concat(mut entries: Vec<Bytes>) -> Bytes {
+    if entries.len() == 1 { entries.pop().unwrap_or_default() } else { entries.concat().into() }
+}
+
+/// A message on the control lane.
+pub(crate) fn control(to: SiteId, message: Message) -> Action {
+    Action::Send { to, lane: Lane::Control, message }
+}

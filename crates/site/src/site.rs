@@ -1,0 +1,248 @@
+//! The machine: what goes in, what comes out, and what always happens in between.
+//!
+//! [`Site::handle`] takes one event and returns what is to be done about it. After every event the machine settles: it
+//! releases what can be released, starts a WAL write if something waits, feeds peers that have room, and says where it
+//! stands if that is due. All state is in plain values; the only door to the disk is the one handed in.
+
+use clock::{HybridClock, Now, Stamp};
+use disk::{Disk, DiskError};
+use entry::{Entry, EntryError, JournalId, Seq};
+use order::Weight;
+use partition::{Logs, LogsError};
+
+use crate::action::{Action, Grown, Refusal};
+use crate::config::SiteConfig;
+use crate::desk::Desk;
+use crate::event::Event;
+use crate::identity::Identity;
+use crate::journals::Journals;
+use crate::merge::Merge;
+use crate::notes::Note;
+use crate::peers::Peers;
+use crate::pipeline::Pipeline;
+use crate::progress::Positions;
+use crate::start::Start;
+
+/// A whole site.
+#[derive(Debug)]
+pub struct Site {
+    pub(crate) config: SiteConfig,
+    pub(crate) identity: Identity,
+    pub(crate) clock: HybridClock,
+    pub(crate) journals: Journals,
+    pub(crate) pipeline: Pipeline,
+    pub(crate) merge: Merge,
+    pub(crate) logs: Logs,
+    pub(crate) positions: Positions,
+    pub(crate) admission: catalog::Catalog,
+    pub(crate) desk: Desk,
+    pub(crate) peers: Peers,
+    pub(crate) state: State,
+}
+
+/// What the machine is up to.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// Where the start rule stands.
+    pub(crate) start: Start,
+    /// Why this site's own journal takes nothing more, if it does not.
+    pub(crate) halted: Option<String>,
+    /// Whether the operator asked to stop, and since when (monotonic microseconds).
+    pub(crate) stopping_us: Option<u64>,
+    /// When the last pulse went out (monotonic microseconds), and whether there is news since.
+    pub(crate) pulse: PulseState,
+    /// Checkpoints.
+    pub(crate) checkpoint: CheckpointState,
+    /// Incarnations granted to others, each at most once.
+    pub(crate) granted: std::collections::BTreeMap<entry::SiteId, crate::start::Grant>,
+    /// Sites that were alive when last looked at.
+    pub(crate) alive: Vec<entry::SiteId>,
+    /// Logs that grew during this event.
+    pub(crate) grown: std::collections::BTreeSet<Grown>,
+    /// Alarms that were raised, each once until it clears.
+    pub(crate) alarms: std::collections::BTreeSet<String>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct PulseState {
+    pub(crate) last_us: u64,
+    pub(crate) news: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct CheckpointState {
+    pub(crate) next_id: u64,
+    pub(crate) running: Option<(u64, journal::WalPosition)>,
+    pub(crate) last: journal::WalPosition,
+    pub(crate) bytes_since: u64,
+}
+
+/// How many entries one event may release: what keeps a long backlog from stopping the machine.
+const RELEASE_AT_ONCE: usize = 4096;
+
+/// The machine cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fatal {
+    #[error("the disk failed: {0}")]
+    Disk(#[from] DiskError),
+    #[error("a log cannot be kept: {0}")]
+    Logs(#[from] LogsError),
+    #[error("the WAL cannot be read: {0}")]
+    Wal(#[from] journal::WalError),
+}
+
+/// What every step is given: the time, the disk, and where its actions go.
+pub(crate) struct Step<'a> {
+    pub(crate) now: Now,
+    pub(crate) disk: &'a mut dyn Disk,
+    pub(crate) out: &'a mut Vec<Action>,
+}
+
+impl Site {
+    /// Takes one event; appends what is to be done, in order.
+    pub fn handle(&mut self, now: Now, event: Event, disk: &mut dyn Disk, out: &mut Vec<Action>) {
+        let mut step = Step { now, disk, out };
+        let done = self.dispatch(event, &mut step).and_then(|()| self.settle(&mut step));
+        if let Err(fatal) = done {
+            step.out.push(Action::Halt(fatal.to_string()));
+        }
+    }
+
+    fn dispatch(&mut self, event: Event, step: &mut Step<'_>) -> Result<(), Fatal> {
+        match event {
+            Event::Request { ticket, request } => self.request(ticket, request, step),
+            Event::Forget(ticket) => self.desk.forget(ticket),
+            Event::LinkUp { site } => self.link_up(site, step),
+            Event::LinkDown { site } => self.link_down(site),
+            Event::Message { from, message } => self.message(from, message, step)?,
+            Event::Room { site, bytes } => self.room(site, bytes),
+            Event::Written { id } => self.written(id, step)?,
+            Event::WriteRefused { id } => self.write_refused(id, step),
+            Event::Checkpointed { id } => self.checkpointed(id, step)?,
+            Event::Tick => {}
+            Event::Stop => self.stop(step),
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, step: &mut Step<'_>) -> Result<(), Fatal> {
+        self.keep_ceiling(step);
+        self.advance_start(step);
+        self.retry_deferred(step);
+        self.checkpoint_if_due(step)?;
+        self.release(step);
+        self.answer_met(step);
+        self.choose_sources(step);
+        self.pump(step)?;
+        self.pulse_if_due(step);
+        self.finish_stop(step);
+        self.watch_liveness(step);
+        if !self.state.grown.is_empty() {
+            let grown = std::mem::take(&mut self.state.grown);
+            step.out.push(Action::Readable(grown.into_iter().collect()));
+        }
+        if let Some(write) = self.pipeline.start_write() {
+            step.out.push(Action::Write(write));
+        }
+        Ok(())
+    }
+
+    /// Reserves stamps ahead, so that no stamp or promise is ever above what is durably recorded.
+    fn keep_ceiling(&mut self, step: &Step<'_>) {
+        if self.pipeline.full {
+            return;
+        }
+        if let Some(ceiling) = self.clock.wanted_ceiling(step.now) {
+            self.pipeline.note(Note::Ceiling(ceiling));
+        }
+    }
+
+    fn release(&mut self, step: &Step<'_>) {
+        if self.merge.unreleased() == 0 || self.pipeline.full {
+            return;
+        }
+        self.promise_to_self(step.now);
+        if let Some(position) = self.merge.release(RELEASE_AT_ONCE) {
+            self.pipeline.note(Note::Released(position));
+        }
+    }
+
+    /// This site's own promise counts in its own order like everybody's.
+    pub(crate) fn promise_to_self(&mut self, now: Now) {
+        if let Some((journal, w, head)) = self.own_promise(now) {
+            self.merge.order.promised(journal, w, head);
+        }
+    }
+
+    /// "All my entries stamped at most w are durable and below head, and nothing later will be."
+    pub(crate) fn own_promise(&mut self, now: Now) -> Option<(JournalId, Stamp, Seq)> {
+        let journal = self.identity.journal()?;
+        let head = self.journals.durable(journal);
+        let w = match self.pipeline.first_of(journal) {
+            Some(waiting) => waiting.head.stamp.pred(),
+            None => self.clock.promise(now).ok()?,
+        };
+        Some((journal, w, head))
+    }
+
+    /// Appends an entry to this site's own journal; it is durable after the next sync.
+    ///
+    /// The stamp was drawn by the caller, which may have needed it in the body.
+    pub(crate) fn say(&mut self, stamp: Stamp, body: entry::Body) -> Result<Seq, EntryError> {
+        let journal = self.identity.journal().expect("only a site with an incarnation is asked to write");
+        let tip = self.journals.tip(journal);
+        let info = match &body {
+            entry::Body::Batch(batch) => batch::parse(&batch.records).ok().map(|header| header.info()),
+            _ => None,
+        };
+        let entry =
+            Entry { journal, seq: tip.next, stamp, epoch: self.config.epoch, previous: tip.hash, body }.encode()?;
+        self.journals.take(&entry).expect("an entry made from the tip continues it");
+        self.pipeline.entry(entry, info);
+        Ok(tip.next)
+    }
+
+    /// Whether this site may append to its own journal now; if not, what a client is told.
+    pub(crate) fn may_write(&self) -> Result<JournalId, Refusal> {
+        if let Some(reason) = &self.state.halted {
+            return Err(Refusal::Halted(reason.clone()));
+        }
+        if self.state.stopping_us.is_some() {
+            return Err(Refusal::Stopping);
+        }
+        if let Some(reason) = self.state.start.holds_writes() {
+            return Err(Refusal::NotReady(reason));
+        }
+        if self.pipeline.full {
+            return Err(Refusal::DiskFull);
+        }
+        if self.pipeline.wal.waiting_bytes() > self.config.limits.waiting_bytes_max {
+            return Err(Refusal::Busy);
+        }
+        self.identity.journal().ok_or_else(|| Refusal::NotReady("no incarnation was granted yet".into()))
+    }
+
+    /// Raises an alarm, once until it is cleared.
+    pub(crate) fn alarm(&mut self, text: String, step: &mut Step<'_>) {
+        if self.state.alarms.insert(text.clone()) {
+            step.out.push(Action::Alarm(text));
+        }
+    }
+
+    /// When the machine wants a tick at the latest, in monotonic microseconds.
+    #[must_use]
+    pub fn next_tick_us(&self) -> u64 {
+        self.next_pulse_us()
+    }
+
+    /// Bytes that wait for the WAL: a shell that reads more from its peers while this is high only fills memory.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.pipeline.wal.waiting_bytes()
+    }
+}
+
+/// The weight of an entry in the order.
+pub(crate) fn weight_of(entry: &entry::Encoded) -> Weight {
+    entry.body().map_or(Weight::Data, |body| crate::merge::weight(&body))
+}

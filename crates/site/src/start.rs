@@ -1,0 +1,246 @@
+//! The start rule: may this site go on where its disk says it was?
+//!
+//! A site's journal may have gone further than its disk shows: after a restore from a backup, on a copied disk, with a
+//! disk that lied about a sync. Writing on from there would give one seq two meanings. So at its start a site first asks
+//! all others how much they hold of its journal, and takes back what is missing here. If some cannot be asked within the
+//! configured time it goes on (the directory is intact as far as anyone can tell) and says so; should one of them show
+//! more later, the journal is halted on the spot and an operator called.
+//!
+//! A directory that does not know its incarnation takes no writes until a quorum has granted it a fresh one. A journal
+//! that parted writes on, but takes part in the order again only from an opening that another site writes.
+
+use std::collections::BTreeSet;
+
+use entry::{Body, Incarnation, JournalId, OpenBody, Seq, SiteId, StorageId};
+use serde::{Deserialize, Serialize};
+
+use crate::action::Action;
+use crate::notes::Note;
+use crate::replicate::control;
+use crate::site::{Fatal, Site, Step};
+use crate::wire::{Hello, Message};
+
+/// How often a request for an opening or an incarnation is repeated, in microseconds.
+const REPEAT_US: u64 = 300_000;
+
+/// Where the start stands.
+#[derive(Debug, Default)]
+pub(crate) struct Start {
+    phase: Phase,
+    /// When the machine started, in monotonic microseconds.
+    began_us: Option<u64>,
+    /// Who has said how much of our journal they hold.
+    heard: BTreeSet<SiteId>,
+    /// The most that anyone held of it.
+    most_held: Seq,
+    /// Whether some could not be asked.
+    pub(crate) unconfirmed: bool,
+    /// Our journal parted: whether it waits for an opening, and when that was last asked for.
+    parted: bool,
+    asked_us: Option<u64>,
+    /// The incarnation we ask for, and who granted it.
+    claim: Option<(Incarnation, BTreeSet<SiteId>)>,
+}
+
+/// A number that this site granted to another's data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Grant {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) storage: StorageId,
+    /// Whether the grant may be told.
+    pub(crate) durable: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Asking the others.
+    #[default]
+    Asking,
+    /// Taking back what others hold more of our journal.
+    TakingBack,
+    /// Writing.
+    Open,
+}
+
+impl Start {
+    /// Why writes must wait, if they must.
+    pub(crate) fn holds_writes(&self) -> Option<String> {
+        match self.phase {
+            Phase::Asking => Some("it has just started and asks the other sites what they hold of its journal".into()),
+            Phase::TakingBack => Some("it is taking back entries of its own journal from other sites".into()),
+            Phase::Open => None,
+        }
+    }
+
+    pub(crate) fn opened(&mut self) {
+        self.parted = false;
+    }
+
+    pub(crate) fn parted(&mut self) {
+        self.parted = true;
+    }
+
+    /// Whether our journal waits for an opening.
+    pub(crate) fn waits_for_opening(&self) -> bool {
+        self.parted
+    }
+}
+
+impl Site {
+    /// A peer's hello says what it holds of our journal.
+    pub(crate) fn start_heard(&mut self, from: SiteId, hello: &Hello) {
+        let Some(journal) = self.identity.journal() else { return };
+        let held = hello.held.get(&journal).map_or(0, |(next, _)| *next);
+        self.state.start.heard.insert(from);
+        self.state.start.most_held = self.state.start.most_held.max(held);
+    }
+
+    /// Moves the start on, and repeats what was asked for and not answered.
+    pub(crate) fn advance_start(&mut self, step: &mut Step<'_>) {
+        let now = step.now.mono_us;
+        let began = *self.state.start.began_us.get_or_insert(now);
+        let Some(journal) = self.identity.journal() else { return self.claim_incarnation(step) };
+        if self.state.start.phase == Phase::Open {
+            return self.ask_for_opening(journal, step);
+        }
+        let all_heard = self.config.others().all(|site| self.state.start.heard.contains(&site));
+        let waited = now.saturating_sub(began) >= self.config.start_wait_ms * 1000;
+        if !all_heard && !waited {
+            return;
+        }
+        if self.journals.durable(journal) < self.state.start.most_held {
+            self.state.start.phase = Phase::TakingBack;
+            return;
+        }
+        self.state.start.phase = Phase::Open;
+        self.peers.sources.remove(&journal);
+        if !all_heard {
+            self.state.start.unconfirmed = true;
+            let missing: Vec<_> = self.config.others().filter(|site| !self.state.start.heard.contains(site)).collect();
+            let names: Vec<_> = missing.iter().map(|site| self.config.name_of(*site)).collect();
+            let text = format!(
+                "writing on without having heard {}: should one of them hold more of this site's journal, it is halted",
+                names.join(", ")
+            );
+            step.out.push(Action::Alarm(text));
+        }
+        step.out.push(Action::ViewChanged);
+    }
+
+    /// Whether a journal is our own and nothing of it is taken from others any more.
+    pub(crate) fn is_own_and_closed(&self, journal: JournalId) -> bool {
+        Some(journal) == self.identity.journal() && self.state.start.phase == Phase::Open
+    }
+
+    /// Our journal was seen elsewhere with more, or with another history: not one entry more.
+    pub(crate) fn halt_own(&mut self, reason: String, step: &mut Step<'_>) {
+        if self.state.halted.is_none() {
+            self.state.halted = Some(reason.clone());
+            self.alarm(
+                format!("this site's journal is halted: {reason}. Start it on an empty directory to get a fresh one"),
+                step,
+            );
+        }
+    }
+
+    fn ask_for_opening(&mut self, journal: JournalId, step: &mut Step<'_>) {
+        let start = &mut self.state.start;
+        let recently = start.asked_us.is_some_and(|at| step.now.mono_us.saturating_sub(at) < REPEAT_US);
+        if !start.parted || recently || self.state.stopping_us.is_some() {
+            return;
+        }
+        start.asked_us = Some(step.now.mono_us);
+        let Some(first) = self.merge.order.parted_first(journal) else { return };
+        for site in self.peers.greeted() {
+            step.out.push(control(site, Message::OpenMe { journal, first }));
+        }
+    }
+
+    /// Another site's journal parted and it is back: say so in ours, if ours is open.
+    pub(crate) fn sponsor(&mut self, journal: JournalId, first: Seq, step: &mut Step<'_>) {
+        let Some(own) = self.identity.journal() else { return };
+        let wanted = self.merge.order.parted_first(journal) == Some(first);
+        if !wanted || self.merge.order.parted_first(own).is_some() || self.may_write().is_err() {
+            return;
+        }
+        if self.pipeline.first_of(own).is_some_and(|entry| entry.head.kind == entry::Kind::Open) {
+            return;
+        }
+        if let Ok(Some(stamp)) = self.mint(step.now) {
+            let _ = self.say(stamp, Body::Open(OpenBody { journal, first }));
+        }
+    }
+
+    fn claim_incarnation(&mut self, step: &mut Step<'_>) {
+        let start = &mut self.state.start;
+        if start.asked_us.is_some_and(|at| step.now.mono_us.saturating_sub(at) < REPEAT_US) {
+            return;
+        }
+        start.asked_us = Some(step.now.mono_us);
+        let asked = start.claim.get_or_insert((Incarnation(1), BTreeSet::new())).0;
+        for site in self.peers.greeted() {
+            step.out.push(control(site, Message::AskIncarnation(asked)));
+        }
+    }
+
+    /// Grants a number at most once, to one data directory, durably before it says so.
+    pub(crate) fn asked_for_incarnation(&mut self, from: SiteId, asked: Incarnation, step: &mut Step<'_>) {
+        let Some((storage, _)) = self.peers.frontiers.get(&from) else { return };
+        let storage = *storage;
+        let seen = self.peers.journals().into_iter().chain(self.journals.frontier().into_keys());
+        let highest = seen.filter(|journal| journal.site == from).map(|journal| journal.incarnation).max();
+        let last = self.state.granted.get(&from).copied();
+        let next = last.map(|grant| grant.incarnation).max(highest).map_or(Incarnation(1), |it| Incarnation(it.0 + 1));
+        if asked >= next && !self.pipeline.full {
+            let grant = Grant { incarnation: asked, storage, durable: false };
+            self.state.granted.insert(from, grant);
+            self.pipeline.note(Note::Granted(from, asked, storage));
+            return;
+        }
+        let again = last.is_some_and(|grant| (grant.incarnation, grant.storage) == (asked, storage));
+        if !again || last.is_some_and(|grant| grant.durable) {
+            step.out.push(control(from, Message::Incarnation { asked, granted: again, next }));
+        }
+    }
+
+    /// A grant is durable here: now it may be told.
+    pub(crate) fn granted(&mut self, site: SiteId, incarnation: Incarnation, storage: StorageId, step: &mut Step<'_>) {
+        let newer = self.state.granted.get(&site).is_some_and(|grant| grant.incarnation > incarnation);
+        if newer {
+            return;
+        }
+        self.state.granted.insert(site, Grant { incarnation, storage, durable: true });
+        if self.peers.is_greeted(site) {
+            let answer = Message::Incarnation { asked: incarnation, granted: true, next: incarnation };
+            step.out.push(control(site, answer));
+        }
+    }
+
+    /// A site answered our claim.
+    pub(crate) fn incarnation_answer(
+        &mut self,
+        from: SiteId,
+        asked: Incarnation,
+        granted: bool,
+        next: Incarnation,
+        step: &mut Step<'_>,
+    ) -> Result<(), Fatal> {
+        if self.identity.incarnation.is_some() {
+            return Ok(());
+        }
+        let quorum = self.config.quorum();
+        let Some((claimed, grants)) = &mut self.state.start.claim else { return Ok(()) };
+        if granted && asked == *claimed {
+            grants.insert(from);
+            if grants.len() >= quorum {
+                self.identity.incarnation = Some(asked);
+                self.identity.write(step.disk)?;
+                step.out.push(Action::ViewChanged);
+            }
+        } else if next > *claimed {
+            self.state.start.claim = Some((next, BTreeSet::new()));
+            self.state.start.asked_us = None;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,252 @@
+//! Looking at the machine: what clients may read, and what an operator wants to know. Nothing here changes anything.
+
+use std::collections::BTreeMap;
+
+use catalog::Topic;
+use clock::Stamp;
+use disk::Disk;
+use entry::{JournalId, PartitionId, Seq, SiteId, StorageId, TopicId};
+use order::Blocker;
+use partition::{LogsError, Plan, ReadError};
+use serde::Serialize;
+
+use crate::identity::Identity;
+use crate::merge::Counts;
+use crate::progress::Position;
+use crate::site::Site;
+
+/// Which log of a partition is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reading {
+    /// The merged log: everything from every site.
+    Merged,
+    /// What one site wrote.
+    Origin(SiteId),
+}
+
+/// The offsets between which a log can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// The first offset there is.
+    pub start: u64,
+    /// The next offset to be.
+    pub end: u64,
+}
+
+/// Where a site stands.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// The site.
+    pub site: SiteId,
+    /// Its data directory.
+    pub storage: StorageId,
+    /// The journal it writes, if it may write one.
+    pub journal: Option<JournalId>,
+    /// Why its own journal takes nothing more, if it does not.
+    pub halted: Option<String>,
+    /// Why it takes no writes at the moment, if it does not.
+    pub not_writing: Option<String>,
+    /// Whether it went on without having heard all others.
+    pub unconfirmed: bool,
+    /// Whether its journal parted and waits for an opening.
+    pub waits_for_opening: bool,
+    /// Every journal held here.
+    pub journals: BTreeMap<JournalId, JournalStatus>,
+    /// Journals of which nothing more is taken.
+    pub quarantined: Vec<JournalId>,
+    /// What each site is known to hold.
+    pub frontiers: BTreeMap<SiteId, BTreeMap<JournalId, Seq>>,
+    /// Sites heard from lately, this one included.
+    pub alive: Vec<SiteId>,
+    /// The stamp below which nothing new can appear.
+    pub stable_point: Stamp,
+    /// Entries released in all.
+    pub released: u64,
+    /// Entries held and not released.
+    pub unreleased: usize,
+    /// Who holds the order back.
+    pub blocker: Option<Blocker>,
+    /// What the merge passed over.
+    pub counts: Counts,
+    /// Bytes of the WAL on the disk.
+    pub wal_bytes: u64,
+    /// Alarms that stand.
+    pub alarms: Vec<String>,
+}
+
+/// Where one journal stands here.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct JournalStatus {
+    /// The next seq not durable here.
+    pub held: Seq,
+    /// The next seq not released.
+    pub released: Seq,
+    /// The latest promise known.
+    pub promise: Stamp,
+    /// The highest seq any site is known to hold, plus one.
+    pub known: Seq,
+}
+
+impl Site {
+    /// Who this site is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The topics that clients see here, deleted ones left out.
+    pub fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.admission.topics()
+    }
+
+    /// A topic by its id, as clients see it here.
+    #[must_use]
+    pub fn topic(&self, id: TopicId) -> Option<&Topic> {
+        self.admission.topic(id).filter(|topic| !topic.deleted)
+    }
+
+    /// The offsets between which a log can be read here.
+    #[must_use]
+    pub fn extent(&self, topic: TopicId, partition: PartitionId, reading: Reading) -> Extent {
+        let (start, end) = match reading {
+            Reading::Merged => self.logs.merged_extent(topic, partition),
+            Reading::Origin(site) => self.logs.origin_extent(topic, partition, site),
+        };
+        Extent { start, end }
+    }
+
+    /// The highest end of a log that this site has reason to expect: a reader at or below it is early, not wrong.
+    ///
+    /// After a failover a client may have read further elsewhere than is readable here.
+    #[must_use]
+    pub fn expected_end(&self, topic: TopicId, partition: PartitionId, reading: Reading) -> u64 {
+        let end = self.extent(topic, partition, reading).end;
+        match reading {
+            // Every entry that is known to exist could hold at most what one request may carry.
+            Reading::Merged | Reading::Origin(_) => end.saturating_add(EARLY_RECORDS_MAX),
+        }
+    }
+
+    /// What to read, and from which files, to serve a reader at `offset`.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the offset is outside the log, or an index does not read.
+    pub fn plan(
+        &self,
+        disk: &dyn Disk,
+        at: (TopicId, PartitionId, Reading),
+        offset: u64,
+        bytes_max: usize,
+    ) -> Result<Plan, ReadError> {
+        let (topic, partition, reading) = at;
+        match reading {
+            Reading::Merged => self.logs.plan_merged(disk, topic, partition, offset, bytes_max),
+            Reading::Origin(site) => self.logs.plan_origin(disk, topic, partition, site, offset, bytes_max),
+        }
+    }
+
+    /// The first offset whose batch has a timestamp of at least `timestamp_ms`, with that batch's greatest timestamp.
+    ///
+    /// # Errors
+    /// [`LogsError`] if an index does not read.
+    pub fn offset_at(
+        &self,
+        disk: &dyn Disk,
+        at: (TopicId, PartitionId, Reading),
+        timestamp_ms: i64,
+    ) -> Result<Option<(u64, i64)>, LogsError> {
+        let (topic, partition, reading) = at;
+        match reading {
+            Reading::Merged => self.logs.merged_at(disk, topic, partition, timestamp_ms),
+            Reading::Origin(site) => self.logs.origin_at(disk, topic, partition, site, timestamp_ms),
+        }
+    }
+
+    /// The digest of a merged log up to (not including) `end`: equal digests, equal logs.
+    ///
+    /// # Errors
+    /// [`LogsError`] if an index does not read.
+    pub fn digest(
+        &self,
+        disk: &dyn Disk,
+        topic: TopicId,
+        partition: PartitionId,
+        end: u64,
+    ) -> Result<Option<[u8; 16]>, LogsError> {
+        self.logs.merged_digest(disk, topic, partition, end)
+    }
+
+    /// A group's position.
+    #[must_use]
+    pub fn position(&self, group: &str, topic: TopicId, partition: PartitionId) -> Option<&Position> {
+        self.positions.position(group, topic, partition)
+    }
+
+    /// All positions of a group.
+    pub fn positions_of(&self, group: &str) -> impl Iterator<Item = (&(TopicId, PartitionId), &Position)> {
+        self.positions.of_group(group)
+    }
+
+    /// The groups that ever committed.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.positions.groups()
+    }
+
+    /// Whether clients may write here.
+    #[must_use]
+    pub fn is_writing(&self) -> bool {
+        self.may_write().is_ok()
+    }
+
+    /// What is durable here, per journal.
+    #[must_use]
+    pub fn frontier(&self) -> BTreeMap<JournalId, Seq> {
+        self.journals.frontier()
+    }
+
+    /// How many entries were released in all.
+    #[must_use]
+    pub fn released(&self) -> u64 {
+        self.merge.order.position()
+    }
+
+    /// Where this site stands.
+    #[must_use]
+    pub fn status(&self, mono_us: u64) -> Status {
+        let frontiers = self.peers.frontiers.iter().map(|(site, (_, held))| (*site, held.clone()));
+        Status {
+            site: self.config.own,
+            storage: self.identity.storage,
+            journal: self.identity.journal(),
+            halted: self.state.halted.clone(),
+            not_writing: self.may_write().err().map(|refusal| refusal.to_string()),
+            unconfirmed: self.state.start.unconfirmed,
+            waits_for_opening: self.state.start.waits_for_opening(),
+            journals: self.journals.frontier().into_keys().map(|id| (id, self.journal_status(id))).collect(),
+            quarantined: self.journals.quarantined().collect(),
+            frontiers: frontiers.chain([(self.config.own, self.journals.frontier())]).collect(),
+            alive: self.alive(mono_us),
+            stable_point: self.merge.order.stable_point(),
+            released: self.merge.order.position(),
+            unreleased: self.merge.unreleased(),
+            blocker: self.merge.order.blocker(),
+            counts: self.merge.counts,
+            wal_bytes: self.pipeline.wal.bytes_on_disk(),
+            alarms: self.state.alarms.iter().cloned().collect(),
+        }
+    }
+
+    fn journal_status(&self, journal: JournalId) -> JournalStatus {
+        let held = self.journals.durable(journal);
+        let known = self.config.others().map(|site| self.peers.holds(site, journal)).max().unwrap_or(0).max(held);
+        JournalStatus {
+            held,
+            released: self.merge.order.next_unreleased(journal),
+            promise: self.peers.promises.get(&journal).map_or(Stamp::ZERO, |(w, _)| *w),
+            known,
+        }
+    }
+}
+
+/// How far above the end of a log a reader may stand and still be taken for early, in records.
+const EARLY_RECORDS_MAX: u64 = 1 << 32;

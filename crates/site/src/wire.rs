@@ -1,0 +1,206 @@
+//! What sites say to each other, and its bytes.
+//!
+//! A message is one kind byte and then postcard, but for entries, which are relayed verbatim as they stand in journals.
+//! Nothing is allocated on a length that the bytes themselves do not back.
+
+use std::collections::BTreeMap;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use clock::Stamp;
+use entry::{ChainHash, ClusterId, Incarnation, JournalId, MemberEpoch, Seq, SiteId, StorageId};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The protocol spoken here. A site speaks with versions one below and one above.
+pub const PROTOCOL: u16 = 1;
+
+/// Most journals one message may speak of: what a peer can make us hold.
+pub const JOURNALS_MAX: usize = 10_000;
+
+/// One message between sites.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// The first message on every link, both ways.
+    Hello(Hello),
+    /// Promises and frontiers; the latest counts.
+    Pulse(Pulse),
+    /// Send me this journal from here on.
+    Need(Need),
+    /// I get this journal elsewhere now.
+    Enough(JournalId),
+    /// Entries, back to back, verbatim.
+    Entries(Bytes),
+    /// My journal parted and I am back: open it, please.
+    OpenMe {
+        /// Whose.
+        journal: JournalId,
+        /// The first entry after the parting.
+        first: Seq,
+    },
+    /// A site that does not know its last incarnation asks for this one.
+    AskIncarnation(Incarnation),
+    /// It is yours (`granted`), or this is the lowest number that could be.
+    Incarnation {
+        /// Which number was asked for.
+        asked: Incarnation,
+        /// Whether it is granted.
+        granted: bool,
+        /// If not: the lowest number that this site has not granted.
+        next: Incarnation,
+    },
+}
+
+/// Who speaks, and what must be the same at both ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The protocol the sender speaks.
+    pub protocol: u16,
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Itself; the link's certificate says the same.
+    pub site: SiteId,
+    /// Its data directory.
+    pub storage: StorageId,
+    /// The version of its list of members.
+    pub epoch: MemberEpoch,
+    /// A digest of members and homes.
+    pub shared: [u8; 32],
+    /// What it holds durably: next seq and the hash before it, per journal.
+    pub held: BTreeMap<JournalId, (Seq, ChainHash)>,
+}
+
+/// Promises and frontiers, own and passed on.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Pulse {
+    /// Per journal: everything of it stamped at most this is below this head, and nothing later will be.
+    pub promises: BTreeMap<JournalId, (Stamp, Seq)>,
+    /// What each site is known to hold durably: its storage, and the next seq per journal.
+    pub frontiers: BTreeMap<SiteId, (StorageId, BTreeMap<JournalId, Seq>)>,
+}
+
+/// A journal, and the first entry of it that is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Need {
+    /// The journal.
+    pub journal: JournalId,
+    /// The first seq not yet held.
+    pub from: Seq,
+}
+
+/// Why bytes are no message.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum WireError {
+    /// Nothing there.
+    #[error("an empty message")]
+    Empty,
+    /// A kind this code does not know.
+    #[error("messages of kind {0} are not known here: is the other site newer?")]
+    Kind(u8),
+    /// The body does not read.
+    #[error("a message of kind {0} does not read")]
+    Body(u8),
+}
+
+impl Message {
+    /// The message's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        match self {
+            Message::Hello(hello) => framed(1, hello),
+            Message::Pulse(pulse) => framed(2, pulse),
+            Message::Need(need) => framed(3, need),
+            Message::Enough(journal) => framed(4, journal),
+            Message::Entries(entries) => {
+                let mut out = BytesMut::with_capacity(entries.len() + 1);
+                out.put_u8(5);
+                out.put_slice(entries);
+                out.freeze()
+            }
+            Message::OpenMe { journal, first } => framed(6, &(journal, first)),
+            Message::AskIncarnation(asked) => framed(7, asked),
+            Message::Incarnation { asked, granted, next } => framed(8, &(asked, granted, next)),
+        }
+    }
+
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// [`WireError`] if the bytes are not one.
+    pub fn decode(mut bytes: Bytes) -> Result<Message, WireError> {
+        let kind = *bytes.first().ok_or(WireError::Empty)?;
+        let body = bytes.split_off(1);
+        match kind {
+            1 => read(kind, &body).map(Message::Hello),
+            2 => read(kind, &body).map(Message::Pulse),
+            3 => read(kind, &body).map(Message::Need),
+            4 => read(kind, &body).map(Message::Enough),
+            5 => Ok(Message::Entries(body)),
+            6 => read(kind, &body).map(|(journal, first)| Message::OpenMe { journal, first }),
+            7 => read(kind, &body).map(Message::AskIncarnation),
+            8 => read(kind, &body).map(|(asked, granted, next)| Message::Incarnation { asked, granted, next }),
+            other => Err(WireError::Kind(other)),
+        }
+    }
+}
+
+fn framed<T: Serialize>(kind: u8, body: &T) -> Bytes {
+    postcard::to_extend(body, vec![kind]).expect("plain data with known lengths always encodes").into()
+}
+
+fn read<'a, T: Deserialize<'a>>(kind: u8, body: &'a Bytes) -> Result<T, WireError> {
+    match postcard::take_from_bytes(body) {
+        Ok((message, [])) => Ok(message),
+        _ => Err(WireError::Body(kind)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Message, Need, Pulse, WireError};
+    use bytes::Bytes;
+    use clock::Stamp;
+    use entry::{Incarnation, JournalId, SiteId, StorageId};
+    use proptest::prelude::proptest;
+    use std::collections::BTreeMap;
+
+    fn messages() -> Vec<Message> {
+        let journal = JournalId { site: SiteId(2), incarnation: Incarnation(1) };
+        let mut pulse = Pulse::default();
+        pulse.promises.insert(journal, (Stamp::from_raw(77), 9));
+        pulse.frontiers.insert(SiteId(1), (StorageId(5), BTreeMap::from([(journal, 8)])));
+        vec![
+            Message::Pulse(pulse),
+            Message::Need(Need { journal, from: 3 }),
+            Message::Enough(journal),
+            Message::Entries(Bytes::from_static(b"entries")),
+            Message::OpenMe { journal, first: 4 },
+            Message::AskIncarnation(Incarnation(2)),
+            Message::Incarnation { asked: Incarnation(2), granted: false, next: Incarnation(3) },
+        ]
+    }
+
+    #[test]
+    fn messages_come_back_as_they_went() {
+        for message in messages() {
+            assert_eq!(Message::decode(message.encode()), Ok(message));
+        }
+    }
+
+    #[test]
+    fn what_is_cut_or_follows_is_refused() {
+        for message in messages().into_iter().filter(|message| !matches!(message, Message::Entries(_))) {
+            let bytes = message.encode();
+            assert!(Message::decode(bytes.slice(..bytes.len() - 1)).is_err());
+            let longer = Bytes::from([&bytes[..], b"x"].concat());
+            assert!(Message::decode(longer).is_err());
+        }
+        assert_eq!(Message::decode(Bytes::from_static(&[99])), Err(WireError::Kind(99)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = Message::decode(bytes.into());
+        }
+    }
+}
