@@ -7,7 +7,6 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -15,10 +14,11 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::emulator::{Emulator, LinkError, StartError};
-use crate::forward::{hurry, widen};
+use crate::forward::widen;
 use crate::link::{Lateness, Link};
 use crate::monotonic::{now_ns, ns_of_ms};
 use crate::topology::{SiteEnd, Topology};
+use crate::urgency::{Urgency, hurry};
 
 /// A packet needs room for its time.
 const PAYLOAD_BYTES_MIN: usize = 8;
@@ -58,6 +58,8 @@ pub struct Accuracy {
     pub emulator: Option<Lateness>,
     /// Packets the kernel dropped at the emulator's sockets.
     pub overrun_packets: Option<u64>,
+    /// How the kernel schedules this process's threads that asked for urgency, the emulator's among them.
+    pub urgency: Urgency,
 }
 
 /// Why a measurement failed.
@@ -98,17 +100,18 @@ pub fn measure(plan: AccuracyPlan) -> Result<Accuracy, AccuracyError> {
         None => receiver.local_addr()?,
     };
     let delay_ns = if plan.direct { 0 } else { ns_of_ms(plan.delay_ms) };
-    let all_sent = Arc::new(AtomicBool::new(false));
-    let reader = {
-        let all_sent = Arc::clone(&all_sent);
-        std::thread::Builder::new()
-            .name("wan-reader".to_owned())
-            .spawn(move || read_all(&receiver, delay_ns, &all_sent))?
-    };
-    let sent = send_all(&sender, target, plan);
-    all_sent.store(true, Ordering::Release);
-    let readings = reader.join().map_err(|_| io::Error::other("the reader died"))??;
-    let sent = sent?;
+    let all_sent = AtomicBool::new(false);
+    // Both ends get threads of their own: urgency is inherited by whatever a thread starts, and the caller's is not ours.
+    let (readings, sent) = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| read_all(&receiver, delay_ns, &all_sent));
+        let sending = scope.spawn(|| {
+            let sent = send_all(&sender, target, plan);
+            all_sent.store(true, Ordering::Release);
+            sent
+        });
+        (ended(reader.join()), ended(sending.join()))
+    });
+    let (readings, (sent, urgency)) = (readings?, sent?);
     Ok(Accuracy {
         plan,
         error: readings.lateness(),
@@ -116,7 +119,12 @@ pub fn measure(plan: AccuracyPlan) -> Result<Accuracy, AccuracyError> {
         missing_packets: sent.saturating_sub(readings.errors.len() + readings.early),
         emulator: emulator.as_ref().map(Emulator::lateness),
         overrun_packets: emulator.as_ref().and_then(Emulator::overrun_packets),
+        urgency,
     })
+}
+
+fn ended<T>(joined: std::thread::Result<io::Result<T>>) -> io::Result<T> {
+    joined.unwrap_or_else(|_| Err(io::Error::other("a measuring thread died")))
 }
 
 fn end() -> io::Result<UdpSocket> {
@@ -136,8 +144,8 @@ fn between(near: &UdpSocket, far: &UdpSocket, delay_ms: f64) -> Result<Emulator,
 }
 
 /// Sends at the planned times; late ones follow at once, stamped with when they really went.
-fn send_all(socket: &UdpSocket, target: SocketAddr, plan: AccuracyPlan) -> io::Result<u64> {
-    hurry();
+fn send_all(socket: &UdpSocket, target: SocketAddr, plan: AccuracyPlan) -> io::Result<(u64, Urgency)> {
+    let urgency = hurry();
     let total = u64::from(plan.packets_per_s) * u64::from(plan.seconds);
     let gap_ns = 1_000_000_000 / u64::from(plan.packets_per_s);
     let mut payload = vec![0; plan.payload_bytes];
@@ -150,7 +158,7 @@ fn send_all(socket: &UdpSocket, target: SocketAddr, plan: AccuracyPlan) -> io::R
         payload[..PAYLOAD_BYTES_MIN].copy_from_slice(&now_ns().to_le_bytes());
         socket.send_to(&payload, target)?;
     }
-    Ok(total)
+    Ok((total, urgency))
 }
 
 struct Readings {

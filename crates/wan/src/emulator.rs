@@ -39,6 +39,9 @@ pub enum StartError {
     /// Two sites of one name.
     #[error("two sites are called {0}: names must differ")]
     SameName(String),
+    /// A site that the emulator's sockets cannot reach.
+    #[error("site {0} listens on an IPv6 address: the emulator speaks IPv4 only")]
+    NotIpv4(String),
     /// A link or pipe that cannot be.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -85,7 +88,7 @@ impl Emulator {
     /// # Errors
     /// If the topology contradicts itself or an address is taken.
     pub fn start(topology: &Topology) -> Result<Self, StartError> {
-        let names = distinct_names(&topology.sites)?;
+        let names = checked_names(&topology.sites)?;
         let fabric = Arc::new(Mutex::new(Fabric::new(names.len() * names.len(), topology.seed)));
         let (gates, addresses) = open_gates(&topology.sites, topology.gates)?;
         let stop = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(io::Error::from)?;
@@ -302,9 +305,12 @@ impl Drop for Emulator {
     }
 }
 
-fn distinct_names(sites: &[SiteEnd]) -> Result<Vec<String>, StartError> {
+fn checked_names(sites: &[SiteEnd]) -> Result<Vec<String>, StartError> {
     if !(2..=SITES_MAX).contains(&sites.len()) {
         return Err(StartError::Sites(sites.len()));
+    }
+    if let Some(site) = sites.iter().find(|site| !site.listen.is_ipv4()) {
+        return Err(StartError::NotIpv4(site.name.clone()));
     }
     let mut seen = BTreeSet::new();
     match sites.iter().find(|site| !seen.insert(&site.name)) {

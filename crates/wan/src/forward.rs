@@ -13,7 +13,6 @@
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::num::NonZeroU64;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,6 +27,7 @@ use crate::fabric::{Fabric, Fate, Passage, WireId};
 use crate::flight::{Flight, Packet, Way};
 use crate::link::DATAGRAM_OVERHEAD_BYTES;
 use crate::monotonic::now_ns;
+use crate::urgency::hurry;
 
 /// Kernel buffer per socket: 4 MiB is a burst of about 3,000 full packets while this thread is not scheduled.
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
@@ -39,8 +39,6 @@ const FLOWS_PER_GATE_MAX: usize = 64;
 const SPARE_MAX: usize = 4_096;
 /// The largest datagram there is.
 const DATAGRAM_BYTES_MAX: usize = 65_536;
-/// Asked of the scheduler, granted to root only. Lateness is what it improves; nothing depends on it.
-const NICENESS: i32 = -15;
 
 const TOKEN_STOP: u64 = 0;
 const TOKEN_TIMER: u64 = 1;
@@ -118,7 +116,8 @@ impl Forwarder {
 
     /// Carries packets until told to stop.
     pub(crate) fn run(mut self) {
-        hurry();
+        let urgency = hurry();
+        debug!(?urgency, "carrying");
         let mut events: Vec<Event> = Vec::with_capacity(64);
         loop {
             if let Err(error) = self.arm() {
@@ -313,15 +312,5 @@ pub(crate) fn widen(socket: &impl AsFd) {
     }
     if sockopt::set_socket_send_buffer_size_force(socket, SOCKET_BUFFER_BYTES).is_err() {
         let _capped = sockopt::set_socket_send_buffer_size(socket, SOCKET_BUFFER_BYTES);
-    }
-}
-
-/// Asks for prompt waking: no timer slack, and a higher priority where that is allowed.
-pub(crate) fn hurry() {
-    if let Err(error) = rustix::thread::set_current_timer_slack(NonZeroU64::new(1)) {
-        debug!(%error, "timer slack stays at its default");
-    }
-    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-        debug!(%error, "priority stays at its default");
     }
 }

@@ -28,6 +28,7 @@ mod overrun;
 mod pipe;
 mod stream;
 mod topology;
+mod urgency;
 
 pub use accuracy::{Accuracy, AccuracyError, AccuracyPlan, measure};
 pub use command::{CommandError, Reply, obey};
@@ -35,3 +36,4 @@ pub use emulator::{Emulator, LinkError, StartError};
 pub use link::{BadLink, Count, DATAGRAM_OVERHEAD_BYTES, Drops, Lateness, Link, LinkStats, Marks};
 pub use matrix::{Matrix, MatrixError};
 pub use topology::{LinkSpec, PipeSpec, SiteEnd, Topology, TopologyError};
+pub use urgency::Urgency;

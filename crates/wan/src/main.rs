@@ -6,7 +6,6 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -22,12 +21,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Emulate the links of a topology file until `quit` or the end of standard input.
+    /// Emulate the links of a topology file until told to quit, or until standard input ends.
     Serve {
         /// The topology (see the head of topology.rs for its form).
         #[arg(long)]
         topology: PathBuf,
-        /// Also listen for commands on this Unix socket; then standard input may end.
+        /// Take commands on this Unix socket instead of standard input, one conversation after the other.
         #[arg(long)]
         socket: Option<PathBuf>,
     },
@@ -62,12 +61,14 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn serve(topology: &Path, socket: Option<&Path>) -> anyhow::Result<()> {
-    let emulator = Arc::new(Emulator::start(&Topology::load(topology)?)?);
+    let emulator = Emulator::start(&Topology::load(topology)?)?;
     print_gates(&emulator)?;
     if let Some(path) = socket {
         let listener =
             UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
-        return listen(&listener, &emulator);
+        let ended = listen(&listener, &emulator);
+        std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
+        return ended;
     }
     converse(std::io::stdin().lock(), std::io::stdout(), &emulator).map(drop)
 }
@@ -121,6 +122,9 @@ fn accuracy(rates: &[u32], plan: AccuracyPlan, json: Option<&Path>) -> anyhow::R
         }
     }
     let text = serde_json::to_string_pretty(&results)?;
+    if let Some(result) = results.last() {
+        println!("scheduled: {:?}", result.urgency);
+    }
     if let Some(path) = json {
         return std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()));
     }

@@ -20,8 +20,9 @@ use tokio::sync::{Semaphore, broadcast, mpsc};
 use tracing::debug;
 
 use crate::fabric::{Turn, WireId};
-use crate::forward::{SharedFabric, hurry, lock};
+use crate::forward::{SharedFabric, lock};
 use crate::monotonic::{now_ns, ns_of_ms};
+use crate::urgency::hurry;
 
 /// Bytes read at a time; about eleven segments.
 const CHUNK_BYTES: usize = 16 << 10;

@@ -207,6 +207,9 @@ fn contradictions_are_refused_at_the_start() {
     assert!(matches!(start(lone), StartError::Sites(1)));
     let twins = Topology { sites: vec![site("a"), site("a")], ..Topology::default() };
     assert!(matches!(start(twins), StartError::SameName(_)));
+    let six = SiteEnd { name: "b".into(), listen: "[::1]:9".parse().unwrap() };
+    let mixed = Topology { sites: vec![site("a"), six], ..Topology::default() };
+    assert!(matches!(start(mixed), StartError::NotIpv4(_)));
     let pipes = vec![PipeSpec { rate_mbit: 1.0, queue_kib: 1, links: vec![("a".into(), "z".into())] }];
     let astray = Topology { sites: vec![site("a"), site("b")], pipes, ..Topology::default() };
     assert!(matches!(start(astray), StartError::Link(_)));
