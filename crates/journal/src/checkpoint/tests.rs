@@ -1,0 +1,1 @@
+//! Checkpoints against crashes and damage.

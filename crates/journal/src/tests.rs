@@ -1,0 +1,3 @@
+//! The WAL against crashes, damage and its own past.
+
+pub(crate) mod entries;

@@ -1,0 +1,386 @@
+//! The write-ahead log as a value: what waits, what is in flight, what is durable.
+//!
+//! One write at a time. What is queued while it is under way goes into the next, so that the number of entries per sync
+//! grows by itself with the load. Nothing is visible here before the shell has said that it is durable.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use disk::{Disk, DiskError, FileName};
+use entry::{Encoded, JournalId, Seq};
+
+use crate::frame::{FRAME_BYTES_MAX, HEAD_BYTES, Queued, Row, encode, padded};
+use crate::index::{Index, Place, ReadError, Request};
+use crate::open::{OpenError, Recovered};
+use crate::position::{segment_file, spare_file};
+use crate::record::Record;
+use crate::scan::{Look, look};
+use crate::{WalOp, WalPosition, WalWrite};
+
+/// Settings of a WAL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WalOptions {
+    /// Drawn at random when the data directory was made, and told to nobody: marks this WAL's frames.
+    pub nonce: u128,
+    /// Length of a segment file. A commit that is longer gets a longer file of its own.
+    pub segment_bytes: u64,
+    /// How many bytes of the latest entries stay in memory.
+    pub hot_bytes: usize,
+    /// How many retired segment files to keep for use again.
+    pub recycle: usize,
+}
+
+impl WalOptions {
+    /// 64 MiB segments, 64 MiB of entries in memory, four files kept for use again.
+    #[must_use]
+    pub fn new(nonce: u128) -> WalOptions {
+        WalOptions { nonce, segment_bytes: 64 << 20, hot_bytes: 64 << 20, recycle: 4 }
+    }
+}
+
+/// One segment file in use.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) number: u32,
+    pub(crate) len: u64,
+    /// Where its durable frames end.
+    pub(crate) end: u64,
+    /// The last entry of each journal in it.
+    pub(crate) last: BTreeMap<JournalId, Seq>,
+}
+
+/// Files that wait to become segments.
+#[derive(Debug, Default)]
+pub(crate) struct Spares {
+    pub(crate) files: Vec<(FileName, u64)>,
+    pub(crate) next_number: u32,
+    pub(crate) ordered: Option<FileName>,
+}
+
+/// A frame on its way to the disk.
+#[derive(Debug)]
+struct Flight {
+    write: WalWrite,
+    records: Vec<Queued>,
+    rows: Vec<Row>,
+    /// The segment to begin, if this frame begins one.
+    begins: Option<Segment>,
+    offset: u64,
+    frame_bytes: u64,
+    refused: bool,
+}
+
+/// One node's write-ahead log.
+#[derive(Debug)]
+pub struct Wal {
+    folder: FileName,
+    options: WalOptions,
+    /// Oldest first, numbers without gaps; frames are added to the last.
+    segments: VecDeque<Segment>,
+    spares: Spares,
+    position: WalPosition,
+    waiting: VecDeque<Queued>,
+    waiting_bytes: usize,
+    flight: Option<Flight>,
+    index: Index,
+}
+
+impl Wal {
+    /// Opens the WAL in `folder`, or begins one. `from` is the position that the checkpoint bears,
+    /// [`WalPosition::START`] if there is none; everything behind it is then to be had from [`Wal::replay`].
+    ///
+    /// # Errors
+    /// [`OpenError`]; the files are then as they were.
+    pub fn open(
+        disk: &mut dyn Disk,
+        folder: &FileName,
+        options: WalOptions,
+        from: WalPosition,
+    ) -> Result<Recovered, OpenError> {
+        crate::open::open(disk, folder, options, from)
+    }
+
+    pub(crate) fn assemble(
+        folder: FileName,
+        options: WalOptions,
+        segments: VecDeque<Segment>,
+        spares: Spares,
+        position: WalPosition,
+        index: Index,
+    ) -> Wal {
+        let (waiting, waiting_bytes, flight) = (VecDeque::new(), 0, None);
+        Wal { folder, options, segments, spares, position, waiting, waiting_bytes, flight, index }
+    }
+
+    /// Queues an entry for the next commit. Entries of one journal come in order, without gaps.
+    pub fn push_entry(&mut self, entry: &Encoded) {
+        self.push(Record::Entry(entry.clone()));
+    }
+
+    /// Queues a note for the next commit.
+    ///
+    /// # Panics
+    /// If it is longer than the longest entry.
+    pub fn push_note(&mut self, note: Bytes) {
+        self.push(Record::Note(note));
+    }
+
+    fn push(&mut self, record: Record) {
+        let len = record.bytes().len();
+        assert!(len <= entry::ENTRY_BYTES_MAX, "a record of {len} bytes is longer than any entry may be");
+        self.waiting_bytes += len;
+        self.waiting.push_back(Queued::new(record));
+    }
+
+    /// How many bytes of records wait for a commit that has not begun.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Whether a commit has begun and is neither durable nor refused.
+    #[must_use]
+    pub fn is_writing(&self) -> bool {
+        self.flight.as_ref().is_some_and(|flight| !flight.refused)
+    }
+
+    /// Begins the next commit: all that waits, as far as one frame holds it. After a refusal, the same write again.
+    /// `None` while one is under way or when nothing waits.
+    pub fn start_write(&mut self) -> Option<WalWrite> {
+        if let Some(flight) = &mut self.flight {
+            return std::mem::take(&mut flight.refused).then(|| flight.write.clone());
+        }
+        let records = self.take_waiting();
+        if records.is_empty() {
+            return None;
+        }
+        let frame_bytes = padded(HEAD_BYTES + records.iter().map(Queued::frame_bytes).sum::<usize>()) as u64;
+        let mut ops = Vec::with_capacity(3);
+        let begins = self.roll(frame_bytes, &mut ops);
+        let segment =
+            begins.as_ref().or(self.segments.back()).expect("a first frame always begins a segment");
+        let (number, offset) = (segment.number, segment.end);
+        let (chunks, rows) = encode(self.position.lsn, self.options.nonce, number, &records);
+        let file = segment_file(&self.folder, number);
+        ops.push(WalOp::WriteAt { file: file.clone(), offset, chunks });
+        ops.push(WalOp::Sync { file });
+        let write = WalWrite { id: self.position.lsn, ops };
+        let flight = Flight { write, records, rows, begins, offset, frame_bytes, refused: false };
+        Some(self.flight.insert(flight).write.clone())
+    }
+
+    /// From the front of the queue, what fits a frame and a segment; at least one record.
+    fn take_waiting(&mut self) -> Vec<Queued> {
+        let limit = FRAME_BYTES_MAX.min(usize::try_from(self.options.segment_bytes).unwrap_or(usize::MAX));
+        let mut bytes = HEAD_BYTES;
+        let fits = |queued: &&Queued| {
+            bytes += queued.frame_bytes();
+            bytes <= limit
+        };
+        let count = self.waiting.iter().take_while(fits).count().max(1).min(self.waiting.len());
+        let taken: Vec<Queued> = self.waiting.drain(..count).collect();
+        self.waiting_bytes -= taken.iter().map(|queued| queued.record.bytes().len()).sum::<usize>();
+        taken
+    }
+
+    /// The segment to begin if the last one has no room for `frame_bytes`.
+    fn roll(&mut self, frame_bytes: u64, ops: &mut Vec<WalOp>) -> Option<Segment> {
+        if self.segments.back().is_some_and(|last| last.end + frame_bytes <= last.len) {
+            return None;
+        }
+        let number = self.segments.back().map_or(WalPosition::START.segment, |last| last.number + 1);
+        let least = frame_bytes.max(self.options.segment_bytes);
+        let spare = self.spares.files.iter().position(|(_, len)| *len >= least);
+        let (recycle, len) = spare.map(|at| self.spares.files.remove(at)).unzip();
+        let len = len.unwrap_or(least);
+        ops.push(WalOp::Prepare { file: segment_file(&self.folder, number), len, recycle });
+        Some(Segment { number, len, end: 0, last: BTreeMap::new() })
+    }
+
+    /// The shell says: write `id` is written and synced. Gives back what is durable from now on, in order.
+    ///
+    /// # Panics
+    /// If no such write is under way.
+    pub fn written(&mut self, id: u64) -> Vec<Record> {
+        let flight = self.flight.take().filter(|flight| flight.write.id == id && !flight.refused);
+        let flight = flight.expect("the shell answers each write once, with its own id");
+        self.segments.extend(flight.begins);
+        let segment = self.segments.back_mut().expect("a frame was written to it");
+        segment.end = flight.offset + flight.frame_bytes;
+        self.position =
+            WalPosition { lsn: self.position.lsn + 1, segment: segment.number, offset: segment.end as u32 };
+        for (queued, row) in flight.records.iter().zip(&flight.rows) {
+            if let Record::Entry(entry) = &queued.record {
+                let next = segment.add(&mut self.index, flight.offset, row, entry);
+                assert!(next, "entry {} of journal {} was not the next", entry.head.seq, entry.head.journal);
+            }
+        }
+        flight.records.into_iter().map(|queued| queued.record).collect()
+    }
+
+    /// The shell says: there was no room for write `id`, and nothing of it was synced. It stays at the head of the queue;
+    /// the next [`Wal::start_write`] gives the same write again.
+    ///
+    /// # Panics
+    /// If no such write is under way.
+    pub fn refused(&mut self, id: u64) {
+        let flight = self.flight.as_mut().filter(|flight| flight.write.id == id && !flight.refused);
+        flight.expect("the shell answers each write once, with its own id").refused = true;
+    }
+
+    /// After the last durable commit: what a checkpoint of everything applied so far bears.
+    #[must_use]
+    pub fn position(&self) -> WalPosition {
+        self.position
+    }
+
+    /// Durable entries of `journal` from `from` on: as many as `max_bytes` allow, but at least one if there is one.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn entries(
+        &self,
+        disk: &dyn Disk,
+        journal: JournalId,
+        from: Seq,
+        max_bytes: usize,
+    ) -> Result<Vec<Bytes>, ReadError> {
+        self.index.read(&Request { disk, folder: &self.folder, journal, from, max_bytes })
+    }
+
+    /// The oldest durable entry of `journal` that [`Wal::entries`] can still give.
+    #[must_use]
+    pub fn first(&self, journal: JournalId) -> Option<Seq> {
+        self.index.first(journal)
+    }
+
+    /// The seq after the last durable entry of `journal`; `None` if the retained WAL holds none.
+    #[must_use]
+    pub fn next(&self, journal: JournalId) -> Option<Seq> {
+        self.index.next(journal)
+    }
+
+    /// The journals that have, or had since the start, entries here.
+    pub fn journals(&self) -> impl Iterator<Item = JournalId> {
+        self.index.journals()
+    }
+
+    /// How many bytes of entries are kept in memory.
+    #[must_use]
+    pub fn hot_bytes(&self) -> usize {
+        self.index.hot_bytes()
+    }
+
+    /// The records of the durable commit at `at`, which is moved behind it; `None` at the end.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the file does not hold what it held when the WAL was opened.
+    pub fn replay(&self, disk: &dyn Disk, at: &mut WalPosition) -> Result<Option<Vec<Record>>, OpenError> {
+        if at.lsn >= self.position.lsn {
+            return Ok(None);
+        }
+        let ended = |segment: &&Segment| segment.number == at.segment && u64::from(at.offset) >= segment.end;
+        let (number, offset) = match self.segments.iter().find(ended) {
+            Some(_) => (at.segment + 1, 0),
+            None => (at.segment, at.offset),
+        };
+        let file = segment_file(&self.folder, number);
+        let segment = self.segments.iter().find(|segment| segment.number == number);
+        let segment = segment.ok_or_else(|| OpenError::Missing { file: file.clone() })?;
+        match look(disk, &file, segment.len, u64::from(offset))? {
+            Look::Whole(frame) if frame.head.lsn == at.lsn && frame.head.segment == number => {
+                let end = u64::from(offset) + padded(frame.bytes.len()) as u64;
+                *at = WalPosition { lsn: at.lsn + 1, segment: number, offset: end as u32 };
+                frame.records().map(Some).map_err(|reason| OpenError::Unreadable {
+                    file,
+                    offset: u64::from(offset),
+                    reason,
+                })
+            }
+            _ => Err(OpenError::Changed { file, offset: u64::from(offset), lsn: at.lsn }),
+        }
+    }
+
+    /// Drops the oldest segments that lie wholly before `position`, as long as `may_drop` agrees for the last entry of every
+    /// journal in them. Keep two checkpoints usable: `position` is that of the older one.
+    ///
+    /// # Errors
+    /// [`DiskError`] if a file cannot be renamed or removed; the segments already dropped stay dropped.
+    pub fn drop_before(
+        &mut self,
+        disk: &mut dyn Disk,
+        position: WalPosition,
+        may_drop: &dyn Fn(JournalId, Seq) -> bool,
+    ) -> Result<Vec<FileName>, DiskError> {
+        let mut dropped = Vec::new();
+        while self.segments.len() > 1 {
+            let oldest = &self.segments[0];
+            let agreed = || oldest.last.iter().all(|(journal, seq)| may_drop(*journal, *seq));
+            if oldest.number >= position.segment || !agreed() {
+                break;
+            }
+            let (number, len) = (oldest.number, oldest.len);
+            let file = segment_file(&self.folder, number);
+            self.retire(disk, &file, len)?;
+            self.segments.pop_front();
+            self.index.forget(number);
+            dropped.push(file);
+        }
+        Ok(dropped)
+    }
+
+    fn retire(&mut self, disk: &mut dyn Disk, file: &FileName, len: u64) -> Result<(), DiskError> {
+        if self.spares.files.len() >= self.options.recycle || len != self.options.segment_bytes {
+            return disk.remove(file);
+        }
+        let spare = self.spares.name(&self.folder);
+        disk.rename(file, &spare)?;
+        self.spares.files.push((spare, len));
+        Ok(())
+    }
+
+    /// Orders a file for the next segment while the present one still has room, so that no commit waits for zeros to be
+    /// written. The shell carries it out beside the writes and says [`Wal::prepared`].
+    pub fn order_spare(&mut self) -> Option<WalOp> {
+        let half_full = self.segments.back().is_none_or(|last| last.end > last.len / 2);
+        if !half_full || !self.spares.files.is_empty() || self.spares.ordered.is_some() {
+            return None;
+        }
+        let file = self.spares.name(&self.folder);
+        self.spares.ordered = Some(file.clone());
+        Some(WalOp::Prepare { file, len: self.options.segment_bytes, recycle: None })
+    }
+
+    /// The shell says how the ordered file turned out: `done` if it is there, else it may be ordered again.
+    pub fn prepared(&mut self, done: bool) {
+        if let Some(file) = self.spares.ordered.take()
+            && done
+        {
+            self.spares.files.push((file, self.options.segment_bytes));
+        }
+    }
+
+    /// Length of all files, spare ones included.
+    #[must_use]
+    pub fn bytes_on_disk(&self) -> u64 {
+        let used: u64 = self.segments.iter().map(|segment| segment.len).sum();
+        used + self.spares.files.iter().map(|(_, len)| len).sum::<u64>()
+    }
+}
+
+impl Segment {
+    /// Notes the entry that stands in the frame at `offset`; false if it is not the next of its journal.
+    pub(crate) fn add(&mut self, index: &mut Index, offset: u64, row: &Row, entry: &Encoded) -> bool {
+        let offset = offset as u32 + row.at;
+        let place = Place { segment: self.number, offset, len: row.len, crc: row.crc };
+        self.last.insert(entry.head.journal, entry.head.seq);
+        index.add(entry.head.journal, entry.head.seq, place, entry.bytes.clone())
+    }
+}
+
+impl Spares {
+    fn name(&mut self, folder: &FileName) -> FileName {
+        self.next_number += 1;
+        spare_file(folder, self.next_number)
+    }
+}
