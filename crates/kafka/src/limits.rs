@@ -1,0 +1,54 @@
+//! What clients may take of this node, each limit with its reason.
+
+use std::time::Duration;
+
+/// Bounds on connections and on the memory that they can make the node hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// One request. Java's default is 1 MiB a request; Kafka itself would take 100 MiB.
+    pub frame_bytes_max: usize,
+    /// Requests of all connections together, from before their bytes are read until they are answered.
+    pub in_flight_bytes_max: usize,
+    /// Requests of one connection: beyond it, the next is not read yet. One request is always taken.
+    pub connection_bytes_max: usize,
+    /// Requests of one connection that wait for their answers: beyond it, the next is not read yet.
+    pub pipeline_max: usize,
+    /// Connections in all: each costs a file descriptor and some tens of KiB.
+    pub connections_max: usize,
+    /// Connections from one address: one careless client must not shut out all others.
+    pub connections_per_address_max: usize,
+    /// Bytes that one answer to Fetch carries, whatever the client asks for; a first batch larger than that still goes.
+    pub fetch_bytes_max: usize,
+    /// How long one Fetch waits for data, whatever the client asks for.
+    pub fetch_wait_max: Duration,
+    /// From a request's first byte to its last.
+    pub frame_time_max: Duration,
+    /// How long an answer may wait for a client that does not read.
+    pub write_time_max: Duration,
+    /// A connection on which nothing is asked and nothing is owed ends after this; Kafka's own default.
+    pub idle_time_max: Duration,
+    /// A TLS handshake.
+    pub handshake_time_max: Duration,
+    /// At shutdown, how long answers that are owed may take.
+    pub drain_time_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            frame_bytes_max: 32 << 20,
+            in_flight_bytes_max: 256 << 20,
+            connection_bytes_max: 64 << 20,
+            pipeline_max: 128,
+            connections_max: 4096,
+            connections_per_address_max: 2048,
+            fetch_bytes_max: 32 << 20,
+            fetch_wait_max: Duration::from_secs(60),
+            frame_time_max: Duration::from_secs(30),
+            write_time_max: Duration::from_secs(60),
+            idle_time_max: Duration::from_secs(600),
+            handshake_time_max: Duration::from_secs(10),
+            drain_time_max: Duration::from_secs(1),
+        }
+    }
+}
