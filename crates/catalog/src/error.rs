@@ -6,48 +6,21 @@ use crate::name::NameError;
 use crate::settings::SettingError;
 use crate::topic::PARTITIONS_MAX;
 
-/// Why a topic was not created.
+/// Why a topic was not created, grown, altered or deleted. Nothing has changed then; asking again changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum CreateError {
+pub enum ChangeError {
     /// A live topic bears the name.
     #[error("topic {0} exists already")]
     Exists(String),
+    /// No live topic bears the name.
+    #[error("there is no topic {0}")]
+    Unknown(String),
     /// The name is not one a topic may have.
     #[error(transparent)]
     BadName(#[from] NameError),
     /// The number of partitions is not acceptable.
     #[error(transparent)]
     BadPartitions(#[from] PartitionsError),
-    /// A setting is not acceptable.
-    #[error(transparent)]
-    BadSetting(#[from] SettingError),
-}
-
-/// Why a topic was not deleted.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum DeleteError {
-    /// No live topic bears the name.
-    #[error("there is no topic {0}")]
-    Unknown(String),
-}
-
-/// Why a topic did not get more partitions.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum GrowError {
-    /// No live topic bears the name.
-    #[error("there is no topic {0}")]
-    Unknown(String),
-    /// The number of partitions is not acceptable.
-    #[error(transparent)]
-    BadPartitions(#[from] PartitionsError),
-}
-
-/// Why a topic's settings were not changed.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum AlterError {
-    /// No live topic bears the name.
-    #[error("there is no topic {0}")]
-    Unknown(String),
     /// A setting is not acceptable.
     #[error(transparent)]
     BadSetting(#[from] SettingError),
@@ -84,7 +57,7 @@ pub enum ApplyError {
         /// How many are missing.
         missing: usize,
     },
-    /// Two different changes with one number: an actor was used twice. Refuse them.
+    /// They do what no site does, or an actor was used twice: refuse them.
     #[error("catalog changes were refused: {0}")]
     Refused(String),
 }
@@ -92,13 +65,13 @@ pub enum ApplyError {
 /// Why a stored catalog was not loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum LoadError {
-    /// Damaged, or not a catalog.
+    /// Damaged, or not a catalog: use an older checkpoint, or copy one from another site.
     #[error("this is no stored catalog: {0}")]
     Damaged(String),
-    /// Written by newer code.
+    /// Written by newer code: run that.
     #[error("a stored catalog of format {0} is not known here: was newer code running?")]
     Version(u8),
-    /// It begins with another genesis.
+    /// It is not one of ours.
     #[error("the stored catalog does not begin with the genesis that all sites share")]
     Genesis,
 }

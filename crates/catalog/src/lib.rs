@@ -11,13 +11,18 @@
 //! are values of [`Catalog`].
 
 mod catalog;
+mod document;
 mod error;
+mod frame;
 mod name;
 mod settings;
 mod topic;
 
-pub use catalog::{Actor, Catalog};
-pub use error::{AlterError, ApplyError, CreateError, DeleteError, GrowError, LoadError, PartitionsError};
+#[cfg(test)]
+mod tests;
+
+pub use catalog::Catalog;
+pub use error::{ApplyError, ChangeError, LoadError, PartitionsError};
 pub use name::{NAME_BYTES_MAX, NameError, check_name};
 pub use settings::{AckAll, SETTINGS, Setting, SettingError, Settings, TimestampType};
-pub use topic::{NewTopic, PARTITIONS_MAX, Topic};
+pub use topic::{PARTITIONS_MAX, Topic};

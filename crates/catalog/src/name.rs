@@ -21,7 +21,9 @@ pub enum NameError {
         found: char,
     },
     /// It would read as a site's origin log.
-    #[error("names that begin with {prefix:?} are those of the site's own origin logs, which cannot be created")]
+    #[error(
+        "names that begin with {prefix:?} are those of the site's own origin logs, which cannot be created"
+    )]
     Reserved {
         /// The site's name and a dot.
         prefix: String,

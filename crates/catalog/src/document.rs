@@ -1,0 +1,275 @@
+//! The Automerge document: its genesis, the births of topics, and reading it.
+//!
+//! ```text
+//! topics:  { "<topic id>": { name, generation, partitions, settings: { key: value } } }
+//! deleted: { "<topic id>": true }
+//! ```
+//!
+//! The genesis and each birth (name, generation and the empty settings of a topic) are made by actors that stand for
+//! nobody, at time 0, from nothing but their content: whoever makes them makes the same bytes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use automerge::legacy::{Key, ObjectId, Op, OpType};
+use automerge::transaction::{CommitOptions, Transactable, Transaction};
+use automerge::{
+    ActorId, Automerge, AutomergeError, Change, ObjId, ObjType, ROOT, ReadDoc, ScalarValue, ScalarValueRef,
+    ValueRef,
+};
+use entry::{ClusterId, TopicBody, TopicId};
+use uuid::Uuid;
+
+use crate::error::ApplyError;
+
+/// Who makes the genesis.
+const GENESIS_ACTOR: [u8; 16] = *b"meridian genesis";
+const WRITES_FIT: &str = "writing to a map of this document cannot fail";
+
+/// The document and where its two maps are.
+#[derive(Debug, Clone)]
+pub(crate) struct Document {
+    doc: Automerge,
+    topics: ObjId,
+    deleted: ObjId,
+}
+
+/// What the document says of one topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// Name, generation, settings; the greatest number of partitions anybody put, 0 if nobody did.
+    pub(crate) body: TopicBody,
+    pub(crate) deleted: bool,
+}
+
+impl Document {
+    /// The document that every copy begins with.
+    pub(crate) fn genesis(actor: [u8; 16]) -> Document {
+        let mut doc = Automerge::new().with_actor(ActorId::from(GENESIS_ACTOR));
+        let mut tx = doc.transaction();
+        let topics = tx.put_object(ROOT, "topics", ObjType::Map).expect(WRITES_FIT);
+        let deleted = tx.put_object(ROOT, "deleted", ObjType::Map).expect(WRITES_FIT);
+        tx.commit_with(at_no_time());
+        doc.set_actor(ActorId::from(actor));
+        Document { doc, topics, deleted }
+    }
+
+    /// A stored document; `None` if it does not begin with the genesis.
+    pub(crate) fn load(bytes: &[u8], actor: [u8; 16]) -> Result<Option<Document>, AutomergeError> {
+        let empty = Document::genesis(actor);
+        let mut doc = Automerge::load(bytes)?;
+        if !doc.get_missing_deps(&empty.doc.get_heads()).is_empty() {
+            return Ok(None);
+        }
+        doc.set_actor(ActorId::from(actor));
+        Ok(Some(Document { doc, ..empty }))
+    }
+
+    /// The whole history, uncompressed.
+    pub(crate) fn save(&self) -> Vec<u8> {
+        self.doc.save_nocompress()
+    }
+
+    pub(crate) fn set_actor(&mut self, actor: [u8; 16]) {
+        self.doc.set_actor(ActorId::from(actor));
+    }
+
+    pub(crate) fn actor(&self) -> [u8; 16] {
+        self.doc.get_actor().to_bytes().try_into().expect("actors are given 16 bytes")
+    }
+
+    /// The changes that nothing here builds on yet, sorted.
+    pub(crate) fn heads(&self) -> Vec<[u8; 32]> {
+        let mut heads: Vec<_> = self.doc.get_heads().into_iter().map(|hash| hash.0).collect();
+        heads.sort_unstable();
+        heads
+    }
+
+    /// All topics in it.
+    pub(crate) fn ids(&self) -> Vec<TopicId> {
+        self.doc.keys(&self.topics).filter_map(|key| key.parse().ok()).map(TopicId).collect()
+    }
+
+    /// Makes sure that the topic is born; returns its birth.
+    pub(crate) fn born(&mut self, id: TopicId, name: &str, generation: u32) -> Change {
+        let birth = birth(id, name, generation);
+        if !self.has(&birth) {
+            self.doc.apply_changes([birth.clone()]).expect("a birth builds on the genesis alone");
+        }
+        birth
+    }
+
+    /// Puts a number of partitions and settings (`None` takes one away) to a topic that is born; returns the change,
+    /// if it is one.
+    pub(crate) fn put(
+        &mut self,
+        id: TopicId,
+        partitions: Option<u32>,
+        settings: &BTreeMap<String, Option<String>>,
+    ) -> Option<Change> {
+        let topic = self.child(&self.topics, &id.to_string()).expect("the topic is born");
+        let held = self.child(&topic, "settings").expect("a birth has settings");
+        self.write(|tx| {
+            if let Some(partitions) = partitions {
+                tx.put(&topic, "partitions", u64::from(partitions))?;
+            }
+            settings.iter().try_for_each(|(key, value)| match value {
+                Some(value) => tx.put(&held, key.as_str(), value.as_str()),
+                None => tx.delete(&held, key.as_str()),
+            })
+        })
+    }
+
+    /// Deletes a topic, for good.
+    pub(crate) fn delete(&mut self, id: TopicId) -> Option<Change> {
+        let deleted = self.deleted.clone();
+        self.write(|tx| tx.put(&deleted, id.to_string(), true))
+    }
+
+    fn write(
+        &mut self,
+        what: impl FnOnce(&mut Transaction<'_>) -> Result<(), AutomergeError>,
+    ) -> Option<Change> {
+        let mut tx = self.doc.transaction();
+        what(&mut tx).expect(WRITES_FIT);
+        let (made, _) = tx.commit_with(at_no_time());
+        made.and_then(|hash| self.doc.get_change_by_hash(&hash))
+    }
+
+    /// Applies changes that somebody made; returns the topics that those of them which were not here yet touch.
+    pub(crate) fn apply(
+        &mut self,
+        cluster: ClusterId,
+        changes: Vec<Change>,
+    ) -> Result<BTreeSet<TopicId>, ApplyError> {
+        let new: Vec<_> = changes.into_iter().filter(|change| !self.has(change)).collect();
+        let hashes: BTreeSet<_> = new.iter().map(|change| change.hash().0).collect();
+        let deps: Vec<_> = new.iter().flat_map(|change| change.deps().iter().copied()).collect();
+        let missing = self.doc.get_missing_deps(&deps);
+        let missing = missing.iter().filter(|hash| !hashes.contains(&hash.0)).count();
+        if missing > 0 {
+            return Err(ApplyError::NotYet { missing });
+        }
+        let mut touched = BTreeSet::new();
+        for change in &new {
+            touched.extend(topics_of(cluster, change)?);
+        }
+        self.doc.apply_changes(new).map_err(|error| ApplyError::Refused(error.to_string()))?;
+        Ok(touched)
+    }
+
+    fn has(&self, change: &Change) -> bool {
+        self.doc.get_missing_deps(&[change.hash()]).is_empty()
+    }
+
+    /// What the document says of a topic.
+    pub(crate) fn read(&self, id: TopicId) -> Option<Told> {
+        let key = id.to_string();
+        let topic = self.child(&self.topics, &key)?;
+        let settings = self.child(&topic, "settings")?;
+        let number =
+            |key| self.doc.get_all(&topic, key).into_iter().flatten().filter_map(|(value, _)| value.as_u64());
+        let settings = self.doc.map_range(&settings, ..).map(|item| (item.key.to_string(), item.value));
+        let settings = settings.filter_map(|(key, value)| Some((key, text(value)?)));
+        let body = TopicBody {
+            id,
+            name: self.doc.get(&topic, "name").ok()??.0.as_str()?.to_owned(),
+            generation: u32::try_from(number("generation").max()?).ok()?,
+            partitions: number("partitions").filter_map(|put| u32::try_from(put).ok()).max().unwrap_or(0),
+            settings: settings.collect(),
+        };
+        let deleted = self.doc.get(&self.deleted, key).is_ok_and(|found| found.is_some());
+        Some(Told { body, deleted })
+    }
+
+    fn child(&self, parent: &ObjId, key: &str) -> Option<ObjId> {
+        self.doc.get(parent, key).ok()?.filter(|(value, _)| value.is_object()).map(|(_, child)| child)
+    }
+}
+
+fn text(value: ValueRef<'_>) -> Option<String> {
+    match value {
+        ValueRef::Scalar(ScalarValueRef::Str(text)) => Some(text.into_owned()),
+        _ => None,
+    }
+}
+
+fn at_no_time() -> CommitOptions {
+    CommitOptions::default().with_time(0)
+}
+
+/// The change that a topic begins with: the same bytes wherever it is made.
+fn birth(id: TopicId, name: &str, generation: u32) -> Change {
+    let mut document = Document::genesis(id.0.into_bytes());
+    let topics = document.topics.clone();
+    let birth = document.write(|tx| {
+        let topic = tx.put_object(&topics, id.to_string(), ObjType::Map)?;
+        tx.put(&topic, "name", name)?;
+        tx.put(&topic, "generation", u64::from(generation))?;
+        tx.put_object(&topic, "settings", ObjType::Map).map(|_| ())
+    });
+    birth.expect("a birth writes something")
+}
+
+/// The topics that a change touches.
+///
+/// Maps are named by who made them: those of a topic by its birth's actor, which is its id. A change of the map of
+/// topics must be the birth of one, to the byte: any other would hide the topic from those who know its birth.
+fn topics_of(cluster: ClusterId, change: &Change) -> Result<BTreeSet<TopicId>, ApplyError> {
+    let refused = |why: &str| ApplyError::Refused(why.to_owned());
+    let operations = change.decode().operations;
+    let mut touched = BTreeSet::new();
+    for op in &operations {
+        let ObjectId::Id(map) = &op.obj else { return Err(refused("the root is nobody's to change")) };
+        let Key::Map(key) = &op.key else { return Err(refused("there are no lists in a catalog")) };
+        let maker = <[u8; 16]>::try_from(map.actor().to_bytes())
+            .map_err(|_| refused("an actor of another length"))?;
+        if maker != GENESIS_ACTOR {
+            touched.insert(TopicId(Uuid::from_bytes(maker)));
+            continue;
+        }
+        let id = TopicId(key.parse().map_err(|_| refused("a topic without an id"))?);
+        touched.insert(id);
+        if matches!(op.action, OpType::Make(_)) && !is_birth(cluster, id, change, &operations) {
+            return Err(refused("a topic can be born in one way only"));
+        }
+    }
+    Ok(touched)
+}
+
+fn is_birth(cluster: ClusterId, id: TopicId, change: &Change, operations: &[Op]) -> bool {
+    let put = |name: &str| {
+        let found = operations.iter().find(|op| matches!(&op.key, Key::Map(key) if key == name));
+        found.and_then(Op::primitive_value)
+    };
+    let (Some(ScalarValue::Str(name)), Some(ScalarValue::Uint(generation))) =
+        (put("name"), put("generation"))
+    else {
+        return false;
+    };
+    let Ok(generation) = u32::try_from(generation) else { return false };
+    TopicId::derive(cluster, &name, generation) == id && birth(id, &name, generation).hash() == change.hash()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Document, birth};
+    use entry::TopicId;
+    use uuid::Uuid;
+
+    #[test]
+    fn the_genesis_is_the_same_for_ever() {
+        let heads = Document::genesis([7; 16]).heads();
+        assert_eq!(heads, Document::genesis([8; 16]).heads());
+        let text: String = heads.concat().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(text, "4cfbca30662bc81c312ee63a33379885aa43ff01deec0697ccdb1b9ff8ed4de9");
+    }
+
+    #[test]
+    fn a_birth_is_the_same_for_ever() {
+        let birth = birth(TopicId(Uuid::from_u128(7)), "orders", 3);
+        assert_eq!(
+            birth.hash().to_string(),
+            "c41a218d4991a31df263003cd6fc80ab177495696e8ef9bda157cc83a3583f9a"
+        );
+    }
+}
