@@ -20,7 +20,7 @@ use crate::frame::{BLOCK_BYTES, Frame, FrameHead, padded};
 use crate::index::Index;
 use crate::position::{segment_file, segment_number, spare_number};
 use crate::record::{BadRecord, Record};
-use crate::scan::{Look, heads, look};
+use crate::scan::{Look, blocks, look};
 use crate::wal::{Segment, Spares};
 use crate::{Wal, WalOptions, WalPosition};
 
@@ -148,6 +148,17 @@ pub struct Truncation {
     pub records: Option<u32>,
 }
 
+/// What is behind the end in the last segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    /// Zeros only.
+    Blank,
+    /// Frames from before the file was used again, so that other bytes prove nothing.
+    FormerLife,
+    /// A write had begun.
+    Written,
+}
+
 /// The walk over all frames.
 struct Walk<'a> {
     disk: &'a dyn Disk,
@@ -192,8 +203,9 @@ pub(crate) fn open(
     let Walk { mut segments, current, at, last, index, .. } = walk;
     let surplus: Vec<u32> = segments.iter().skip(current + 1).map(|segment| segment.number).collect();
     segments.truncate(current + 1);
-    settle(disk, last, truncated.as_ref())?;
+    make_durable(disk, last)?;
     surplus.iter().try_for_each(|number| disk.remove(&segment_file(folder, *number)))?;
+    wipe(disk, truncated.as_ref())?;
     let spares = take_spares(disk, folder, options.segment_bytes)?;
     let wal = Wal::assemble(folder.clone(), options, segments, spares, at, index);
     Ok(Recovered { wal, truncated })
@@ -212,23 +224,23 @@ fn list_segments(disk: &dyn Disk, folder: &FileName) -> Result<VecDeque<Segment>
     Ok(segments)
 }
 
-/// Makes durable what was found, and takes the torn head away so that it cannot be found another time.
-fn settle(
-    disk: &mut dyn Disk,
-    last: Option<(FileName, u64, Frame)>,
-    truncated: Option<&Truncation>,
-) -> Result<(), DiskError> {
-    if let Some((file, offset, frame)) = last {
-        disk.write(&file, offset, &frame.bytes)?;
-        disk.sync(&file)?;
+/// Writes and syncs the last whole frame again.
+fn make_durable(disk: &mut dyn Disk, last: Option<(FileName, u64, Frame)>) -> Result<(), DiskError> {
+    let Some((file, offset, frame)) = last else { return Ok(()) };
+    disk.write(&file, offset, &frame.bytes)?;
+    disk.sync(&file)
+}
+
+/// Fills the file behind the end with zeros, so that what is cut off cannot be found another time.
+fn wipe(disk: &mut dyn Disk, truncated: Option<&Truncation>) -> Result<(), DiskError> {
+    const CHUNK: u64 = 1 << 20;
+    let Some(torn) = truncated else { return Ok(()) };
+    let Some(len) = disk.len(&torn.file)? else { return Ok(()) };
+    let zeros = vec![0; CHUNK as usize];
+    for at in (torn.offset..len).step_by(CHUNK as usize) {
+        disk.write(&torn.file, at, &zeros[..(len - at).min(CHUNK) as usize])?;
     }
-    if let Some(torn) = truncated {
-        let len = disk.len(&torn.file)?.unwrap_or(0).saturating_sub(torn.offset);
-        let zeros = [0; BLOCK_BYTES];
-        disk.write(&torn.file, torn.offset, &zeros[..BLOCK_BYTES.min(len as usize)])?;
-        disk.sync(&torn.file)?;
-    }
-    Ok(())
+    disk.sync(&torn.file)
 }
 
 /// Files left to use; one that was not finished is removed.
@@ -341,7 +353,7 @@ impl Walk<'_> {
         if self.segments.is_empty() {
             return Ok(None);
         }
-        let recycled = self.refute_damage()?;
+        let rest = self.refute_damage()?;
         let (file, offset, lsn) = (self.file(self.current), u64::from(self.at.offset), self.at.lsn);
         if lsn < self.from.lsn {
             return Err(OpenError::Lost { file, offset, covered: self.from.lsn });
@@ -356,22 +368,24 @@ impl Walk<'_> {
                 return Ok(Some(Truncation { file, offset, lsn, records }));
             }
         }
-        let blank = recycled || self.is_blank(&file, offset)?;
-        Ok((!blank).then_some(Truncation { file, offset, lsn, records: None }))
+        let begun = rest == Rest::Written;
+        Ok(begun.then_some(Truncation { file, offset, lsn, records: None }))
     }
 
-    /// Looks at every block behind the end for a later frame's head. Tells whether the file has had a former life.
-    fn refute_damage(&self) -> Result<bool, OpenError> {
-        let mut recycled = false;
+    /// Looks at every block behind the end for a later frame's head. Tells what else is behind the end in its segment.
+    fn refute_damage(&self) -> Result<Rest, OpenError> {
+        let (mut former_life, mut written) = (false, false);
         for current in self.current..self.segments.len() {
             let file = self.file(current);
-            let offset = if current == self.current { u64::from(self.at.offset) } else { 0 };
+            let is_end = current == self.current;
+            let from = if is_end { u64::from(self.at.offset) } else { 0 };
             let mut proof = None;
-            heads(self.disk, &file, self.segments[current].len, offset, &mut |at, head| {
-                let later = self.is_ours(current, &head) && head.lsn > self.at.lsn;
-                recycled |= current == self.current && head.segment != self.segments[current].number;
-                proof = later.then_some(at);
-                !later
+            blocks(self.disk, &file, self.segments[current].len, from, &mut |at, block| {
+                written |= is_end && block.iter().any(|byte| *byte != 0);
+                let Ok(head) = FrameHead::decode(block) else { return true };
+                former_life |= is_end && head.segment != self.segments[current].number;
+                proof = (self.is_ours(current, &head) && head.lsn > self.at.lsn).then_some(at);
+                proof.is_none()
             })?;
             if let Some(proof_offset) = proof {
                 let (damaged, offset, lsn) =
@@ -379,11 +393,10 @@ impl Walk<'_> {
                 return Err(OpenError::Corrupt { file: damaged, offset, lsn, proof: file, proof_offset });
             }
         }
-        Ok(recycled)
-    }
-
-    fn is_blank(&self, file: &FileName, offset: u64) -> Result<bool, OpenError> {
-        let room = self.segments[self.current].len.saturating_sub(offset).min(BLOCK_BYTES as u64);
-        Ok(self.disk.read(file, offset, room as usize)?.iter().all(|byte| *byte == 0))
+        Ok(match (former_life, written) {
+            (true, _) => Rest::FormerLife,
+            (false, true) => Rest::Written,
+            (false, false) => Rest::Blank,
+        })
     }
 }

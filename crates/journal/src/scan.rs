@@ -1,6 +1,5 @@
 //! Walks the frames of a file, read-only: the eyes of recovery, and of whoever wants to look at a WAL.
 
-use bytes::Bytes;
 use disk::{Disk, DiskError, FileName};
 
 use crate::frame::{BLOCK_BYTES, FRAME_BYTES_MAX, Frame, FrameFault, FrameHead, HEAD_BYTES, padded};
@@ -38,25 +37,22 @@ pub(crate) fn look(disk: &dyn Disk, file: &FileName, len: u64, offset: u64) -> R
     })
 }
 
-/// Calls `see` with every right head on a block boundary of `file` from `offset` on, until it says stop.
-pub(crate) fn heads(
+/// Shows every block of `file` from `offset` on, with its place, until `see` says stop.
+pub(crate) fn blocks(
     disk: &dyn Disk,
     file: &FileName,
     len: u64,
     offset: u64,
-    see: &mut dyn FnMut(u64, FrameHead) -> bool,
+    see: &mut dyn FnMut(u64, &[u8]) -> bool,
 ) -> Result<(), DiskError> {
     const WINDOW: u64 = 256 * BLOCK_BYTES as u64;
-    let mut at = offset;
-    while at < len {
-        let window: Bytes = disk.read(file, at, (len - at).min(WINDOW) as usize)?;
+    for at in (offset..len).step_by(WINDOW as usize) {
+        let window = disk.read(file, at, (len - at).min(WINDOW) as usize)?;
         for (number, block) in window.chunks(BLOCK_BYTES).enumerate() {
-            let found = FrameHead::decode(block).ok();
-            if found.is_some_and(|head| !see(at + (number * BLOCK_BYTES) as u64, head)) {
+            if !see(at + (number * BLOCK_BYTES) as u64, block) {
                 return Ok(());
             }
         }
-        at += window.len() as u64;
     }
     Ok(())
 }

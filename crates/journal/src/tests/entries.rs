@@ -29,6 +29,12 @@ impl Minter {
         self.stamp -= 1;
     }
 
+    /// Goes on behind `entry`.
+    pub(crate) fn follow(&mut self, entry: &Encoded) {
+        self.chain = Chain { next: entry.head.seq + 1, hash: entry.hash(), stamp: entry.head.stamp };
+        self.stamp = entry.head.stamp.raw();
+    }
+
     pub(crate) fn mint(&mut self, records: &[u8]) -> Encoded {
         self.stamp += 1;
         let topic = TopicId::derive(entry::ClusterId(Default::default()), "orders", 0);
