@@ -1,5 +1,6 @@
 //! The WAL against crashes, damage and its own past.
 
+mod cache;
 mod damage;
 pub(crate) mod entries;
 mod generated;

@@ -13,7 +13,7 @@ fn torn(before: &MemoryDisk, write: &WalWrite, bytes: usize) -> MemoryDisk {
     for op in &write.ops {
         match op {
             WalOp::WriteAt { file, offset, chunks } => {
-                disk.write(file, *offset, &chunks.concat()[..bytes]).unwrap()
+                disk.write(file, *offset, &chunks.concat()[..bytes]).unwrap();
             }
             other => other.carry_out(&mut disk).unwrap(),
         }
