@@ -13,3 +13,6 @@ mod wall;
 pub use hybrid::{CEILING_RESERVE_MS, CEILING_SPARE_MS, HybridClock, MintError, ObserveError};
 pub use stamp::Stamp;
 pub use wall::Now;
+
+#[cfg(test)]
+mod tests;
