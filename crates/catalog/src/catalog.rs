@@ -9,15 +9,20 @@ use entry::{ClusterId, TopicBody, TopicId};
 use serde::{Deserialize, Serialize};
 
 use crate::document::Document;
-use crate::error::{ApplyError, ChangeError, LoadError, PartitionsError};
+use crate::error::{AlterError, ApplyError, CreateError, DeleteError, GrowError, LoadError, PartitionsError};
 use crate::frame;
 use crate::name::check_name;
 use crate::settings::{Settings, check_setting};
-use crate::topic::{PARTITIONS_MAX, Topic, check_partitions};
+use crate::topic::{NewTopic, PARTITIONS_MAX, Topic, check_partitions};
 
 /// The version of stored catalogs that this code writes.
 const VERSION: u8 = 1;
 const SAVED_HEAD_BYTES: usize = 5;
+
+/// Who marks the changes made here: 16 random bytes, drawn afresh at every process start. Used twice, it would number two
+/// different changes alike, which no copy can join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Actor(pub [u8; 16]);
 
 /// Topics and their settings.
 #[derive(Debug, Clone)]
@@ -39,12 +44,9 @@ struct Saved {
 
 impl Catalog {
     /// The catalog that every copy begins with: no topics.
-    ///
-    /// `actor` marks the changes made here: 16 random bytes, drawn afresh at every process start. Used twice, it would
-    /// number two different changes alike, which no copy can join.
     #[must_use]
-    pub fn genesis(cluster: ClusterId, actor: [u8; 16]) -> Catalog {
-        Catalog::with(cluster, Document::genesis(actor), BTreeMap::new())
+    pub fn genesis(cluster: ClusterId, actor: Actor) -> Catalog {
+        Catalog::with(cluster, Document::genesis(actor.0), BTreeMap::new())
     }
 
     fn with(cluster: ClusterId, document: Document, restated: BTreeMap<TopicId, TopicBody>) -> Catalog {
@@ -59,7 +61,7 @@ impl Catalog {
     ///
     /// # Errors
     /// [`LoadError`] if the bytes are damaged, of another version, or of another genesis.
-    pub fn load(cluster: ClusterId, bytes: &[u8], actor: [u8; 16]) -> Result<Catalog, LoadError> {
+    pub fn load(cluster: ClusterId, bytes: &[u8], actor: Actor) -> Result<Catalog, LoadError> {
         let damaged = |what: &str| LoadError::Damaged(what.to_owned());
         let (head, body) =
             bytes.split_first_chunk::<SAVED_HEAD_BYTES>().ok_or_else(|| damaged("too short"))?;
@@ -71,7 +73,8 @@ impl Catalog {
             return Err(damaged("its checksum is wrong"));
         }
         let saved: Saved = postcard::from_bytes(body).map_err(|_| damaged("it does not read"))?;
-        let document = Document::load(&saved.document, actor).map_err(|error| damaged(&error.to_string()))?;
+        let document =
+            Document::load(&saved.document, actor.0).map_err(|error| damaged(&error.to_string()))?;
         let restated = saved.restated.into_iter().map(|body| (body.id, body)).collect();
         Ok(Catalog::with(cluster, document.ok_or(LoadError::Genesis)?, restated))
     }
@@ -89,42 +92,24 @@ impl Catalog {
         bytes.into()
     }
 
-    /// A copy whose changes are marked by `actor`.
-    #[must_use]
-    pub fn fork(&self, actor: [u8; 16]) -> Catalog {
-        let mut copy = self.clone();
-        copy.document.set_actor(actor);
-        copy
-    }
-
-    /// Who marks the changes made here.
-    #[must_use]
-    pub fn actor(&self) -> [u8; 16] {
-        self.document.actor()
-    }
-
-    /// Creates a topic. Returns its id and the changes to be journaled; they are applied here at once. (Names that are
-    /// some site's origin logs are the caller's to refuse: the catalog knows no sites.)
+    /// Creates a topic. `reserved` are prefixes that no name may have. Returns its id and the changes to be journaled;
+    /// they are applied here at once.
     ///
     /// # Errors
-    /// [`ChangeError`]; nothing has changed then.
-    pub fn create(
-        &mut self,
-        name: &str,
-        partitions: u32,
-        settings: &BTreeMap<String, String>,
-    ) -> Result<(TopicId, Bytes), ChangeError> {
-        check_name(name, &[])?;
-        check_partitions(partitions)?;
+    /// [`CreateError`]; nothing has changed then.
+    pub fn create(&mut self, new: &NewTopic, reserved: &[String]) -> Result<(TopicId, Bytes), CreateError> {
+        let NewTopic { name, partitions, settings } = new;
+        check_name(name, reserved)?;
+        check_partitions(*partitions)?;
         settings.iter().try_for_each(|(key, value)| check_setting(key, Some(value)))?;
         if self.by_name(name).is_some() {
-            return Err(ChangeError::Exists(name.to_owned()));
+            return Err(CreateError::Exists(name.clone()));
         }
         let generation = self.generation(name);
         let id = TopicId::derive(self.cluster, name, generation);
         let birth = self.document.born(id, name, generation);
         let settings = settings.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
-        let change = self.document.put(id, Some(partitions), &settings);
+        let change = self.document.put(id, Some(*partitions), &settings);
         self.look_again(id);
         Ok((id, frame::encode(&[birth].into_iter().chain(change).collect::<Vec<_>>())))
     }
@@ -132,9 +117,9 @@ impl Catalog {
     /// Deletes the live topic of this name, for good.
     ///
     /// # Errors
-    /// [`ChangeError::Unknown`]; nothing has changed then.
-    pub fn delete(&mut self, name: &str) -> Result<(TopicId, Bytes), ChangeError> {
-        let id = self.live(name)?.id;
+    /// [`DeleteError`]; nothing has changed then.
+    pub fn delete(&mut self, name: &str) -> Result<(TopicId, Bytes), DeleteError> {
+        let id = self.by_name(name).ok_or_else(|| DeleteError::Unknown(name.to_owned()))?.id;
         let change = self.document.delete(id);
         self.look_again(id);
         Ok((id, frame::encode(change.as_slice())))
@@ -143,10 +128,10 @@ impl Catalog {
     /// Gives the live topic of this name more partitions.
     ///
     /// # Errors
-    /// [`ChangeError`]; nothing has changed then.
-    pub fn grow(&mut self, name: &str, partitions: u32) -> Result<(TopicId, Bytes), ChangeError> {
+    /// [`GrowError`]; nothing has changed then.
+    pub fn grow(&mut self, name: &str, partitions: u32) -> Result<(TopicId, Bytes), GrowError> {
         check_partitions(partitions)?;
-        let topic = self.live(name)?;
+        let topic = self.by_name(name).ok_or_else(|| GrowError::Unknown(name.to_owned()))?;
         if partitions <= topic.partitions {
             return Err(PartitionsError::NotMore { held: topic.partitions, asked: partitions }.into());
         }
@@ -159,21 +144,17 @@ impl Catalog {
     /// Changes settings of the live topic of this name; `None` gives one back its default.
     ///
     /// # Errors
-    /// [`ChangeError`]; nothing has changed then.
+    /// [`AlterError`]; nothing has changed then.
     pub fn alter(
         &mut self,
         name: &str,
         settings: &BTreeMap<String, Option<String>>,
-    ) -> Result<(TopicId, Bytes), ChangeError> {
+    ) -> Result<(TopicId, Bytes), AlterError> {
         settings.iter().try_for_each(|(key, value)| check_setting(key, value.as_deref()))?;
-        let id = self.live(name)?.id;
+        let id = self.by_name(name).ok_or_else(|| AlterError::Unknown(name.to_owned()))?.id;
         let change = self.document.put(id, None, settings);
         self.look_again(id);
         Ok((id, frame::encode(change.as_slice())))
-    }
-
-    fn live(&self, name: &str) -> Result<&Topic, ChangeError> {
-        self.by_name(name).ok_or_else(|| ChangeError::Unknown(name.to_owned()))
     }
 
     /// Applies changes that some site made; again, if need be. Returns the topics that are touched by what was not here
@@ -187,13 +168,13 @@ impl Catalog {
         Ok(touched.into_iter().collect())
     }
 
-    /// Makes sure that a restated topic is known, with at least as many partitions. A restatement whose id is not the
-    /// one derived from its name changes nothing.
-    pub fn restate(&mut self, body: &TopicBody) {
+    /// Makes sure that a restated topic is known, with at least as many partitions. Says whether the restatement is
+    /// sound (its id is the one derived from its name); an unsound one changes nothing.
+    pub fn restate(&mut self, body: &TopicBody) -> bool {
         let sound = TopicId::derive(self.cluster, &body.name, body.generation) == body.id
             && (1..=PARTITIONS_MAX).contains(&body.partitions);
         if !sound {
-            return;
+            return false;
         }
         self.document.born(body.id, &body.name, body.generation);
         let known = self.restated.entry(body.id).or_insert_with(|| body.clone());
@@ -201,6 +182,7 @@ impl Catalog {
             known.clone_from(body);
         }
         self.look_again(body.id);
+        true
     }
 
     /// Reads one topic again.
@@ -216,14 +198,14 @@ impl Catalog {
                 told.body.partitions = restated.partitions;
             }
         }
-        let TopicBody { name, generation, partitions, settings, .. } = told.body;
+        let TopicBody { name, generation, partitions, settings: given, .. } = told.body;
         if partitions == 0 {
             return;
         }
         self.names.entry(name.clone()).or_default().insert(generation, id);
-        let understood = Settings::of(&settings);
+        let settings = Settings::of(&given);
         let deleted = told.deleted;
-        self.topics.insert(id, Topic { id, name, generation, partitions, settings, understood, deleted });
+        self.topics.insert(id, Topic { id, name, generation, partitions, given, settings, deleted });
     }
 
     /// A topic, deleted or not.
@@ -249,7 +231,7 @@ impl Catalog {
     }
 
     /// The live topics, by name.
-    pub fn topics(&self) -> impl Iterator<Item = &Topic> {
+    pub fn live(&self) -> impl Iterator<Item = &Topic> {
         self.names.keys().filter_map(|name| self.by_name(name))
     }
 

@@ -69,14 +69,6 @@ impl Document {
         self.doc.save_nocompress()
     }
 
-    pub(crate) fn set_actor(&mut self, actor: [u8; 16]) {
-        self.doc.set_actor(ActorId::from(actor));
-    }
-
-    pub(crate) fn actor(&self) -> [u8; 16] {
-        self.doc.get_actor().to_bytes().try_into().expect("actors are given 16 bytes")
-    }
-
     /// The changes that nothing here builds on yet, sorted.
     pub(crate) fn heads(&self) -> Vec<[u8; 32]> {
         let mut heads: Vec<_> = self.doc.get_heads().into_iter().map(|hash| hash.0).collect();

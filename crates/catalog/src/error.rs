@@ -6,21 +6,48 @@ use crate::name::NameError;
 use crate::settings::SettingError;
 use crate::topic::PARTITIONS_MAX;
 
-/// Why a topic was not created, grown, altered or deleted. Nothing has changed then; asking again changes nothing.
+/// Why a topic was not created.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum ChangeError {
+pub enum CreateError {
     /// A live topic bears the name.
     #[error("topic {0} exists already")]
     Exists(String),
-    /// No live topic bears the name.
-    #[error("there is no topic {0}")]
-    Unknown(String),
     /// The name is not one a topic may have.
     #[error(transparent)]
     BadName(#[from] NameError),
     /// The number of partitions is not acceptable.
     #[error(transparent)]
     BadPartitions(#[from] PartitionsError),
+    /// A setting is not acceptable.
+    #[error(transparent)]
+    BadSetting(#[from] SettingError),
+}
+
+/// Why a topic was not deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum DeleteError {
+    /// No live topic bears the name.
+    #[error("there is no topic {0}")]
+    Unknown(String),
+}
+
+/// Why a topic did not get more partitions.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum GrowError {
+    /// No live topic bears the name.
+    #[error("there is no topic {0}")]
+    Unknown(String),
+    /// The number of partitions is not acceptable.
+    #[error(transparent)]
+    BadPartitions(#[from] PartitionsError),
+}
+
+/// Why a topic's settings were not changed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum AlterError {
+    /// No live topic bears the name.
+    #[error("there is no topic {0}")]
+    Unknown(String),
     /// A setting is not acceptable.
     #[error(transparent)]
     BadSetting(#[from] SettingError),

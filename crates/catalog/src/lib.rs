@@ -21,8 +21,8 @@ mod topic;
 #[cfg(test)]
 mod tests;
 
-pub use catalog::Catalog;
-pub use error::{ApplyError, ChangeError, LoadError, PartitionsError};
+pub use catalog::{Actor, Catalog};
+pub use error::{AlterError, ApplyError, CreateError, DeleteError, GrowError, LoadError, PartitionsError};
 pub use name::{NAME_BYTES_MAX, NameError, check_name};
 pub use settings::{AckAll, SETTINGS, Setting, SettingError, Settings, TimestampType};
-pub use topic::{PARTITIONS_MAX, Topic};
+pub use topic::{NewTopic, PARTITIONS_MAX, Topic};

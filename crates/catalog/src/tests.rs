@@ -7,14 +7,17 @@ use entry::{ClusterId, TopicBody, TopicId};
 use proptest::prelude::{Strategy, any, prop, proptest};
 use uuid::Uuid;
 
-use crate::{ApplyError, Catalog, ChangeError, LoadError, PartitionsError, Topic};
+use crate::{
+    Actor, AlterError, ApplyError, Catalog, CreateError, DeleteError, GrowError, LoadError, NewTopic,
+    PartitionsError, Topic,
+};
 
 fn cluster() -> ClusterId {
     ClusterId(Uuid::from_u128(7))
 }
 
 fn site(number: u8) -> Catalog {
-    Catalog::genesis(cluster(), [number; 16])
+    Catalog::genesis(cluster(), Actor([number; 16]))
 }
 
 fn settings(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -23,6 +26,10 @@ fn settings(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 fn changed(pairs: &[(&str, Option<&str>)]) -> BTreeMap<String, Option<String>> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), value.map(str::to_owned))).collect()
+}
+
+fn new(name: impl Into<String>, partitions: u32, settings: &BTreeMap<String, String>) -> NewTopic {
+    NewTopic { name: name.into(), partitions, settings: settings.clone() }
 }
 
 fn view(catalog: &Catalog) -> Vec<Topic> {
@@ -37,35 +44,41 @@ fn assert_equal(one: &Catalog, other: &Catalog) {
 #[test]
 fn a_topic_lives_and_dies_and_its_name_lives_again() {
     let mut here = site(1);
-    let (first, _) = here.create("orders", 3, &settings(&[("retention.ms", "1000")])).unwrap();
-    assert_eq!(here.create("orders", 3, &settings(&[])), Err(ChangeError::Exists("orders".into())));
+    let (first, _) = here.create(&new("orders", 3, &settings(&[("retention.ms", "1000")])), &[]).unwrap();
+    assert_eq!(
+        here.create(&new("orders", 3, &settings(&[])), &[]),
+        Err(CreateError::Exists("orders".into()))
+    );
     here.grow("orders", 5).unwrap();
     here.alter("orders", &changed(&[("retention.ms", None), ("min.insync.sites", Some("2"))])).unwrap();
     let topic = here.by_name("orders").unwrap();
-    assert_eq!((topic.id, topic.partitions, topic.min_insync_sites()), (first, 5, 2));
-    assert_eq!(topic.settings, settings(&[("min.insync.sites", "2")]));
+    assert_eq!((topic.id, topic.partitions, topic.settings.min_insync_sites), (first, 5, 2));
+    assert_eq!(topic.given, settings(&[("min.insync.sites", "2")]));
 
     here.delete("orders").unwrap();
     assert_eq!((here.by_name("orders"), here.generation("orders")), (None, 1));
     assert!(here.topic(first).unwrap().deleted);
-    let (second, _) = here.create("orders", 1, &settings(&[])).unwrap();
+    let (second, _) = here.create(&new("orders", 1, &settings(&[])), &[]).unwrap();
     assert_eq!(here.by_name("orders").unwrap().id, second);
     assert_ne!(first, second);
-    assert_eq!(here.topics().count(), 1);
+    assert_eq!(here.live().count(), 1);
 }
 
 #[test]
 fn what_cannot_be_is_refused_and_changes_nothing() {
     let mut here = site(1);
-    here.create("orders", 3, &settings(&[])).unwrap();
+    here.create(&new("orders", 3, &settings(&[])), &[]).unwrap();
     let before = here.digest();
-    assert!(matches!(here.create("a b", 3, &settings(&[])), Err(ChangeError::BadName(_))));
-    assert!(matches!(here.create("a", 0, &settings(&[])), Err(ChangeError::BadPartitions(_))));
-    assert!(matches!(here.create("a", 1, &settings(&[("a", "b")])), Err(ChangeError::BadSetting(_))));
+    assert!(matches!(here.create(&new("a b", 3, &settings(&[])), &[]), Err(CreateError::BadName(_))));
+    assert!(matches!(here.create(&new("a", 0, &settings(&[])), &[]), Err(CreateError::BadPartitions(_))));
+    assert!(matches!(
+        here.create(&new("a", 1, &settings(&[("a", "b")])), &[]),
+        Err(CreateError::BadSetting(_))
+    ));
     let not_more = PartitionsError::NotMore { held: 3, asked: 3 };
-    assert_eq!(here.grow("orders", 3), Err(ChangeError::BadPartitions(not_more)));
-    assert_eq!(here.delete("b"), Err(ChangeError::Unknown("b".into())));
-    assert!(matches!(here.alter("orders", &changed(&[("a", None)])), Err(ChangeError::BadSetting(_))));
+    assert_eq!(here.grow("orders", 3), Err(GrowError::BadPartitions(not_more)));
+    assert_eq!(here.delete("b"), Err(DeleteError::Unknown("b".into())));
+    assert!(matches!(here.alter("orders", &changed(&[("a", None)])), Err(AlterError::BadSetting(_))));
     assert_eq!(here.digest(), before);
 }
 
@@ -73,30 +86,31 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
 fn topics_are_listed_by_name() {
     let mut here = site(1);
     for name in ["c", "a", "b"] {
-        here.create(name, 1, &settings(&[])).unwrap();
+        here.create(&new(name, 1, &settings(&[])), &[]).unwrap();
     }
     here.delete("b").unwrap();
-    assert_eq!(here.topics().map(|topic| topic.name.as_str()).collect::<Vec<_>>(), ["a", "c"]);
+    assert_eq!(here.live().map(|topic| topic.name.as_str()).collect::<Vec<_>>(), ["a", "c"]);
 }
 
 #[test]
 fn one_name_created_at_two_sites_is_one_topic() {
     let (mut here, mut there) = (site(1), site(2));
-    let (id, from_here) = here.create("orders", 3, &settings(&[("retention.ms", "1")])).unwrap();
-    let (same, from_there) = there.create("orders", 5, &settings(&[("retention.bytes", "2")])).unwrap();
+    let (id, from_here) = here.create(&new("orders", 3, &settings(&[("retention.ms", "1")])), &[]).unwrap();
+    let (same, from_there) =
+        there.create(&new("orders", 5, &settings(&[("retention.bytes", "2")])), &[]).unwrap();
     assert_eq!(id, same);
     assert_eq!(here.apply(&from_there), Ok(vec![id]));
     assert_eq!(there.apply(&from_here), Ok(vec![id]));
     assert_equal(&here, &there);
     let topic = here.by_name("orders").unwrap();
     assert_eq!(topic.partitions, 5);
-    assert_eq!(topic.settings, settings(&[("retention.bytes", "2"), ("retention.ms", "1")]));
+    assert_eq!(topic.given, settings(&[("retention.bytes", "2"), ("retention.ms", "1")]));
 }
 
 #[test]
 fn a_deletion_wins_over_what_was_changed_meanwhile() {
     let (mut here, mut there) = (site(1), site(2));
-    let (id, created) = here.create("orders", 1, &settings(&[])).unwrap();
+    let (id, created) = here.create(&new("orders", 1, &settings(&[])), &[]).unwrap();
     there.apply(&created).unwrap();
     let (_, deleted) = here.delete("orders").unwrap();
     let (_, grown) = there.grow("orders", 4).unwrap();
@@ -107,8 +121,8 @@ fn a_deletion_wins_over_what_was_changed_meanwhile() {
     assert_equal(&here, &there);
     assert!(here.topic(id).unwrap().deleted);
     let again = (
-        here.create("orders", 1, &settings(&[])).unwrap().0,
-        there.create("orders", 1, &settings(&[])).unwrap().0,
+        here.create(&new("orders", 1, &settings(&[])), &[]).unwrap().0,
+        there.create(&new("orders", 1, &settings(&[])), &[]).unwrap().0,
     );
     assert_eq!(again.0, again.1);
 }
@@ -116,7 +130,7 @@ fn a_deletion_wins_over_what_was_changed_meanwhile() {
 #[test]
 fn changes_apply_once_and_only_on_what_they_build_on() {
     let (mut here, mut there) = (site(1), site(2));
-    let (id, created) = here.create("orders", 1, &settings(&[])).unwrap();
+    let (id, created) = here.create(&new("orders", 1, &settings(&[])), &[]).unwrap();
     let (_, grown) = here.grow("orders", 2).unwrap();
     let before = there.digest();
     assert_eq!(there.apply(&grown), Err(ApplyError::NotYet { missing: 1 }));
@@ -130,8 +144,8 @@ fn changes_apply_once_and_only_on_what_they_build_on() {
 #[test]
 fn an_actor_used_twice_is_refused() {
     let (mut one, mut other, mut there) = (site(1), site(1), site(2));
-    let (_, first) = one.create("a", 1, &settings(&[])).unwrap();
-    let (_, second) = other.create("b", 2, &settings(&[])).unwrap();
+    let (_, first) = one.create(&new("a", 1, &settings(&[])), &[]).unwrap();
+    let (_, second) = other.create(&new("b", 2, &settings(&[])), &[]).unwrap();
     there.apply(&first).unwrap();
     assert!(matches!(there.apply(&second), Err(ApplyError::Refused(_))));
     assert_equal(&one, &there);
@@ -140,18 +154,19 @@ fn an_actor_used_twice_is_refused() {
 #[test]
 fn a_forged_birth_is_refused() {
     let elsewhere = ClusterId(Uuid::from_u128(8));
-    let (_, born) = Catalog::genesis(elsewhere, [1; 16]).create("orders", 1, &settings(&[])).unwrap();
+    let (_, born) =
+        Catalog::genesis(elsewhere, Actor([1; 16])).create(&new("orders", 1, &settings(&[])), &[]).unwrap();
     assert!(matches!(site(2).apply(&born), Err(ApplyError::Refused(_))));
 }
 
 #[test]
 fn a_restated_topic_is_known_before_its_creation_comes() {
     let (mut here, mut there) = (site(1), site(2));
-    let (id, created) = here.create("orders", 3, &settings(&[("retention.ms", "9")])).unwrap();
+    let (id, created) = here.create(&new("orders", 3, &settings(&[("retention.ms", "9")])), &[]).unwrap();
     let restated = here.topic(id).unwrap().restated();
     there.restate(&restated);
     assert_eq!(view(&there), view(&here));
-    let mut reloaded = Catalog::load(cluster(), &there.save(), [3; 16]).unwrap();
+    let mut reloaded = Catalog::load(cluster(), &there.save(), Actor([3; 16])).unwrap();
     assert_equal(&reloaded, &there);
     reloaded.apply(&created).unwrap();
     assert_equal(&reloaded, &here);
@@ -171,10 +186,10 @@ fn an_unsound_restatement_changes_nothing() {
 #[test]
 fn what_is_saved_is_loaded_and_goes_on() {
     let mut here = site(1);
-    here.create("orders", 3, &settings(&[("retention.ms", "9")])).unwrap();
-    here.create("gone", 3, &settings(&[])).unwrap();
+    here.create(&new("orders", 3, &settings(&[("retention.ms", "9")])), &[]).unwrap();
+    here.create(&new("gone", 3, &settings(&[])), &[]).unwrap();
     here.delete("gone").unwrap();
-    let mut again = Catalog::load(cluster(), &here.save(), [9; 16]).unwrap();
+    let mut again = Catalog::load(cluster(), &here.save(), Actor([9; 16])).unwrap();
     assert_equal(&again, &here);
     let (_, grown) = again.grow("orders", 4).unwrap();
     here.apply(&grown).unwrap();
@@ -184,22 +199,22 @@ fn what_is_saved_is_loaded_and_goes_on() {
 #[test]
 fn a_damaged_save_is_refused() {
     let mut here = site(1);
-    here.create("orders", 3, &settings(&[])).unwrap();
+    here.create(&new("orders", 3, &settings(&[])), &[]).unwrap();
     let saved = here.save();
     for at in 0..saved.len() {
         let mut damaged = saved.to_vec();
         damaged[at] ^= 1;
-        assert!(Catalog::load(cluster(), &damaged, [9; 16]).is_err(), "a flip at {at} was taken");
-        assert!(Catalog::load(cluster(), &saved[..at], [9; 16]).is_err(), "a cut at {at} was taken");
+        assert!(Catalog::load(cluster(), &damaged, Actor([9; 16])).is_err(), "a flip at {at} was taken");
+        assert!(Catalog::load(cluster(), &saved[..at], Actor([9; 16])).is_err(), "a cut at {at} was taken");
     }
     let mut newer = saved.to_vec();
     newer[0] = 2;
-    assert_eq!(Catalog::load(cluster(), &newer, [9; 16]).err(), Some(LoadError::Version(2)));
+    assert_eq!(Catalog::load(cluster(), &newer, Actor([9; 16])).err(), Some(LoadError::Version(2)));
 }
 
 #[test]
 fn a_damaged_frame_is_refused() {
-    let (_, frame) = site(1).create("orders", 3, &settings(&[("retention.ms", "9")])).unwrap();
+    let (_, frame) = site(1).create(&new("orders", 3, &settings(&[("retention.ms", "9")])), &[]).unwrap();
     let mut there = site(2);
     for at in 0..frame.len() {
         for bit in 0..8 {
@@ -216,13 +231,14 @@ fn a_damaged_frame_is_refused() {
 #[test]
 fn a_thousand_topics_are_no_trouble() {
     let (mut here, mut there) = (site(1), site(2));
-    let frames: Vec<_> =
-        (0..1000).map(|n| here.create(&format!("topic-{n}"), 1, &settings(&[])).unwrap().1).collect();
+    let frames: Vec<_> = (0..1000)
+        .map(|n| here.create(&new(format!("topic-{n}"), 1, &settings(&[])), &[]).unwrap().1)
+        .collect();
     for frame in &frames {
         there.apply(frame).unwrap();
     }
     assert_equal(&here, &there);
-    assert_equal(&Catalog::load(cluster(), &there.save(), [3; 16]).unwrap(), &here);
+    assert_equal(&Catalog::load(cluster(), &there.save(), Actor([3; 16])).unwrap(), &here);
 }
 
 /// What one site does next; what is refused is not done.
@@ -250,16 +266,18 @@ fn steps() -> impl Strategy<Value = Vec<(usize, Step)>> {
 fn does(catalog: &mut Catalog, step: &Step) -> Option<Bytes> {
     let name = |number: &u8| format!("topic-{number}");
     let made = match step {
-        Step::Create(topic, partitions) => catalog.create(&name(topic), *partitions, &settings(&[])),
-        Step::Delete(topic) => catalog.delete(&name(topic)),
-        Step::Grow(topic, partitions) => catalog.grow(&name(topic), *partitions),
+        Step::Create(topic, partitions) => {
+            catalog.create(&new(name(topic), *partitions, &settings(&[])), &[]).ok()
+        }
+        Step::Delete(topic) => catalog.delete(&name(topic)).ok(),
+        Step::Grow(topic, partitions) => catalog.grow(&name(topic), *partitions).ok(),
         Step::Alter(topic, value) => {
             let value = (value % 3 > 0).then(|| value.to_string());
-            catalog.alter(&name(topic), &BTreeMap::from([("retention.ms".to_owned(), value)]))
+            catalog.alter(&name(topic), &BTreeMap::from([("retention.ms".to_owned(), value)])).ok()
         }
-        Step::Hear(_) => return None,
+        Step::Hear(_) => None,
     };
-    made.ok().map(|(_, frame)| frame)
+    made.map(|(_, frame)| frame)
 }
 
 /// Delivers all that is not delivered yet, holding back what builds on something that is not there.
@@ -314,13 +332,13 @@ proptest! {
             assert!(sites[0].topic(id).unwrap().partitions >= partitions, "partitions only grow");
         }
         for catalog in &sites {
-            assert_equal(catalog, &Catalog::load(cluster(), &catalog.save(), [9; 16]).unwrap());
+            assert_equal(catalog, &Catalog::load(cluster(), &catalog.save(), Actor([9; 16])).unwrap());
         }
     }
 
     #[test]
     fn no_bytes_make_it_panic(bytes: Vec<u8>) {
         let _ = site(1).apply(&bytes.clone().into());
-        let _ = Catalog::load(cluster(), &bytes, [1; 16]);
+        let _ = Catalog::load(cluster(), &bytes, Actor([1; 16]));
     }
 }

@@ -5,10 +5,21 @@ use std::collections::BTreeMap;
 use entry::{TopicBody, TopicId};
 
 use crate::error::PartitionsError;
-use crate::settings::{AckAll, Settings, TimestampType};
+use crate::settings::Settings;
 
 /// Most partitions a topic may have: each costs files and memory at every site.
 pub const PARTITIONS_MAX: u32 = 10_000;
+
+/// What a topic is to be.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NewTopic {
+    /// Its name.
+    pub name: String,
+    /// Number of partitions.
+    pub partitions: u32,
+    /// Settings that differ from the defaults.
+    pub settings: BTreeMap<String, String>,
+}
 
 /// A topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,9 +33,9 @@ pub struct Topic {
     /// Number of partitions; only grows.
     pub partitions: u32,
     /// Settings as they were given: those that differ from the defaults.
-    pub settings: BTreeMap<String, String>,
+    pub given: BTreeMap<String, String>,
     /// All settings, understood.
-    pub understood: Settings,
+    pub settings: Settings,
     /// Whether it was deleted, which is final.
     pub deleted: bool,
 }
@@ -38,32 +49,8 @@ impl Topic {
             name: self.name.clone(),
             generation: self.generation,
             partitions: self.partitions,
-            settings: self.settings.clone(),
+            settings: self.given.clone(),
         }
-    }
-
-    /// Largest record batch this topic takes, in bytes, where the machine takes `limit`.
-    #[must_use]
-    pub fn max_message_bytes(&self, limit: usize) -> usize {
-        self.understood.max_message_bytes.min(limit)
-    }
-
-    /// Whether `acks=all` waits until a batch is readable in the merged log.
-    #[must_use]
-    pub fn acknowledges_released(&self) -> bool {
-        self.understood.ack_all == AckAll::Released
-    }
-
-    /// How many sites must hold a batch before `acks=all` is answered, this one included.
-    #[must_use]
-    pub fn min_insync_sites(&self) -> usize {
-        usize::from(self.understood.min_insync_sites)
-    }
-
-    /// Whether timestamps say when the origin took a record in.
-    #[must_use]
-    pub fn log_append_time(&self) -> bool {
-        self.understood.timestamp_type == TimestampType::LogAppendTime
     }
 }
 
