@@ -1,0 +1,26 @@
+//! The merge: promises, stable point, quorum release, parting, duplicates.
+//!
+//! Every site feeds an [`Order`] with what it holds and hears, and every site's `Order` gives out the same sequence.
+//! That is the whole product in one sentence, so this room is pure: no clock, no disk, no network, no bytes of a
+//! record. What comes out depends on the journals; *when* it comes out depends on promises and on who holds what.
+//!
+//! [`Producers`] says which released batches are copies of earlier ones, alike everywhere; [`LocalWindow`] answers a
+//! producer's retry at the site that has answered it before.
+//!
+//! The rules are model-checked (`tests/model.rs`, whose head lists them) and the code is compared with a naive oracle
+//! on generated histories (`tests/oracle.rs`). Seals and adoption are not here yet.
+
+mod blocker;
+mod holders;
+mod journal;
+mod local;
+mod order;
+mod producers;
+mod release;
+mod sequence;
+
+pub use blocker::{Blocker, Why};
+pub use local::{LocalVerdict, LocalWindow};
+pub use order::Order;
+pub use producers::{ProducerKey, Producers, Verdict};
+pub use release::{BrokenPromise, Effect, Release, Weight};

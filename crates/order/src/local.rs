@@ -1,0 +1,135 @@
+//! What one site answered its producers lately: so that a retry gets the answer it missed and is not journaled twice.
+//!
+//! This only saves work and offsets at one site; what counts is decided in the merged order ([`crate::Producers`]).
+//! It is memory, gone with a restart.
+//!
+//! The second half guards a producer's order. After a retriable refusal, the batches the producer had already sent
+//! behind the refused one get the same refusal, until the refused one has arrived: otherwise they would be journaled
+//! before it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use clock::Stamp;
+use entry::Seq;
+
+use crate::producers::ProducerKey;
+use crate::sequence::is_before;
+
+/// How many answers are remembered per key: a Kafka client has at most five batches under way.
+const ANSWERS_MAX: usize = 5;
+/// How many keys are remembered; the one not heard of for longest goes first. About 300 bytes each.
+const KEYS_MAX: usize = 100_000;
+
+/// What to do with a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LocalVerdict {
+    /// Journal it.
+    Fresh,
+    /// It is in the journal; answer as then.
+    Known {
+        /// Where.
+        seq: Seq,
+        /// At which stamp.
+        stamp: Stamp,
+    },
+    /// An earlier batch was refused and has not come again: refuse this one alike.
+    AfterRefusal,
+}
+
+/// The latest answers of this site to idempotent producers.
+#[derive(Debug, Clone, Default)]
+pub struct LocalWindow {
+    lately: BTreeMap<ProducerKey, Lately>,
+    /// When each key was last used → the key.
+    by_use: BTreeMap<u64, ProducerKey>,
+    uses: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Lately {
+    answers: VecDeque<Answer>,
+    /// The first sequence that was refused and has not come again.
+    refused: Option<i32>,
+    used: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Answer {
+    base_sequence: i32,
+    records: u32,
+    seq: Seq,
+    stamp: Stamp,
+}
+
+impl LocalWindow {
+    /// Judges a batch that a producer sent.
+    #[must_use]
+    pub fn admit(&self, key: ProducerKey, base_sequence: i32, records: u32) -> LocalVerdict {
+        let Some(lately) = self.lately.get(&key) else { return LocalVerdict::Fresh };
+        let same = |answer: &&Answer| answer.base_sequence == base_sequence && answer.records == records;
+        if let Some(answer) = lately.answers.iter().find(same) {
+            return LocalVerdict::Known { seq: answer.seq, stamp: answer.stamp };
+        }
+        match lately.refused {
+            Some(refused) if is_before(refused, base_sequence) => LocalVerdict::AfterRefusal,
+            _ => LocalVerdict::Fresh,
+        }
+    }
+
+    /// A batch was journaled.
+    pub fn appended(&mut self, key: ProducerKey, base_sequence: i32, records: u32, seq: Seq, stamp: Stamp) {
+        let lately = self.used(key);
+        if lately.refused == Some(base_sequence) {
+            lately.refused = None;
+        }
+        if lately.answers.len() == ANSWERS_MAX {
+            lately.answers.pop_front();
+        }
+        lately.answers.push_back(Answer { base_sequence, records, seq, stamp });
+    }
+
+    /// A batch got a retriable refusal.
+    pub fn refused(&mut self, key: ProducerKey, base_sequence: i32) {
+        self.used(key).refuse(base_sequence);
+    }
+
+    /// What was journaled from `seq` on is not there after all: it counts as refused.
+    pub fn forget_from(&mut self, seq: Seq) {
+        for lately in self.lately.values_mut() {
+            let lost: Vec<i32> = lately
+                .answers
+                .iter()
+                .filter(|answer| answer.seq >= seq)
+                .map(|answer| answer.base_sequence)
+                .collect();
+            lately.answers.retain(|answer| answer.seq < seq);
+            for base_sequence in lost {
+                lately.refuse(base_sequence);
+            }
+        }
+    }
+
+    fn used(&mut self, key: ProducerKey) -> &mut Lately {
+        self.uses += 1;
+        if !self.lately.contains_key(&key) && self.lately.len() == KEYS_MAX {
+            let (_, oldest) = self.by_use.pop_first().expect("every key was used at some time");
+            self.lately.remove(&oldest);
+        }
+        let lately = self.lately.entry(key).or_default();
+        self.by_use.remove(&lately.used);
+        self.by_use.insert(self.uses, key);
+        lately.used = self.uses;
+        lately
+    }
+}
+
+impl Lately {
+    fn refuse(&mut self, base_sequence: i32) {
+        if self.refused.is_none_or(|refused| is_before(base_sequence, refused)) {
+            self.refused = Some(base_sequence);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,265 @@
+//! The order itself: one sequence out of many journals.
+//!
+//! The next entry is the one with the smallest (sort stamp, site, incarnation, seq) among the first waiting entries of
+//! the open journals. It is released when every open journal has promised that nothing stamped so low can still come,
+//! and when a quorum holds it; if it may not go, nothing behind it goes. A journal opens at the place of its opening
+//! and sorts nothing before it; it leaves at the place of its parting, unless it would be the last.
+//!
+//! The sequence is a function of the journals. The point up to which it is released is not: whoever uses this writes
+//! that point down ([`Order::position`]) and, after a restart, comes back to it with [`Order::replay`].
+//!
+//! **Checkpoints.** An `Order` is serialised whole: positions, unreleased entries, opened and parted journals, promises
+//! (they hold for ever) and retired storages. Counted frontiers are not: they are private to a site and soon heard again.
+//!
+//! It refuses to be led into disorder: an entry that its owner had promised away stops the order, for good
+//! ([`Order::broken`]). Ask [`Order::check`] before an entry is taken in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clock::Stamp;
+use entry::{JournalId, Seq, SiteId, StorageId};
+use serde::{Deserialize, Serialize};
+
+use crate::blocker::{Blocker, Why};
+use crate::holders::Holders;
+use crate::journal::{Journal, Promise};
+use crate::release::{BrokenPromise, Effect, Release, Weight};
+
+/// The merged order of a cluster's journals, as one site knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    own: SiteId,
+    journals: BTreeMap<JournalId, Journal>,
+    /// Where the first waiting entry of each open journal sorts.
+    heads: BTreeSet<(Stamp, JournalId)>,
+    holders: Holders,
+    position: u64,
+    /// Where the last released entry sorts.
+    reached: Stamp,
+    broken: Option<BrokenPromise>,
+}
+
+impl Order {
+    /// A new cluster's order: the first incarnation of every founder takes part. Founders are the members that hold
+    /// data; a majority of them is a quorum.
+    ///
+    /// # Panics
+    /// Without founders there is nothing to order.
+    #[must_use]
+    pub fn new(own: SiteId, founders: &[SiteId]) -> Order {
+        assert!(!founders.is_empty(), "a cluster has at least one member that holds data");
+        let genesis = |site: &SiteId| (JournalId::genesis(*site), Journal::genesis());
+        Order {
+            own,
+            journals: founders.iter().map(genesis).collect(),
+            heads: BTreeSet::new(),
+            holders: Holders::new(founders),
+            position: 0,
+            reached: Stamp::ZERO,
+            broken: None,
+        }
+    }
+
+    /// The same order in another site's hands: what is private to the one that wrote the checkpoint is forgotten.
+    #[must_use]
+    pub fn handed_to(mut self, own: SiteId) -> Order {
+        if self.own != own {
+            self.own = own;
+            self.holders.forget();
+        }
+        self
+    }
+
+    /// Whether an entry may come at all: its owner has promised nothing against it. Entries below what is held here
+    /// are not looked at.
+    ///
+    /// # Errors
+    /// [`BrokenPromise`]: do not take the entry in, and quarantine the journal.
+    pub fn check(&self, journal: JournalId, seq: Seq, stamp: Stamp) -> Result<(), BrokenPromise> {
+        let Some(known) = self.journals.get(&journal) else { return Ok(()) };
+        if seq < known.held() {
+            return Ok(());
+        }
+        // An entry at the very stamp that was reached may only follow an opening at that stamp.
+        let passed = match known.floor() {
+            Some(floor) if floor < self.reached => self.reached,
+            _ => Stamp::ZERO,
+        };
+        let promised = known.bound(seq).max(passed);
+        if stamp > promised { Ok(()) } else { Err(BrokenPromise { journal, seq, stamp, promised }) }
+    }
+
+    /// An entry is durable here. Entries come in their journal's order; which journal comes first does not matter.
+    ///
+    /// # Panics
+    /// On a gap: the caller has checked the chain.
+    pub fn held(&mut self, journal: JournalId, seq: Seq, stamp: Stamp, weight: Weight) {
+        if let Err(broken) = self.check(journal, seq, stamp) {
+            self.broken.get_or_insert(broken);
+        }
+        let known = self.journals.entry(journal).or_default();
+        assert_eq!(seq, known.held(), "journal {journal} is held without gaps");
+        let was_waiting = known.is_waiting();
+        known.hold(stamp, weight);
+        if !was_waiting && let Some(at) = known.head() {
+            self.heads.insert((at, journal));
+        }
+    }
+
+    /// A journal's owner promises that all it stamps up to `w` is durable and below `head`. Of a journal that nothing
+    /// is known of yet, promises are not kept: its owner will repeat itself.
+    pub fn promised(&mut self, journal: JournalId, w: Stamp, head: Seq) {
+        if let Some(known) = self.journals.get_mut(&journal) {
+            known.promised(Promise { w, head });
+        }
+    }
+
+    /// A site reports that its storage durably holds a journal up to `next`; this site reports like all others. A
+    /// storage that differs from the site's last one replaces it, for good.
+    pub fn counted(&mut self, site: SiteId, storage: StorageId, journal: JournalId, next: Seq) {
+        self.holders.counted(site, storage, journal, next);
+    }
+
+    /// Releases what can be, at most `max` entries.
+    pub fn release(&mut self, max: usize) -> Vec<Release> {
+        let mut out = Vec::new();
+        let mut stable = self.stable_point();
+        while out.len() < max && self.broken.is_none() {
+            let Some(&(at, journal)) = self.heads.first() else { break };
+            if at > stable || self.next_unreleased(journal) >= self.holders.quorum(journal) {
+                break;
+            }
+            let release = self.take();
+            if release.effect != Effect::None {
+                stable = self.stable_point();
+            }
+            out.push(release);
+        }
+        out
+    }
+
+    /// Recovery: releases again up to a position that was written down, without asking for promises or a quorum.
+    ///
+    /// # Panics
+    /// If fewer entries are held than were released: they were durable before the position was.
+    pub fn replay(&mut self, upto: u64) -> Vec<Release> {
+        let mut out = Vec::new();
+        while self.position < upto {
+            assert!(
+                !self.heads.is_empty(),
+                "{upto} entries were released, but only {} are held",
+                self.position
+            );
+            out.push(self.take());
+        }
+        out
+    }
+
+    /// Takes the smallest head.
+    fn take(&mut self) -> Release {
+        let (at, id) = self.heads.pop_first().expect("the caller has looked at it");
+        assert!(at >= self.reached, "{at} would be released behind {}", self.reached);
+        let journal = self.journals.get_mut(&id).expect("a journal with a head is known");
+        let (seq, weight) = journal.pop();
+        self.reached = at;
+        self.position += 1;
+        let effect = match weight {
+            Weight::Data => Effect::None,
+            Weight::Part => self.part(id),
+            Weight::Open { journal, first } => self.open(journal, first, at),
+        };
+        self.raise_head(id);
+        Release { journal: id, seq, at, effect }
+    }
+
+    fn raise_head(&mut self, id: JournalId) {
+        if let Some(at) = self.journals.get(&id).and_then(Journal::head) {
+            self.heads.insert((at, id));
+        }
+    }
+
+    fn part(&mut self, id: JournalId) -> Effect {
+        let open = self.journals.values().filter(|journal| journal.is_open()).count();
+        if open == 1 {
+            return Effect::PartVoid;
+        }
+        self.journals.entry(id).or_default().close();
+        Effect::Parted
+    }
+
+    fn open(&mut self, id: JournalId, first: Seq, at: Stamp) -> Effect {
+        if self.parted_first(id) != Some(first) {
+            return Effect::OpenVoid { journal: id };
+        }
+        self.journals.entry(id).or_default().open(at);
+        self.raise_head(id);
+        Effect::Opened { journal: id }
+    }
+
+    /// Which opening a journal waits for: the seq after its parting, 0 if it never took part; `None` if it takes part,
+    /// or if its site is no member.
+    #[must_use]
+    pub fn parted_first(&self, journal: JournalId) -> Option<Seq> {
+        match self.journals.get(&journal) {
+            Some(known) if known.is_open() => None,
+            _ if !self.holders.is_member(journal.site) => None,
+            known => Some(known.map_or(0, Journal::next)),
+        }
+    }
+
+    /// How many entries were released in all.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The first entry of a journal that is not released.
+    #[must_use]
+    pub fn next_unreleased(&self, journal: JournalId) -> Seq {
+        self.journals.get(&journal).map_or(0, Journal::next)
+    }
+
+    /// The highest stamp below which nothing new can appear.
+    #[must_use]
+    pub fn stable_point(&self) -> Stamp {
+        self.open_journals().map(|(_, journal)| journal.promise()).min().unwrap_or(Stamp::ZERO)
+    }
+
+    /// The promise that stopped the order, if one did.
+    #[must_use]
+    pub fn broken(&self) -> Option<BrokenPromise> {
+        self.broken
+    }
+
+    fn open_journals(&self) -> impl Iterator<Item = (JournalId, &Journal)> {
+        self.journals.iter().filter(|(_, journal)| journal.is_open()).map(|(id, journal)| (*id, journal))
+    }
+
+    /// What the next release waits for; `None` if nothing waits, or if it need not wait.
+    #[must_use]
+    pub fn blocker(&self) -> Option<Blocker> {
+        if let Some(BrokenPromise { journal, seq, stamp, promised }) = self.broken {
+            return Some(Blocker { journal, why: Why::BrokenPromise { seq, stamp, promised } });
+        }
+        let Some(&(needed, next)) = self.heads.first() else { return self.unopened() };
+        let (behind, slowest) = self.open_journals().min_by_key(|(_, journal)| journal.promise())?;
+        if slowest.promise() < needed {
+            let why = match slowest.coming(needed) {
+                Some(promise) => Why::HeadNotReached { held: slowest.held(), head: promise.head },
+                None => Why::NoPromise { since: slowest.promise(), needed },
+            };
+            return Some(Blocker { journal: behind, why });
+        }
+        let seq = self.next_unreleased(next);
+        let why = Why::NoQuorum { seq, holders: self.holders.of(next, seq), needed: self.holders.needed() };
+        (seq >= self.holders.quorum(next)).then_some(Blocker { journal: next, why })
+    }
+
+    fn unopened(&self) -> Option<Blocker> {
+        let (id, journal) = self.journals.iter().find(|(_, journal)| journal.is_waiting())?;
+        Some(Blocker { journal: *id, why: Why::NotOpened { first: journal.next() } })
+    }
+}
+
+#[cfg(test)]
+mod tests;

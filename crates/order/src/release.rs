@@ -1,0 +1,73 @@
+//! What goes into the order and what comes out of it: weights and releases.
+
+use clock::Stamp;
+use entry::{JournalId, Seq};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// What an entry does to the order itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Weight {
+    /// Nothing: it only takes its place.
+    Data,
+    /// From its place on, no promise of its journal is required.
+    Part,
+    /// From its place on, another journal takes part.
+    Open {
+        /// That journal.
+        journal: JournalId,
+        /// Which parting this answers: the seq after the entry that parted; 0 for a journal that never took part.
+        first: Seq,
+    },
+}
+
+/// An entry that has its place in the merged order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// Whose entry.
+    pub journal: JournalId,
+    /// Which of its entries.
+    pub seq: Seq,
+    /// The stamp it is sorted at: its own, or that of its journal's opening where that is later.
+    pub at: Stamp,
+    /// What it did to the order.
+    pub effect: Effect,
+}
+
+/// What a released entry did to the order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Effect {
+    /// Nothing.
+    None,
+    /// Its journal left.
+    Parted,
+    /// Its journal would have been the last to leave, and stays.
+    PartVoid,
+    /// Another journal takes part from here.
+    Opened {
+        /// That journal.
+        journal: JournalId,
+    },
+    /// The journal it names takes part already, or parted at another place, or is no member's.
+    OpenVoid {
+        /// That journal.
+        journal: JournalId,
+    },
+}
+
+/// A journal's owner has promised that no such entry would come. Quarantine the journal: its owner's clock or disk
+/// went back, or somebody else writes in its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Error)]
+#[error(
+    "entry {seq} of journal {journal} is stamped {stamp}, but {promised} and all below it was promised away"
+)]
+pub struct BrokenPromise {
+    /// The journal.
+    pub journal: JournalId,
+    /// The entry.
+    pub seq: Seq,
+    /// Its stamp.
+    pub stamp: Stamp,
+    /// What was promised, or held before it.
+    pub promised: Stamp,
+}
