@@ -95,6 +95,25 @@ impl Client {
         if topics.iter().all(known) { Ok(held) } else { self.refresh(Some(topics)).await }
     }
 
+    /// How many partitions a topic has. Waits for one that is just being created.
+    pub async fn partitions(&self, topic: &str) -> Result<i32, ClientError> {
+        let mut retry = self.retry();
+        loop {
+            let outcome = self.knowing(&[topic]).await;
+            let counted = outcome.and_then(|metadata| {
+                let known = metadata.topics.get(topic).map_or(0, |topic| topic.partitions.len());
+                match i32::try_from(known).unwrap_or(i32::MAX) {
+                    0 => Err(self.no_leader(&metadata, topic, 0)),
+                    known => Ok(known),
+                }
+            });
+            match counted {
+                Ok(known) => return Ok(known),
+                Err(error) => retry.after(error).await?,
+            }
+        }
+    }
+
     pub(crate) fn retry(&self) -> Retry {
         let Options { retry_for, retry_pause, .. } = self.shared.options;
         Retry { until: Instant::now() + retry_for, pause: retry_pause }

@@ -226,7 +226,8 @@ async fn list_at(
 
 /// The offset behind the last whole batch in what a fetch returned, or `None` if there is no whole batch.
 ///
-/// Looks at batch headers only, and stops at the first one that is cut or makes no sense.
+/// Looks at three numbers of each header only, and stops at the first batch that is cut. Unlike [`batch::parse`] it accepts
+/// batches that compaction has thinned or emptied, as other brokers serve them.
 #[must_use]
 pub fn log_end(mut batches: &[u8]) -> Option<i64> {
     /// Base offset and length, which the length does not count.

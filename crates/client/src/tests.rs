@@ -12,16 +12,20 @@ use kafka_protocol::messages::offset_fetch_response::{
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, ApiVersionsResponse, BrokerId, FetchRequest, FetchResponse,
-    FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest,
-    JoinGroupResponse, MetadataRequest, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest,
-    OffsetFetchResponse, ProduceRequest, ProduceResponse, SyncGroupRequest, SyncGroupResponse,
+    FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest, HeartbeatResponse,
+    InitProducerIdRequest, InitProducerIdResponse, JoinGroupRequest, JoinGroupResponse, MetadataRequest,
+    OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, ProduceRequest,
+    ProduceResponse, ProducerId, SyncGroupRequest, SyncGroupResponse,
     join_group_response::JoinGroupResponseMember,
 };
 
 use crate::assign::{encode_assignment, encode_subscription};
 use crate::metadata::{text, topic_name};
 use crate::scripted::{Asked, Broker, Does, cluster};
-use crate::{Acks, Client, ClientError, FetchOptions, GroupConsumer, GroupOptions, Options, log_end};
+use crate::{
+    Acks, Client, ClientError, FetchOptions, GroupConsumer, GroupOptions, Message, Options, Producer,
+    ProducerOptions, log_end,
+};
 
 fn options() -> Options {
     let millis = Duration::from_millis;
@@ -327,4 +331,73 @@ async fn a_member_reads_from_the_groups_progress_and_hands_over_before_a_rebalan
     assert_eq!(asked.last().unwrap().1, [(1, 45)], "committed once, in the generation that ended");
     consumer.commit().await.unwrap();
     assert!(told.try_recv().is_err(), "nothing new to commit");
+}
+
+#[tokio::test]
+async fn an_idempotent_producer_repeats_a_lost_batch_under_the_same_number() {
+    let broker = Broker::bind().await;
+    let (address, port) = (broker.address.clone(), broker.port);
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let mut tries = 0;
+    broker.start(move |asked| match asked.key {
+        ApiKey::Metadata => Does::Writes(asked.answer::<MetadataRequest>(&cluster(&[port], 1))),
+        ApiKey::InitProducerId => {
+            let given =
+                InitProducerIdResponse::default().with_producer_id(ProducerId(77)).with_producer_epoch(2);
+            Does::Writes(asked.answer::<InitProducerIdRequest>(&given))
+        }
+        _ => {
+            let info = batch::parse(&records(asked)).unwrap().info();
+            tell.send((info.producer_id, info.producer_epoch, info.base_sequence, info.records)).unwrap();
+            tries += 1;
+            if tries == 2 {
+                Does::Closes
+            } else {
+                Does::Writes(produced(asked, 0, i64::from(info.base_sequence) + 100))
+            }
+        }
+    });
+    let options = ProducerOptions { batch_bytes: 100, ..ProducerOptions::default() };
+    let producer = Producer::new(client(&address).await, options);
+    let mut receipts = Vec::new();
+    for value in ["a", "b", "c", "d"] {
+        let message = Message { value: Some(Bytes::from(value)), ..Message::default() };
+        receipts.push(producer.send("t", None, message).await.unwrap());
+    }
+    for (offset, receipt) in (100..).zip(receipts) {
+        let delivery = receipt.delivery().await.unwrap();
+        assert_eq!((delivery.partition, delivery.offset), (0, offset));
+    }
+    let mut seen = Vec::new();
+    while let Ok(batch) = told.try_recv() {
+        seen.push(batch);
+    }
+    assert!(seen.iter().all(|(id, epoch, ..)| (*id, *epoch) == (77, 2)));
+    assert_eq!(seen[1], seen[2], "the batch whose answer was lost came again unchanged");
+    let numbers = seen.iter().map(|(.., sequence, records)| (*sequence, *records));
+    let ends: i32 =
+        numbers.clone().next_back().map(|(sequence, records)| sequence + records.cast_signed()).unwrap();
+    assert_eq!(ends, 4);
+}
+
+#[tokio::test]
+async fn an_unsettled_place_never_looks_like_an_offset() {
+    let broker = Broker::bind().await;
+    let (address, port) = (broker.address.clone(), broker.port);
+    broker.start(move |asked| match asked.key {
+        ApiKey::Metadata => Does::Writes(asked.answer::<MetadataRequest>(&cluster(&[port], 1))),
+        _ => Does::Writes(produced(asked, 0, -(1 << 40))),
+    });
+    let options = ProducerOptions {
+        idempotent: false,
+        linger: Duration::from_millis(50),
+        ..ProducerOptions::default()
+    };
+    let producer = Producer::new(client(&address).await, options);
+    let message = Message { key: Some(Bytes::from("k")), ..Message::default() };
+    let receipts =
+        [producer.send("t", None, message.clone()).await, producer.send("t", Some(0), message).await];
+    for receipt in receipts {
+        assert_eq!(receipt.unwrap().delivery().await.unwrap().offset, -(1 << 40));
+    }
 }
