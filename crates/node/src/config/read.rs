@@ -1,0 +1,175 @@
+//! Gives the tree its types: every key, its default, and the range it must lie in.
+
+mod section;
+mod take;
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use self::section::Section;
+use self::take::{choice, flag, host, host_port, list, parsed, site_name, text, whole};
+use super::error::ConfigError;
+use super::tree::Node;
+use super::{
+    AckAll, Config, Home, Journal, Limits, Listen, Log, LogFormat, Member, Own, Peers, Shared, Tls, Topics,
+};
+
+const SECTIONS: &[&str] = &[
+    "site", "cluster", "members", "homes", "listen", "dial", "tls", "limits", "clock", "journal", "peers",
+    "topics", "log",
+];
+
+/// Bytes in a MiB.
+const MIB: i64 = 1 << 20;
+/// Sizes that bound memory.
+const MEMORY_BYTES: RangeInclusive<i64> = (64 << 10)..=(64 << 30);
+/// A record batch travels in one journal entry, which ends at 16 MiB.
+const BATCH_BYTES: RangeInclusive<i64> = 1024..=(15 * MIB);
+/// Sizes on the disk.
+const DISK_BYTES: RangeInclusive<i64> = MIB..=(1 << 40);
+/// Times: from a millisecond to a day.
+const MILLISECONDS: RangeInclusive<i64> = 1..=86_400_000;
+
+/// The whole file.
+pub(super) fn config(path: &Path, root: &Node) -> Result<Config, ConfigError> {
+    let root = Section::root(root, SECTIONS)?;
+    Ok(Config {
+        path: path.to_owned(),
+        site: own(&root.need_table("site", &["name", "id", "data_dir"])?)?,
+        shared: shared(&root)?,
+        listen: listen(&root.need_table("listen", &["kafka", "peer", "http"])?)?,
+        tls: tls(&root.need_table("tls", &["ca", "cert", "key", "kafka"])?)?,
+        limits: limits(&root)?,
+        clock_bound_ms: root.table("clock", &["bound_ms"])?.or("bound_ms", 500, whole(MILLISECONDS))?,
+        journal: journal(&root)?,
+        peers: peers(&root)?,
+        topics: topics(&root)?,
+        log: log(&root)?,
+    })
+}
+
+fn own(site: &Section<'_>) -> Result<Own, ConfigError> {
+    Ok(Own {
+        name: site.need("name", site_name)?,
+        id: site.need("id", whole(1..=65_535))?,
+        data_dir: site.need("data_dir", text).map(PathBuf::from)?,
+    })
+}
+
+fn shared(root: &Section<'_>) -> Result<Shared, ConfigError> {
+    let cluster = root.need_table("cluster", &["id", "epoch"])?;
+    let members = root.tables("members", &["name", "id", "peer", "kafka"])?;
+    let homes = root.tables("homes", &["name", "port", "prefer"])?;
+    Ok(Shared {
+        cluster: cluster.need("id", parsed("a UUID"))?,
+        epoch: cluster.need("epoch", whole(1..=i64::from(u32::MAX)))?,
+        members: members.iter().map(member).collect::<Result<_, _>>()?,
+        homes: homes.iter().map(home).collect::<Result<_, _>>()?,
+    })
+}
+
+fn member(member: &Section<'_>) -> Result<Member, ConfigError> {
+    Ok(Member {
+        name: member.need("name", site_name)?,
+        id: member.need("id", whole(1..=65_535))?,
+        peer: member.need("peer", host_port)?,
+        kafka: member.need("kafka", host)?,
+    })
+}
+
+fn home(home: &Section<'_>) -> Result<Home, ConfigError> {
+    Ok(Home {
+        name: home.need("name", site_name)?,
+        port: home.need("port", whole(1..=65_535))?,
+        prefer: home.need("prefer", list)?,
+    })
+}
+
+fn listen(listen: &Section<'_>) -> Result<Listen, ConfigError> {
+    Ok(Listen {
+        kafka: listen.need("kafka", parsed("an IP address"))?,
+        peer: listen.need("peer", parsed("an IP address and port"))?,
+        http: listen.need("http", parsed("an IP address and port"))?,
+    })
+}
+
+fn tls(tls: &Section<'_>) -> Result<Tls, ConfigError> {
+    let file = |key| tls.need(key, text).map(PathBuf::from);
+    Ok(Tls {
+        ca: file("ca")?,
+        cert: file("cert")?,
+        key: file("key")?,
+        kafka: tls.or("kafka", false, choice(&[("off", false), ("on", true)]))?,
+    })
+}
+
+fn limits(root: &Section<'_>) -> Result<Limits, ConfigError> {
+    let limits = root.table(
+        "limits",
+        &[
+            "connections",
+            "batch_bytes_max",
+            "request_bytes_max",
+            "fetch_bytes_max",
+            "pending_bytes_max",
+            "peer_window_bytes",
+            "disk_free_bytes_min",
+        ],
+    )?;
+    let memory = |key, default| limits.or(key, default, whole(MEMORY_BYTES));
+    Ok(Limits {
+        connections: limits.or("connections", 4096, whole(1..=1_000_000))?,
+        batch_bytes_max: limits.or("batch_bytes_max", 1_048_588, whole(BATCH_BYTES))?,
+        request_bytes_max: memory("request_bytes_max", 16 << 20)?,
+        fetch_bytes_max: memory("fetch_bytes_max", 64 << 20)?,
+        pending_bytes_max: memory("pending_bytes_max", 64 << 20)?,
+        peer_window_bytes: memory("peer_window_bytes", 32 << 20)?,
+        disk_free_bytes_min: limits.or("disk_free_bytes_min", 256 << 20, whole(0..=*DISK_BYTES.end()))?,
+    })
+}
+
+fn journal(root: &Section<'_>) -> Result<Journal, ConfigError> {
+    let known = &["segment_bytes", "segments_spare", "group_bytes_max", "checkpoint_bytes"];
+    let journal = root.table("journal", known)?;
+    Ok(Journal {
+        segment_bytes: journal.or("segment_bytes", 64 << 20, whole(DISK_BYTES))?,
+        segments_spare: journal.or("segments_spare", 2, whole(0..=1000))?,
+        group_bytes_max: journal.or("group_bytes_max", 4 << 20, whole(MEMORY_BYTES))?,
+        checkpoint_bytes: journal.or("checkpoint_bytes", 256 << 20, whole(DISK_BYTES))?,
+    })
+}
+
+fn peers(root: &Section<'_>) -> Result<Peers, ConfigError> {
+    let peers = root.table("peers", &["pulse_ms", "idle_pulse_ms", "silence_ms", "home_after_ms"])?;
+    let time = |key, default| peers.or(key, default, whole(MILLISECONDS));
+    let dial = root.named_table("dial")?;
+    let entry = |name: &str| Ok((name.to_owned(), dial.need(name, host_port)?));
+    Ok(Peers {
+        pulse_ms: time("pulse_ms", 10)?,
+        idle_pulse_ms: time("idle_pulse_ms", 100)?,
+        silence_ms: time("silence_ms", 1_000)?,
+        home_after_ms: time("home_after_ms", 10_000)?,
+        dial: dial.names().map(entry).collect::<Result<BTreeMap<_, _>, ConfigError>>()?,
+    })
+}
+
+fn topics(root: &Section<'_>) -> Result<Topics, ConfigError> {
+    let topics = root.table("topics", &["auto_create", "partitions", "min_insync_sites", "ack_all"])?;
+    let moments = choice(&[("durable", AckAll::Durable), ("released", AckAll::Released)]);
+    Ok(Topics {
+        auto_create: topics.or("auto_create", true, flag)?,
+        partitions: topics.or("partitions", 4, whole(1..=10_000))?,
+        min_insync_sites: topics.or("min_insync_sites", 1, whole(1..=64))?,
+        ack_all: topics.or("ack_all", AckAll::Durable, moments)?,
+    })
+}
+
+fn log(root: &Section<'_>) -> Result<Log, ConfigError> {
+    let log = root.table("log", &["level", "format"])?;
+    let formats = choice(&[("pretty", LogFormat::Pretty), ("json", LogFormat::Json)]);
+    Ok(Log {
+        level: log.or("level", "info".to_owned(), text)?,
+        format: log.or("format", LogFormat::Pretty, formats)?,
+    })
+}
