@@ -1,0 +1,88 @@
+//! The path's arithmetic as quinn wants it: a factory, and a controller that turns instants into microseconds.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use quinn_proto::RttEstimator;
+use quinn_proto::congestion::{Controller, ControllerFactory};
+
+use super::path::Path;
+
+/// What may be under way before anything is known about a path: little enough for a slow one, and ten doublings short of
+/// the largest window.
+const WINDOW_FIRST_BYTES: u64 = 128 << 10;
+
+/// Makes a controller for each connection.
+#[derive(Debug)]
+pub struct WanController {
+    window_max_bytes: u64,
+    seed: AtomicU64,
+}
+
+impl WanController {
+    /// Controllers that never let more than `window_max_bytes` be under way. The seed keeps links that share a path
+    /// from probing in step; any number does.
+    pub fn new(window_max_bytes: u64, seed: u64) -> Self {
+        Self { window_max_bytes, seed: AtomicU64::new(seed) }
+    }
+}
+
+impl ControllerFactory for WanController {
+    fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
+        let seed = self.seed.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
+        let path = Path::new(current_mtu.into(), WINDOW_FIRST_BYTES, self.window_max_bytes, seed);
+        Box::new(PathController { path, zero: now })
+    }
+}
+
+#[derive(Debug, Clone)]
+struct PathController {
+    path: Path,
+    zero: Instant,
+}
+
+impl PathController {
+    fn us(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.zero).as_micros() as u64
+    }
+}
+
+impl Controller for PathController {
+    fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, _rtt: &RttEstimator) {
+        self.path.acked(self.us(now), self.us(sent), bytes, app_limited);
+    }
+
+    fn on_end_acks(&mut self, now: Instant, _in_flight: u64, app_limited: bool, _largest: Option<u64>) {
+        self.path.acks_done(self.us(now), app_limited);
+    }
+
+    fn on_congestion_event(&mut self, now: Instant, _sent: Instant, persistent: bool, lost_bytes: u64) {
+        if persistent {
+            self.path.collapsed();
+        } else {
+            self.path.lost(self.us(now), lost_bytes);
+        }
+    }
+
+    fn on_mtu_update(&mut self, new_mtu: u16) {
+        self.path.mtu_changed(new_mtu.into());
+    }
+
+    fn window(&self) -> u64 {
+        self.path.window()
+    }
+
+    fn clone_box(&self) -> Box<dyn Controller> {
+        Box::new(self.clone())
+    }
+
+    fn initial_window(&self) -> u64 {
+        WINDOW_FIRST_BYTES
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}

@@ -1,0 +1,289 @@
+//! The arithmetic of a path: from acknowledgements and losses to a window.
+//!
+//! Time goes in *rounds*: from a moment until a packet sent after it is acknowledged. A round yields a delivery rate, a
+//! shortest round trip and a share of loss. The window is rate × shortest round trip × gain, plus a little slack for
+//! acknowledgements that come in lumps. The gain cycles: one round above one to find new room, one below to
+//! drain what that left in queues, some rounds at one. A probe that finds much more room is followed by another at once.
+//!
+//! Loss up to [`LOSS_TOLERATED`] changes nothing. More lowers the believed rate below what was delivered. A standing queue
+//! lowers the gain. When the shortest round trip has not been seen again for [`RTT_TRUSTED_US`], the window halves for
+//! two rounds to let queues run empty and measure it anew.
+
+use super::recent::RecentMax;
+
+/// Loss up to this share is taken for noise of the path, not for congestion.
+const LOSS_TOLERATED: f64 = 0.03;
+/// Fewer lost packets than this in a round say nothing about a share.
+const LOST_PACKETS_MIN: u64 = 8;
+/// While starting, this share of loss in a round means that the path is overrun.
+const LOSS_STARTUP: f64 = 0.10;
+/// How long a shortest round trip is believed without having been seen again.
+const RTT_TRUSTED_US: u64 = 10_000_000;
+/// Rounds on fast paths last at least this long, so that a rate is measured over more than a burst.
+const ROUND_US_MIN: u64 = 4_000;
+/// A queue below this is not worth answering on any path.
+const QUEUE_US_MIN: u64 = 10_000;
+/// Slack for lumpy acknowledgements and timers.
+const SLACK_US: u64 = 2_000;
+/// The most and the least that a probe asks for beyond what is believed.
+const PROBE_MAX: f64 = 0.5;
+const PROBE_MIN: f64 = 0.05;
+/// A window of this size is probed by a quarter; larger ones by less, smaller ones by more.
+const PROBE_BYTES: f64 = 1_048_576.0;
+/// Slack that each link keeps in the path's queue, the same for all: it makes their rates equal where they share one.
+const SLACK_BYTES: f64 = 65_536.0;
+/// Slack never takes more of a slow path's time than this.
+const SLACK_US_MAX: u64 = 20_000;
+/// The smallest window, in packets. Also what a path without any estimate may use after a collapse.
+const WINDOW_PACKETS_MIN: u64 = 16;
+
+/// What the path is being used for just now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Doubling the window each round until the rate follows no more.
+    Startup,
+    /// Below one until the queue that startup or a probe built is gone; at most so many rounds more.
+    Drain(u8),
+    /// Above one for a round.
+    Probe,
+    /// At one, for so many rounds more.
+    Cruise(u8),
+    /// At a half for so many rounds more, to see the shortest round trip again.
+    Settle(u8),
+}
+
+/// What one round has seen so far.
+#[derive(Debug, Clone)]
+struct Round {
+    start_us: u64,
+    delivered: u64,
+    lost: u64,
+    rtt_us: u64,
+    app_limited: bool,
+    passed: bool,
+}
+
+impl Round {
+    fn new(start_us: u64) -> Self {
+        Self { start_us, delivered: 0, lost: 0, rtt_us: u64::MAX, app_limited: false, passed: false }
+    }
+
+    fn loss(&self) -> f64 {
+        if self.lost == 0 { 0.0 } else { self.lost as f64 / (self.lost + self.delivered) as f64 }
+    }
+}
+
+/// Everything believed about a path.
+#[derive(Debug, Clone)]
+pub(super) struct Path {
+    mtu: u64,
+    window: u64,
+    window_max: u64,
+    window_first: u64,
+    phase: Phase,
+    round: Round,
+    rate: RecentMax,
+    rtt_us: u64,
+    rtt_seen_us: u64,
+    growth: Growth,
+    probe: f64,
+    dice: u64,
+}
+
+/// Whether the rate still follows: in startup from round to round, later from probe to probe.
+#[derive(Debug, Clone, Default)]
+struct Growth {
+    rate: u64,
+    flat_rounds: u8,
+}
+
+impl Path {
+    pub(super) fn new(mtu: u64, window_first: u64, window_max: u64, seed: u64) -> Self {
+        Self {
+            mtu,
+            window: window_first,
+            window_max,
+            window_first,
+            phase: Phase::Startup,
+            round: Round::new(0),
+            rate: RecentMax::default(),
+            rtt_us: u64::MAX,
+            rtt_seen_us: 0,
+            growth: Growth::default(),
+            probe: PROBE_MAX,
+            dice: seed | 1,
+        }
+    }
+
+    pub(super) fn window(&self) -> u64 {
+        self.window
+    }
+
+    pub(super) fn mtu_changed(&mut self, mtu: u64) {
+        self.mtu = mtu;
+        self.set_window(self.window);
+    }
+
+    pub(super) fn acked(&mut self, now_us: u64, sent_us: u64, bytes: u64, app_limited: bool) {
+        let rtt_us = now_us.saturating_sub(sent_us).max(1);
+        self.round.delivered += bytes;
+        self.round.rtt_us = self.round.rtt_us.min(rtt_us);
+        self.round.passed |= sent_us >= self.round.start_us;
+        if rtt_us <= self.rtt_us.saturating_add(self.rtt_us / 32) {
+            self.rtt_us = self.rtt_us.min(rtt_us);
+            self.rtt_seen_us = now_us;
+        }
+        if self.phase == Phase::Startup && !app_limited {
+            self.set_window(self.window + bytes);
+        }
+    }
+
+    pub(super) fn acks_done(&mut self, now_us: u64, app_limited: bool) {
+        self.round.app_limited |= app_limited;
+        let elapsed_us = now_us.saturating_sub(self.round.start_us);
+        if self.round.passed && elapsed_us >= ROUND_US_MIN {
+            let round = std::mem::replace(&mut self.round, Round::new(now_us));
+            self.finish(now_us, elapsed_us, &round);
+        }
+    }
+
+    pub(super) fn lost(&mut self, now_us: u64, bytes: u64) {
+        self.round.lost += bytes;
+        let overrun = self.round.lost > 4 * WINDOW_PACKETS_MIN * self.mtu && self.round.loss() > LOSS_STARTUP;
+        if self.phase == Phase::Startup && overrun && self.rate.get() > 0 {
+            self.enter(Phase::Drain(4), now_us);
+        }
+    }
+
+    /// Nothing got through for a long time: what was believed is void, except how short a round trip can be.
+    pub(super) fn collapsed(&mut self) {
+        self.rate = RecentMax::default();
+        self.growth = Growth::default();
+        self.phase = Phase::Startup;
+        self.set_window(WINDOW_PACKETS_MIN * self.mtu);
+    }
+
+    fn finish(&mut self, now_us: u64, elapsed_us: u64, round: &Round) {
+        let rate = round.delivered.saturating_mul(1_000_000) / elapsed_us;
+        let before = self.rate.get();
+        if !round.app_limited || rate > before {
+            self.rate.push(rate);
+        }
+        let queue_us = round.rtt_us.saturating_sub(self.rtt_us);
+        if self.phase == Phase::Startup {
+            return self.finish_startup(now_us, rate, queue_us, round);
+        }
+        if round.loss() > LOSS_TOLERATED && round.lost > LOST_PACKETS_MIN * self.mtu {
+            self.overrun(rate);
+        }
+        let next = self.after(now_us, rate, queue_us, round);
+        self.enter(next, now_us);
+        if matches!(self.phase, Phase::Cruise(_)) && queue_us > self.queue_tolerated_us() {
+            self.set_window(self.fitting(0.8));
+        }
+    }
+
+    /// Too much was lost. Right after a probe that says only that the probe was too large; else the path carries less
+    /// than was believed.
+    fn overrun(&mut self, rate: u64) {
+        if matches!(self.phase, Phase::Probe | Phase::Drain(_)) {
+            self.probe = (self.probe / 2.0).max(PROBE_MIN);
+        } else {
+            self.rate.cap(rate - rate / 10);
+        }
+    }
+
+    fn finish_startup(&mut self, now_us: u64, rate: u64, queue_us: u64, round: &Round) {
+        if round.app_limited {
+            return;
+        }
+        if rate > self.growth.rate + self.growth.rate / 4 {
+            self.growth = Growth { rate, flat_rounds: 0 };
+        } else {
+            self.growth.flat_rounds += 1;
+        }
+        if self.growth.flat_rounds >= 3 || queue_us > self.queue_tolerated_us() {
+            self.enter(Phase::Drain(4), now_us);
+        }
+    }
+
+    /// Which phase follows the round that has just ended.
+    fn after(&mut self, now_us: u64, rate: u64, queue_us: u64, round: &Round) -> Phase {
+        let empty = queue_us <= self.rtt_us / 16 + SLACK_US;
+        let stale = now_us.saturating_sub(self.rtt_seen_us) > RTT_TRUSTED_US;
+        match self.phase {
+            Phase::Settle(0) => {
+                self.rtt_us = round.rtt_us;
+                self.rtt_seen_us = now_us;
+                self.cruise()
+            }
+            Phase::Settle(left) => Phase::Settle(left - 1),
+            _ if stale => Phase::Settle(1),
+            Phase::Probe => Phase::Drain(1),
+            Phase::Drain(_) if self.found_more(rate) && !round.app_limited => {
+                self.probe = (self.probe * 2.0).min(PROBE_MAX);
+                self.begin_probe()
+            }
+            Phase::Drain(left) if left > 0 && !empty => Phase::Drain(left - 1),
+            Phase::Drain(_) => self.cruise(),
+            Phase::Cruise(left) if left > 0 => Phase::Cruise(left - 1),
+            Phase::Cruise(_) | Phase::Startup => self.begin_probe(),
+        }
+    }
+
+    /// A probe is judged by what was believed when it began.
+    fn begin_probe(&mut self) -> Phase {
+        self.growth = Growth { rate: self.rate.get(), flat_rounds: 0 };
+        Phase::Probe
+    }
+
+    /// Whether the last probe brought at least half of what it asked for.
+    fn found_more(&self, rate: u64) -> bool {
+        rate as f64 > self.growth.rate as f64 * (1.0 + self.probe_share() / 2.0)
+    }
+
+    /// How much above one a probe goes. Relatively more for a small window, so that links which share a path
+    /// approach each other.
+    fn probe_share(&self) -> f64 {
+        let fits = self.fitting(1.0).max(1) as f64;
+        ((PROBE_BYTES / fits).sqrt() / 4.0).clamp(PROBE_MIN, self.probe.max(PROBE_MIN))
+    }
+
+    /// Cruising lasts a few rounds, not equally many each time, so that links which share a path do not probe in step.
+    fn cruise(&mut self) -> Phase {
+        self.growth = Growth { rate: self.rate.get(), flat_rounds: 0 };
+        self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        Phase::Cruise(2 + (self.dice >> 62) as u8)
+    }
+
+    fn enter(&mut self, phase: Phase, _now_us: u64) {
+        self.phase = phase;
+        let gain = match phase {
+            Phase::Startup => return,
+            Phase::Drain(_) => 0.75,
+            Phase::Probe => 1.0 + self.probe_share(),
+            Phase::Cruise(_) => 1.0,
+            Phase::Settle(_) => 0.5,
+        };
+        self.set_window(self.fitting(gain));
+    }
+
+    /// What fits on the way, times the gain.
+    fn fitting(&self, gain: f64) -> u64 {
+        if self.rtt_us == u64::MAX || self.rate.get() == 0 {
+            return self.window_first;
+        }
+        let per_us = self.rate.get() as f64 / 1e6;
+        let slack = SLACK_BYTES.clamp(per_us * SLACK_US as f64, per_us * SLACK_US_MAX.max(SLACK_US) as f64);
+        (per_us * self.rtt_us as f64 * gain + slack) as u64 + 4 * self.mtu
+    }
+
+    fn queue_tolerated_us(&self) -> u64 {
+        (self.rtt_us / 4).max(QUEUE_US_MIN)
+    }
+
+    fn set_window(&mut self, bytes: u64) {
+        let least = WINDOW_PACKETS_MIN * self.mtu;
+        self.window = bytes.clamp(least, self.window_max.max(least));
+    }
+}
