@@ -9,17 +9,26 @@ pub enum LogsError {
     /// The disk refused; its own error says what to do.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// A file does not hold what it must: stop, and copy it from another site.
+    /// A file does not hold what it must: stop. A segment's `.index` may be deleted, it is built again at the next
+    /// start; anything else must come from another site.
     #[error("{file} is damaged: {what}")]
     Damaged {
         /// The file.
         file: FileName,
         /// What is wrong with it.
-        what: String,
+        what: &'static str,
     },
     /// Bytes that were to be appended are no record batch: they should have been refused long before.
     #[error("what was to be appended is no record batch: {0}")]
-    NotABatch(&'static str),
+    NotABatch(#[from] batch::BatchError),
+    /// The merged log was to point at a batch that its origin log does not have: the caller's order is broken, stop.
+    #[error("no batch begins at origin offset {origin_offset} of journal {journal}")]
+    NoSuchBatch {
+        /// Whose origin log.
+        journal: entry::JournalId,
+        /// Where a batch should begin.
+        origin_offset: u64,
+    },
 }
 
 /// Why there is nothing to read at an offset.
@@ -44,4 +53,10 @@ pub enum OffsetError {
     /// The log could not be read.
     #[error(transparent)]
     Unreadable(#[from] LogsError),
+}
+
+impl LogsError {
+    pub(crate) fn damaged(file: &FileName, what: &'static str) -> LogsError {
+        LogsError::Damaged { file: file.clone(), what }
+    }
 }

@@ -4,17 +4,34 @@
 //! Kafka batches back to back; the order that all sites share (the *merged log*) is an index of fixed-size records that
 //! point into those segments. Both are functions of content alone, so they are byte for byte the same at every site.
 //!
+//! ```text
+//! logs/<topic id>/<partition>/merged.index
+//! logs/<topic id>/<partition>/origin/<site>.<incarnation>/<first offset>.log
+//! logs/<topic id>/<partition>/origin/<site>.<incarnation>/<first offset>.index
+//! ```
+//!
 //! Everything here is buffered and synchronous, through an injected [`disk::Disk`]: what is acknowledged is in the WAL,
 //! and what is here can be built again from the last checkpoint and the WAL behind it. What this room refuses to do:
 //! decide what is released, know what an entry means, and serve bytes whose checksum is wrong.
 
 mod error;
+mod index;
 mod logs;
+mod merged;
+mod names;
+mod origin;
+mod partition;
 mod plan;
+mod record;
+mod segment;
 mod state;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::{LogsError, OffsetError};
-pub use logs::{Logs, OriginKey, Placed};
+pub use logs::{At, Logs, OriginKey};
+pub use origin::Placed;
 pub use plan::{Plan, Slice, TimeHit, read};
 pub use state::{Checkpoint, LogsState};
 

@@ -1,12 +1,21 @@
 //! All logs of a node, by topic and partition.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use clock::Stamp;
 use disk::{Disk, FileName};
 use entry::{JournalId, PartitionId, SiteId, TopicId};
 
+use crate::SEGMENT_BYTES;
 use crate::error::{LogsError, OffsetError};
+use crate::names;
+use crate::origin::Placed;
+use crate::partition::Partition;
 use crate::plan::{Plan, TimeHit};
 use crate::state::{Checkpoint, LogsState};
+
+/// A topic and one of its partitions.
+pub type At = (TopicId, PartitionId);
 
 /// One journal's part of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,20 +28,30 @@ pub struct OriginKey {
     pub journal: JournalId,
 }
 
-/// Where a batch was put in its origin log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Placed {
-    /// Its first origin offset.
-    pub origin_offset: u64,
-    /// How many offsets it takes.
-    pub records: u32,
-    /// Its length.
-    pub bytes: u32,
+/// All logs of a node.
+#[derive(Debug, Clone)]
+pub struct Logs {
+    partitions: BTreeMap<At, Partition>,
+    /// Written since the last checkpoint was taken.
+    written: BTreeSet<FileName>,
+    /// Named by a checkpoint that is not durable yet.
+    syncing: BTreeSet<FileName>,
+    /// Merged logs with something that is not readable yet.
+    unpublished: BTreeSet<At>,
+    segment_bytes: u32,
 }
 
-/// All logs of a node.
-#[derive(Debug, Clone, Default)]
-pub struct Logs {}
+impl Default for Logs {
+    fn default() -> Logs {
+        Logs {
+            partitions: BTreeMap::new(),
+            written: BTreeSet::new(),
+            syncing: BTreeSet::new(),
+            unpublished: BTreeSet::new(),
+            segment_bytes: SEGMENT_BYTES,
+        }
+    }
+}
 
 impl Logs {
     /// No logs.
@@ -41,24 +60,43 @@ impl Logs {
         Logs::default()
     }
 
+    /// The same with segments of another length: for tests, which cannot write so much.
+    #[cfg(test)]
+    pub(crate) fn with_segment_bytes(self, segment_bytes: u32) -> Logs {
+        Logs { segment_bytes, ..self }
+    }
+
     /// Takes up the logs as a checkpoint left them: cuts what lies beyond it (a crash may have torn that), removes files
     /// that it does not know, builds missing segment indexes again. The default state removes everything.
     ///
     /// # Errors
     /// [`LogsError`] if a file holds less than the checkpoint says, or something else.
     pub fn restore(disk: &mut dyn Disk, state: &LogsState) -> Result<Logs, LogsError> {
-        let _ = (disk, state);
-        unimplemented!()
+        let mut logs = Logs::new();
+        for (at, state) in &state.partitions {
+            logs.partitions.insert(*at, Partition::restore(disk, *at, state)?);
+        }
+        let known: BTreeSet<_> = logs.partitions.values().flat_map(Partition::files).collect();
+        for file in disk.list(&names::root())? {
+            if !known.contains(&file) {
+                disk.remove(&file)?;
+            }
+        }
+        let unpublished = logs.partitions.iter().filter(|(_, held)| !held.merged.is_published());
+        logs.unpublished = unpublished.map(|(at, _)| *at).collect();
+        Ok(logs)
     }
 
     /// The state to be kept and the files to be synced before it is. Call [`Logs::checkpointed`] when it is durable.
     pub fn checkpoint(&mut self) -> Checkpoint {
-        unimplemented!()
+        self.syncing.append(&mut self.written);
+        let partitions = self.partitions.iter().map(|(at, held)| (*at, held.state())).collect();
+        Checkpoint { state: LogsState { partitions }, sync: self.syncing.iter().cloned().collect() }
     }
 
     /// The last checkpoint is durable: the files it named need not be named again.
     pub fn checkpointed(&mut self) {
-        unimplemented!()
+        self.syncing.clear();
     }
 
     /// Appends one record batch to its journal's origin log, where it is readable at once.
@@ -71,8 +109,12 @@ impl Logs {
         key: OriginKey,
         batch: &[u8],
     ) -> Result<Placed, LogsError> {
-        let _ = (disk, key, batch);
-        unimplemented!()
+        let held = self.partitions.entry((key.topic, key.partition));
+        let held = held.or_insert_with(|| Partition::new(key.topic, key.partition));
+        let log = held.origin_mut(key.journal);
+        let placed = log.append(disk, batch, self.segment_bytes)?;
+        self.written.extend(log.open_files().cloned());
+        Ok(placed)
     }
 
     /// Gives the batch at `origin_offset` the next place in the merged log, sorted at `stamp`; returns its base offset.
@@ -87,41 +129,50 @@ impl Logs {
         origin_offset: u64,
         stamp: Stamp,
     ) -> Result<u64, LogsError> {
-        let _ = (disk, key, origin_offset, stamp);
-        unimplemented!()
+        let at = (key.topic, key.partition);
+        let missing = || LogsError::NoSuchBatch { journal: key.journal, origin_offset };
+        let held = self.partitions.get_mut(&at).ok_or_else(missing)?;
+        let (segment, batch) = held.origin(key.journal).ok_or_else(missing)?.find(disk, origin_offset)?;
+        let first = segment.first();
+        let base_offset = held.merged.append(disk, key.journal, (first, &batch), stamp)?;
+        self.written.insert(held.merged.file().clone());
+        self.unpublished.insert(at);
+        Ok(base_offset)
     }
 
     /// Makes everything appended to merged logs readable; returns which grew.
-    pub fn publish(&mut self) -> Vec<(TopicId, PartitionId)> {
-        unimplemented!()
+    pub fn publish(&mut self) -> Vec<At> {
+        let grown = std::mem::take(&mut self.unpublished);
+        for at in &grown {
+            if let Some(held) = self.partitions.get_mut(at) {
+                held.merged.publish();
+            }
+        }
+        grown.into_iter().collect()
     }
 
     /// The first offset of the merged log.
     #[must_use]
     pub fn merged_start(&self, topic: TopicId, partition: PartitionId) -> u64 {
-        let _ = (topic, partition);
-        unimplemented!()
+        self.partitions.get(&(topic, partition)).map_or(0, |held| held.merged.state().start)
     }
 
     /// One past the last readable offset of the merged log.
     #[must_use]
     pub fn merged_end(&self, topic: TopicId, partition: PartitionId) -> u64 {
-        let _ = (topic, partition);
-        unimplemented!()
+        self.partitions.get(&(topic, partition)).map_or(0, |held| held.merged.state().readable_end)
     }
 
     /// The first offset of a site's origin log.
     #[must_use]
     pub fn origin_start(&self, topic: TopicId, partition: PartitionId, site: SiteId) -> u64 {
-        let _ = (topic, partition, site);
-        unimplemented!()
+        self.partitions.get(&(topic, partition)).map_or(0, |held| held.origin_start(site))
     }
 
     /// One past the last offset of a site's origin log.
     #[must_use]
     pub fn origin_end(&self, topic: TopicId, partition: PartitionId, site: SiteId) -> u64 {
-        let _ = (topic, partition, site);
-        unimplemented!()
+        self.partitions.get(&(topic, partition)).map_or(0, |held| held.origin_end(site))
     }
 
     /// What to read of the merged log from `offset` on: at least one batch, if there is one, even above `bytes_max`.
@@ -131,12 +182,11 @@ impl Logs {
     pub fn plan_merged(
         &self,
         disk: &dyn Disk,
-        at: (TopicId, PartitionId),
+        at: At,
         offset: u64,
         bytes_max: usize,
     ) -> Result<Plan, OffsetError> {
-        let _ = (disk, at, offset, bytes_max);
-        unimplemented!()
+        self.partitions.get(&at).map_or(nothing(offset), |held| held.plan_merged(disk, offset, bytes_max))
     }
 
     /// What to read of a site's origin log from `offset` on. Where one incarnation ends, the next one follows.
@@ -146,13 +196,14 @@ impl Logs {
     pub fn plan_origin(
         &self,
         disk: &dyn Disk,
-        at: (TopicId, PartitionId),
+        at: At,
         site: SiteId,
         offset: u64,
         bytes_max: usize,
     ) -> Result<Plan, OffsetError> {
-        let _ = (disk, at, site, offset, bytes_max);
-        unimplemented!()
+        self.partitions
+            .get(&at)
+            .map_or(nothing(offset), |held| held.plan_origin(disk, site, offset, bytes_max))
     }
 
     /// The first batch of the merged log with a timestamp of at least `timestamp`; `None` if there is none.
@@ -162,24 +213,18 @@ impl Logs {
     pub fn merged_by_time(
         &self,
         disk: &dyn Disk,
-        at: (TopicId, PartitionId),
+        at: At,
         timestamp: i64,
     ) -> Result<Option<TimeHit>, LogsError> {
-        let _ = (disk, at, timestamp);
-        unimplemented!()
+        self.partitions.get(&at).map_or(Ok(None), |held| held.merged.by_time(disk, timestamp))
     }
 
     /// The first batch of the merged log with the highest timestamp of all.
     ///
     /// # Errors
     /// [`LogsError`] if the index cannot be read.
-    pub fn merged_newest(
-        &self,
-        disk: &dyn Disk,
-        at: (TopicId, PartitionId),
-    ) -> Result<Option<TimeHit>, LogsError> {
-        let _ = (disk, at);
-        unimplemented!()
+    pub fn merged_newest(&self, disk: &dyn Disk, at: At) -> Result<Option<TimeHit>, LogsError> {
+        self.partitions.get(&at).map_or(Ok(None), |held| held.merged.newest(disk))
     }
 
     /// The first batch of a site's origin log with a timestamp of at least `timestamp`.
@@ -189,26 +234,19 @@ impl Logs {
     pub fn origin_by_time(
         &self,
         disk: &dyn Disk,
-        at: (TopicId, PartitionId),
+        at: At,
         site: SiteId,
         timestamp: i64,
     ) -> Result<Option<TimeHit>, LogsError> {
-        let _ = (disk, at, site, timestamp);
-        unimplemented!()
+        self.partitions.get(&at).map_or(Ok(None), |held| held.origin_by_time(disk, site, timestamp))
     }
 
     /// The first batch of a site's origin log with the highest timestamp of all.
     ///
     /// # Errors
     /// [`LogsError`] if the index cannot be read.
-    pub fn origin_newest(
-        &self,
-        disk: &dyn Disk,
-        at: (TopicId, PartitionId),
-        site: SiteId,
-    ) -> Result<Option<TimeHit>, LogsError> {
-        let _ = (disk, at, site);
-        unimplemented!()
+    pub fn origin_newest(&self, disk: &dyn Disk, at: At, site: SiteId) -> Result<Option<TimeHit>, LogsError> {
+        self.partitions.get(&at).map_or(Ok(None), |held| held.origin_newest(disk, site))
     }
 
     /// A digest of all merged batches that end at or below `upto`, appended ones included: equal at two sites exactly
@@ -216,26 +254,37 @@ impl Logs {
     ///
     /// # Errors
     /// [`LogsError`] if the index cannot be read.
-    pub fn digest(
-        &self,
-        disk: &dyn Disk,
-        at: (TopicId, PartitionId),
-        upto: u64,
-    ) -> Result<[u8; 16], LogsError> {
-        let _ = (disk, at, upto);
-        unimplemented!()
+    pub fn digest(&self, disk: &dyn Disk, at: At, upto: u64) -> Result<[u8; 16], LogsError> {
+        self.partitions.get(&at).map_or(Ok([0; 16]), |held| held.merged.digest(disk, upto))
     }
 
     /// The partitions of a topic that hold anything.
     #[must_use]
     pub fn partitions(&self, topic: TopicId) -> Vec<PartitionId> {
-        let _ = topic;
-        unimplemented!()
+        self.partitions
+            .range((topic, 0)..=(topic, PartitionId::MAX))
+            .map(|((_, partition), _)| *partition)
+            .collect()
     }
 
     /// Forgets a topic. Returns its files, to be removed when the next checkpoint is durable.
     pub fn remove_topic(&mut self, topic: TopicId) -> Vec<FileName> {
-        let _ = topic;
-        unimplemented!()
+        let mut files = BTreeSet::new();
+        for partition in self.partitions(topic) {
+            let held = self.partitions.remove(&(topic, partition));
+            files.extend(held.into_iter().flat_map(|held| held.files()));
+            self.unpublished.remove(&(topic, partition));
+        }
+        self.written.retain(|file| !files.contains(file));
+        self.syncing.retain(|file| !files.contains(file));
+        files.into_iter().collect()
     }
+}
+
+/// What there is to read where nobody wrote anything.
+fn nothing(offset: u64) -> Result<Plan, OffsetError> {
+    if offset > 0 {
+        return Err(OffsetError::AboveEnd { offset, end: 0 });
+    }
+    Ok(Plan::default())
 }

@@ -1,15 +1,17 @@
-//! Checkpoints: how much of each file counts.
+//! Checkpoints: how much of each file counts, and which files must be synced for it.
 
 use std::collections::BTreeMap;
 
 use disk::FileName;
-use entry::{PartitionId, TopicId};
 use serde::{Deserialize, Serialize};
+
+use crate::logs::At;
+use crate::partition::PartitionState;
 
 /// How much of each file counts. What lies beyond is as if it were not there.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LogsState {
-    partitions: BTreeMap<(TopicId, PartitionId), u64>,
+    pub(crate) partitions: BTreeMap<At, PartitionState>,
 }
 
 /// What a checkpoint needs from the logs.

@@ -1,0 +1,189 @@
+//! A merged log: an index of which batch of which origin log stands where in the order that all sites share.
+
+use clock::Stamp;
+use disk::{Disk, FileName};
+use entry::JournalId;
+use serde::{Deserialize, Serialize};
+
+use crate::error::LogsError;
+use crate::index::Index;
+use crate::names;
+use crate::plan::{Picker, Slice, TimeHit};
+use crate::record::{MergedRecord, OriginRecord};
+
+/// The digest of a log that holds nothing.
+const NOTHING: [u8; 16] = [0; 16];
+
+/// How much of a merged log counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MergedState {
+    /// How many batches it holds.
+    pub(crate) batches: u64,
+    /// How many of them are readable.
+    pub(crate) readable: u64,
+    /// Its first offset; later ones begin the log once retention moves it.
+    pub(crate) start: u64,
+    /// One past its last offset.
+    pub(crate) end: u64,
+    /// One past its last readable offset.
+    pub(crate) readable_end: u64,
+    /// The highest timestamp in it.
+    pub(crate) newest: i64,
+    /// The digest of it all.
+    pub(crate) digest: [u8; 16],
+}
+
+/// A merged log.
+#[derive(Debug, Clone)]
+pub(crate) struct MergedLog {
+    index: Index<MergedRecord>,
+    state: MergedState,
+}
+
+impl MergedLog {
+    pub(crate) fn new(folder: &FileName) -> MergedLog {
+        let state = MergedState {
+            batches: 0,
+            readable: 0,
+            start: 0,
+            end: 0,
+            readable_end: 0,
+            newest: i64::MIN,
+            digest: NOTHING,
+        };
+        MergedLog { index: Index::new(names::merged(folder)), state }
+    }
+
+    /// One as a checkpoint left it.
+    pub(crate) fn restore(
+        disk: &mut dyn Disk,
+        folder: &FileName,
+        state: MergedState,
+    ) -> Result<MergedLog, LogsError> {
+        let index: Index<MergedRecord> = Index::restore(disk, names::merged(folder), state.batches)?;
+        let last = match state.batches.checked_sub(1) {
+            Some(last) => Some(index.get(disk, last)?),
+            None => None,
+        };
+        let told = last.map_or((0, i64::MIN, NOTHING), |last| (last.end(), last.newest, last.digest));
+        if told != (state.end, state.newest, state.digest) {
+            return Err(LogsError::damaged(&index.file, "it does not hold what its checkpoint says"));
+        }
+        Ok(MergedLog { index, state })
+    }
+
+    pub(crate) fn state(&self) -> MergedState {
+        self.state
+    }
+
+    pub(crate) fn file(&self) -> &FileName {
+        &self.index.file
+    }
+
+    /// Appends a batch of an origin log; returns its merged offset.
+    pub(crate) fn append(
+        &mut self,
+        disk: &mut dyn Disk,
+        journal: JournalId,
+        (segment, batch): (u64, &OriginRecord),
+        stamp: Stamp,
+    ) -> Result<u64, LogsError> {
+        let mut record = MergedRecord {
+            offset: self.state.end,
+            records: batch.records,
+            bytes: batch.bytes,
+            journal,
+            origin_offset: batch.offset,
+            segment,
+            at: batch.at,
+            crc: batch.crc,
+            stamp,
+            max_timestamp: batch.max_timestamp,
+            newest: self.state.newest.max(batch.max_timestamp),
+            digest: NOTHING,
+        };
+        record.digest = record.digest_after(&self.state.digest);
+        self.index.push(disk, record.clone())?;
+        self.state.batches += 1;
+        self.state.end = record.end();
+        self.state.newest = record.newest;
+        self.state.digest = record.digest;
+        Ok(record.offset)
+    }
+
+    /// Makes readable what was appended.
+    pub(crate) fn publish(&mut self) {
+        self.state.readable = self.state.batches;
+        self.state.readable_end = self.state.end;
+    }
+
+    /// Whether all that was appended is readable.
+    pub(crate) fn is_published(&self) -> bool {
+        self.state.readable == self.state.batches
+    }
+
+    /// Offers the readable batches from the one that holds `offset` on, until the picker has enough.
+    pub(crate) fn offer(
+        &self,
+        disk: &dyn Disk,
+        folder: &FileName,
+        offset: u64,
+        picker: &mut Picker,
+    ) -> Result<(), LogsError> {
+        let end = self.state.readable;
+        let mut at = self.index.search(disk, end, |record| record.end() <= offset)?;
+        while at < end {
+            for record in self.index.block(disk, at, end)? {
+                at += 1;
+                if !picker.takes(slice(folder, &record)) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The first readable batch at or above the start with a timestamp of at least `timestamp`.
+    pub(crate) fn by_time(&self, disk: &dyn Disk, timestamp: i64) -> Result<Option<TimeHit>, LogsError> {
+        let (start, end) = (self.state.start, self.state.readable);
+        // What lies below the start may be newer than all above it, so above it each batch is looked at.
+        let mut at =
+            self.index.search(disk, end, |record| record.newest < timestamp || record.end() <= start)?;
+        while at < end {
+            for record in self.index.block(disk, at, end)? {
+                at += 1;
+                if record.max_timestamp >= timestamp {
+                    let (base_offset, max_timestamp) = (record.offset, record.max_timestamp);
+                    return Ok(Some(TimeHit { base_offset, max_timestamp }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first readable batch with the highest timestamp.
+    pub(crate) fn newest(&self, disk: &dyn Disk) -> Result<Option<TimeHit>, LogsError> {
+        let Some(last) = self.state.readable.checked_sub(1) else { return Ok(None) };
+        self.by_time(disk, self.index.get(disk, last)?.newest)
+    }
+
+    /// The digest of what ends at or below `upto`.
+    pub(crate) fn digest(&self, disk: &dyn Disk, upto: u64) -> Result<[u8; 16], LogsError> {
+        let below = self.index.search(disk, self.state.batches, |record| record.end() <= upto)?;
+        match below.checked_sub(1) {
+            Some(last) => Ok(self.index.get(disk, last)?.digest),
+            None => Ok(NOTHING),
+        }
+    }
+}
+
+fn slice(folder: &FileName, record: &MergedRecord) -> Slice {
+    Slice {
+        file: names::segment(folder, record.journal, record.segment),
+        at: u64::from(record.at),
+        bytes: record.bytes,
+        base_offset: record.offset,
+        records: record.records,
+        crc: record.crc,
+    }
+}

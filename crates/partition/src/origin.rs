@@ -1,0 +1,158 @@
+//! One journal's origin log: a row of segments.
+
+use disk::{Disk, FileName};
+use entry::{JournalId, origin_base};
+
+use crate::error::LogsError;
+use crate::plan::{Picker, Slice, TimeHit};
+use crate::record::OriginRecord;
+use crate::segment::{Segment, SegmentState};
+
+/// Where a batch was put in its origin log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// Its first origin offset.
+    pub origin_offset: u64,
+    /// How many offsets it takes.
+    pub records: u32,
+    /// Its length.
+    pub bytes: u32,
+}
+
+/// What one journal wrote to a partition.
+#[derive(Debug, Clone)]
+pub(crate) struct OriginLog {
+    journal: JournalId,
+    folder: FileName,
+    segments: Vec<Segment>,
+}
+
+impl OriginLog {
+    pub(crate) fn new(folder: FileName, journal: JournalId) -> OriginLog {
+        OriginLog { journal, folder, segments: Vec::new() }
+    }
+
+    /// One as a checkpoint left it.
+    pub(crate) fn restore(
+        disk: &mut dyn Disk,
+        folder: FileName,
+        journal: JournalId,
+        states: &[SegmentState],
+    ) -> Result<OriginLog, LogsError> {
+        let mut log = OriginLog::new(folder, journal);
+        for state in states {
+            if let Some(before) = log.segments.last_mut() {
+                before.index.close();
+            }
+            log.segments.push(Segment::restore(disk, &log.folder, journal, *state)?);
+        }
+        Ok(log)
+    }
+
+    pub(crate) fn state(&self) -> Vec<SegmentState> {
+        self.segments.iter().map(Segment::state).collect()
+    }
+
+    /// Its first offset.
+    pub(crate) fn start(&self) -> u64 {
+        self.segments.first().map_or(origin_base(self.journal.incarnation), Segment::first)
+    }
+
+    /// One past its last offset.
+    pub(crate) fn end(&self) -> u64 {
+        self.segments.last().map_or(origin_base(self.journal.incarnation), Segment::end)
+    }
+
+    /// Its files.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &FileName> {
+        self.segments.iter().flat_map(|segment| [&segment.file, &segment.index.file])
+    }
+
+    /// The files that were written last.
+    pub(crate) fn open_files(&self) -> impl Iterator<Item = &FileName> {
+        self.segments.last().into_iter().flat_map(|segment| [&segment.file, &segment.index.file])
+    }
+
+    /// Appends a batch; a new segment begins where the last one would grow over `segment_bytes`.
+    pub(crate) fn append(
+        &mut self,
+        disk: &mut dyn Disk,
+        batch: &[u8],
+        segment_bytes: u32,
+    ) -> Result<Placed, LogsError> {
+        let info = batch::parse(batch)?.info();
+        if info.size as usize != batch.len() {
+            return Err(batch::BatchError::Truncated { have: batch.len(), need: u64::from(info.size) }.into());
+        }
+        if self.segments.last().is_none_or(|last| !last.takes(info.size, segment_bytes)) {
+            let next = Segment::new(&self.folder, self.journal, self.end());
+            if let Some(last) = self.segments.last_mut() {
+                last.index.close();
+            }
+            self.segments.push(next);
+        }
+        let last = self.segments.last_mut().expect("there is one now");
+        let record = last.append(disk, &info, batch)?;
+        Ok(Placed { origin_offset: record.offset, records: record.records, bytes: record.bytes })
+    }
+
+    /// The batch that begins at `offset`, and its segment.
+    pub(crate) fn find(&self, disk: &dyn Disk, offset: u64) -> Result<(&Segment, OriginRecord), LogsError> {
+        let missing = || LogsError::NoSuchBatch { journal: self.journal, origin_offset: offset };
+        let segment = self.segments.get(self.segment_of(offset)).ok_or_else(missing)?;
+        let at = segment.index.search(disk, segment.index.count(), |record| record.offset < offset)?;
+        let found = if at < segment.index.count() { Some(segment.index.get(disk, at)?) } else { None };
+        let found = found.filter(|record| record.offset == offset).ok_or_else(missing)?;
+        Ok((segment, found))
+    }
+
+    /// Offers the batches from the one that holds `offset` on, until the picker has enough.
+    pub(crate) fn offer(&self, disk: &dyn Disk, offset: u64, picker: &mut Picker) -> Result<(), LogsError> {
+        for segment in &self.segments[self.segment_of(offset)..] {
+            let end = segment.index.count();
+            let mut at = segment.index.search(disk, end, |record| record.end() <= offset)?;
+            while at < end {
+                for record in segment.index.block(disk, at, end)? {
+                    at += 1;
+                    if !picker.takes(slice(segment, &record)) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The first batch with a timestamp of at least `timestamp`.
+    pub(crate) fn by_time(&self, disk: &dyn Disk, timestamp: i64) -> Result<Option<TimeHit>, LogsError> {
+        let Some(segment) = self.segments.iter().find(|segment| segment.state().newest >= timestamp) else {
+            return Ok(None);
+        };
+        let at = segment.index.search(disk, segment.index.count(), |record| record.newest < timestamp)?;
+        if at == segment.index.count() {
+            return Ok(None);
+        }
+        let record = segment.index.get(disk, at)?;
+        Ok(Some(TimeHit { base_offset: record.offset, max_timestamp: record.max_timestamp }))
+    }
+
+    /// The highest timestamp in it, if it holds anything.
+    pub(crate) fn newest(&self) -> Option<i64> {
+        self.segments.iter().map(|segment| segment.state().newest).max()
+    }
+
+    fn segment_of(&self, offset: u64) -> usize {
+        self.segments.partition_point(|segment| segment.end() <= offset)
+    }
+}
+
+fn slice(segment: &Segment, record: &OriginRecord) -> Slice {
+    Slice {
+        file: segment.file.clone(),
+        at: u64::from(record.at),
+        bytes: record.bytes,
+        base_offset: record.offset,
+        records: record.records,
+        crc: record.crc,
+    }
+}

@@ -1,0 +1,141 @@
+//! One partition: its merged log, and the origin log of every journal that wrote to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use disk::{Disk, FileName};
+use entry::{Incarnation, JournalId, PartitionId, SiteId, TopicId};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{LogsError, OffsetError};
+use crate::merged::{MergedLog, MergedState};
+use crate::names;
+use crate::origin::OriginLog;
+use crate::plan::{Picker, Plan, TimeHit};
+use crate::segment::SegmentState;
+
+/// How much of each file of a partition counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PartitionState {
+    merged: MergedState,
+    origins: BTreeMap<JournalId, Vec<SegmentState>>,
+}
+
+/// A partition.
+#[derive(Debug, Clone)]
+pub(crate) struct Partition {
+    pub(crate) folder: FileName,
+    pub(crate) merged: MergedLog,
+    origins: BTreeMap<JournalId, OriginLog>,
+}
+
+impl Partition {
+    pub(crate) fn new(topic: TopicId, partition: PartitionId) -> Partition {
+        let folder = names::folder(topic, partition);
+        Partition { merged: MergedLog::new(&folder), origins: BTreeMap::new(), folder }
+    }
+
+    /// One as a checkpoint left it.
+    pub(crate) fn restore(
+        disk: &mut dyn Disk,
+        (topic, partition): (TopicId, PartitionId),
+        state: &PartitionState,
+    ) -> Result<Partition, LogsError> {
+        let folder = names::folder(topic, partition);
+        let mut origins = BTreeMap::new();
+        for (journal, segments) in &state.origins {
+            origins.insert(*journal, OriginLog::restore(disk, folder.clone(), *journal, segments)?);
+        }
+        Ok(Partition { merged: MergedLog::restore(disk, &folder, state.merged)?, origins, folder })
+    }
+
+    pub(crate) fn state(&self) -> PartitionState {
+        let origins = self.origins.iter().map(|(journal, log)| (*journal, log.state()));
+        PartitionState { merged: self.merged.state(), origins: origins.collect() }
+    }
+
+    /// All its files.
+    pub(crate) fn files(&self) -> BTreeSet<FileName> {
+        self.origins.values().flat_map(OriginLog::files).chain([self.merged.file()]).cloned().collect()
+    }
+
+    pub(crate) fn origin(&self, journal: JournalId) -> Option<&OriginLog> {
+        self.origins.get(&journal)
+    }
+
+    pub(crate) fn origin_mut(&mut self, journal: JournalId) -> &mut OriginLog {
+        let folder = &self.folder;
+        self.origins.entry(journal).or_insert_with(|| OriginLog::new(folder.clone(), journal))
+    }
+
+    /// What a site's journals wrote, in the order of its lives.
+    fn lives(&self, site: SiteId) -> impl DoubleEndedIterator<Item = &OriginLog> {
+        let life = |incarnation| JournalId { site, incarnation: Incarnation(incarnation) };
+        self.origins.range(life(0)..=life(u32::MAX)).map(|(_, log)| log).filter(|log| log.start() < log.end())
+    }
+
+    pub(crate) fn origin_start(&self, site: SiteId) -> u64 {
+        self.lives(site).next().map_or(0, OriginLog::start)
+    }
+
+    pub(crate) fn origin_end(&self, site: SiteId) -> u64 {
+        self.lives(site).next_back().map_or(0, OriginLog::end)
+    }
+
+    pub(crate) fn plan_merged(
+        &self,
+        disk: &dyn Disk,
+        offset: u64,
+        bytes_max: usize,
+    ) -> Result<Plan, OffsetError> {
+        let state = self.merged.state();
+        check(offset, state.start, state.readable_end)?;
+        let mut picker = Picker::new(offset, bytes_max);
+        self.merged.offer(disk, &self.folder, offset, &mut picker)?;
+        Ok(picker.plan())
+    }
+
+    pub(crate) fn plan_origin(
+        &self,
+        disk: &dyn Disk,
+        site: SiteId,
+        offset: u64,
+        bytes_max: usize,
+    ) -> Result<Plan, OffsetError> {
+        check(offset, self.origin_start(site), self.origin_end(site))?;
+        let mut picker = Picker::new(offset, bytes_max);
+        for log in self.lives(site).filter(|log| log.end() > offset) {
+            if !picker.is_full() {
+                log.offer(disk, offset, &mut picker)?;
+            }
+        }
+        Ok(picker.plan())
+    }
+
+    pub(crate) fn origin_by_time(
+        &self,
+        disk: &dyn Disk,
+        site: SiteId,
+        timestamp: i64,
+    ) -> Result<Option<TimeHit>, LogsError> {
+        for log in self.lives(site) {
+            if let Some(hit) = log.by_time(disk, timestamp)? {
+                return Ok(Some(hit));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(crate) fn origin_newest(&self, disk: &dyn Disk, site: SiteId) -> Result<Option<TimeHit>, LogsError> {
+        match self.lives(site).filter_map(OriginLog::newest).max() {
+            Some(newest) => self.origin_by_time(disk, site, newest),
+            None => Ok(None),
+        }
+    }
+}
+
+fn check(offset: u64, start: u64, end: u64) -> Result<(), OffsetError> {
+    if offset < start {
+        return Err(OffsetError::BelowStart { offset, start });
+    }
+    if offset > end { Err(OffsetError::AboveEnd { offset, end }) } else { Ok(()) }
+}

@@ -1,0 +1,171 @@
+//! One segment of an origin log: a file of batches back to back, and its index.
+//!
+//! A batch stands in it as its producer sent it, but for the base offset, which is the origin offset, and the leader
+//! epoch, which is 0: so the file is the same at every site, and the index can be built again from it.
+
+use batch::BatchInfo;
+use bytes::BytesMut;
+use disk::{Disk, FileName};
+use entry::JournalId;
+use serde::{Deserialize, Serialize};
+
+use crate::error::LogsError;
+use crate::index::Index;
+use crate::names;
+use crate::record::OriginRecord;
+
+/// How much of a segment counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SegmentState {
+    /// Its first offset.
+    pub(crate) first: u64,
+    /// One past its last offset.
+    pub(crate) end: u64,
+    /// Its length.
+    pub(crate) bytes: u32,
+    /// How many batches it holds.
+    pub(crate) batches: u64,
+    /// The highest timestamp in it.
+    pub(crate) newest: i64,
+}
+
+/// A segment.
+#[derive(Debug, Clone)]
+pub(crate) struct Segment {
+    pub(crate) file: FileName,
+    pub(crate) index: Index<OriginRecord>,
+    state: SegmentState,
+}
+
+impl Segment {
+    /// An empty one; its files appear with its first batch.
+    pub(crate) fn new(folder: &FileName, journal: JournalId, first: u64) -> Segment {
+        Segment {
+            file: names::segment(folder, journal, first),
+            index: Index::new(names::index(folder, journal, first)),
+            state: SegmentState { first, end: first, bytes: 0, batches: 0, newest: i64::MIN },
+        }
+    }
+
+    /// One as a checkpoint left it. What lies behind that is cut off; a lost or damaged index is built again.
+    pub(crate) fn restore(
+        disk: &mut dyn Disk,
+        folder: &FileName,
+        journal: JournalId,
+        state: SegmentState,
+    ) -> Result<Segment, LogsError> {
+        let file = names::segment(folder, journal, state.first);
+        match disk.len(&file)? {
+            Some(len) if len > u64::from(state.bytes) => disk.set_len(&file, u64::from(state.bytes))?,
+            Some(len) if len == u64::from(state.bytes) => {}
+            None if state.bytes == 0 => {}
+            _ => return Err(LogsError::damaged(&file, "it is shorter than its checkpoint says")),
+        }
+        let name = names::index(folder, journal, state.first);
+        let index = match Index::restore(disk, name.clone(), state.batches) {
+            Ok(index) if ends_well(disk, &index, state)? => index,
+            Ok(_) | Err(LogsError::Damaged { .. }) => rebuild(disk, &file, name, state)?,
+            Err(error) => return Err(error),
+        };
+        Ok(Segment { file, index, state })
+    }
+
+    pub(crate) fn state(&self) -> SegmentState {
+        self.state
+    }
+
+    pub(crate) fn first(&self) -> u64 {
+        self.state.first
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.state.end
+    }
+
+    /// Whether a batch of this length still goes into a segment of at most `limit` bytes.
+    pub(crate) fn takes(&self, bytes: u32, limit: u32) -> bool {
+        self.state.bytes == 0 || u64::from(self.state.bytes) + u64::from(bytes) <= u64::from(limit)
+    }
+
+    /// Appends a batch.
+    pub(crate) fn append(
+        &mut self,
+        disk: &mut dyn Disk,
+        info: &BatchInfo,
+        batch: &[u8],
+    ) -> Result<OriginRecord, LogsError> {
+        let record = next_record(&self.state, info);
+        let mut stored = BytesMut::from(batch);
+        place(&mut stored, record.offset);
+        disk.write(&self.file, u64::from(record.at), &stored)?;
+        self.index.push(disk, record.clone())?;
+        self.state = after(&self.state, &record);
+        Ok(record)
+    }
+}
+
+/// Gives a batch its base offset, and leader epoch 0.
+pub(crate) fn place(stored: &mut [u8], base_offset: u64) {
+    batch::set_base_offset(stored, i64::try_from(base_offset).expect("logs do not grow to 2^63 records"));
+    batch::set_leader_epoch(stored, 0);
+}
+
+fn next_record(state: &SegmentState, info: &BatchInfo) -> OriginRecord {
+    OriginRecord {
+        offset: state.end,
+        records: info.records,
+        bytes: info.size,
+        at: state.bytes,
+        crc: info.crc,
+        max_timestamp: info.max_timestamp,
+        newest: state.newest.max(info.max_timestamp),
+    }
+}
+
+fn after(state: &SegmentState, record: &OriginRecord) -> SegmentState {
+    SegmentState {
+        first: state.first,
+        end: record.end(),
+        bytes: state.bytes + record.bytes,
+        batches: state.batches + 1,
+        newest: record.newest,
+    }
+}
+
+/// Whether an index ends where its segment does.
+fn ends_well(disk: &dyn Disk, index: &Index<OriginRecord>, state: SegmentState) -> Result<bool, LogsError> {
+    let Some(last) = state.batches.checked_sub(1) else { return Ok(state.end == state.first) };
+    let last = index.get(disk, last)?;
+    Ok((last.end(), last.at + last.bytes, last.newest) == (state.end, state.bytes, state.newest))
+}
+
+fn rebuild(
+    disk: &mut dyn Disk,
+    file: &FileName,
+    index: FileName,
+    state: SegmentState,
+) -> Result<Index<OriginRecord>, LogsError> {
+    let records = scan(disk, file, state)?;
+    Index::rebuild(disk, index, records)
+}
+
+/// Reads the batches' headers, one after the other.
+fn scan(disk: &dyn Disk, file: &FileName, state: SegmentState) -> Result<Vec<OriginRecord>, LogsError> {
+    let damaged = |what| LogsError::damaged(file, what);
+    let mut reached = SegmentState { end: state.first, bytes: 0, batches: 0, newest: i64::MIN, ..state };
+    let mut records = Vec::new();
+    while reached.bytes < state.bytes {
+        let left = (state.bytes - reached.bytes) as usize;
+        let header = disk.read(file, u64::from(reached.bytes), left.min(batch::HEADER_BYTES))?;
+        let info = batch::parse(&header).map_err(|_| damaged("a batch's header does not read"))?.info();
+        if u64::try_from(info.base_offset) != Ok(reached.end) {
+            return Err(damaged("a batch does not follow the one before it"));
+        }
+        if info.size as usize > left {
+            return Err(damaged("its last batch is cut short"));
+        }
+        records.push(next_record(&reached, &info));
+        reached = after(&reached, &records[records.len() - 1]);
+    }
+    if reached == state { Ok(records) } else { Err(damaged("it does not hold what its checkpoint says")) }
+}
