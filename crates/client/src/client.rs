@@ -14,16 +14,30 @@ use crate::{ClientError, Metadata, Options};
 /// One place for a connection. Its own lock, so that a dead broker holds up only those who want that broker.
 type Slot = Arc<tokio::sync::Mutex<Option<Connection>>>;
 
-/// A client of one cluster; cheap to clone.
+/// Brokers answer what comes on one connection in order, so a call that waits there holds up all behind it. Calls that wait
+/// for different things therefore have connections of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Lane {
+    /// Short questions.
+    Ask,
+    /// Writing: waits for disks and other sites.
+    Write,
+    /// Reading: waits for something to read.
+    Read,
+    /// Membership in a group: waits for other members.
+    Coordinate,
+}
+
+/// A client of one cluster; cheap to clone. Clones share their connections, see [`Client::apart`].
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
+    slots: Arc<Mutex<HashMap<(Lane, String), Slot>>>,
 }
 
 struct Shared {
     options: Options,
     bootstrap: Vec<String>,
-    slots: Mutex<HashMap<String, Slot>>,
     metadata: Mutex<Arc<Metadata>>,
 }
 
@@ -48,15 +62,17 @@ impl Retry {
 impl Client {
     /// Connects to the first of these addresses (`host:port`) that answers, and learns the brokers from it.
     pub async fn connect(bootstrap: &[String], options: Options) -> Result<Self, ClientError> {
-        let shared = Shared {
-            options,
-            bootstrap: bootstrap.to_vec(),
-            slots: Mutex::default(),
-            metadata: Mutex::default(),
-        };
-        let client = Self { shared: Arc::new(shared) };
+        let shared = Shared { options, bootstrap: bootstrap.to_vec(), metadata: Mutex::default() };
+        let client = Self { shared: Arc::new(shared), slots: Arc::default() };
         client.refresh(Some(&[])).await?;
         Ok(client)
+    }
+
+    /// The same client with connections of its own. Each of several readers at one broker wants that: a fetch that waits for
+    /// records would hold up the others'.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), slots: Arc::default() }
     }
 
     /// The options it was made with.
@@ -127,10 +143,10 @@ impl Client {
     }
 
     /// A connection to this address, made if there is none.
-    pub(crate) async fn connection(&self, address: &str) -> Result<Connection, ClientError> {
+    pub(crate) async fn connection(&self, lane: Lane, address: &str) -> Result<Connection, ClientError> {
         let slot = {
-            let mut slots = self.shared.slots.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(slots.entry(address.to_owned()).or_default())
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(slots.entry((lane, address.to_owned())).or_default())
         };
         let mut slot = slot.lock().await;
         if let Some(connection) = slot.as_ref().filter(|connection| connection.is_open()) {
@@ -142,10 +158,15 @@ impl Client {
     }
 
     /// A connection to the leader of a partition.
-    pub(crate) async fn leader(&self, topic: &str, partition: i32) -> Result<Connection, ClientError> {
+    pub(crate) async fn leader(
+        &self,
+        lane: Lane,
+        topic: &str,
+        partition: i32,
+    ) -> Result<Connection, ClientError> {
         let metadata = self.knowing(&[topic]).await?;
         match metadata.leader(topic, partition) {
-            Some(broker) => self.connection(&broker.address).await,
+            Some(broker) => self.connection(lane, &broker.address).await,
             None => Err(self.no_leader(&metadata, topic, partition)),
         }
     }
@@ -197,6 +218,6 @@ impl Client {
         address: &str,
         request: &R,
     ) -> Result<R::Response, ClientError> {
-        self.connection(address).await?.call(request).await
+        self.connection(Lane::Ask, address).await?.call(request).await
     }
 }

@@ -15,6 +15,7 @@ use kafka_protocol::messages::{
 use tokio::task::JoinSet;
 
 use crate::assign::{decode_assignment, decode_subscription, encode_assignment, encode_subscription, range};
+use crate::client::Lane;
 use crate::connection::Connection;
 use crate::error::check;
 use crate::fetch::fetch_at;
@@ -86,11 +87,11 @@ pub struct GroupConsumer {
 }
 
 impl GroupConsumer {
-    /// A member of this group, reading these topics. It joins at the first poll.
+    /// A member of this group, reading these topics, with connections of its own. It joins at the first poll.
     #[must_use]
-    pub fn new(client: Client, group: &str, topics: &[String], options: GroupOptions) -> Self {
+    pub fn new(client: &Client, group: &str, topics: &[String], options: GroupOptions) -> Self {
         Self {
-            client,
+            client: client.apart(),
             group: group.to_owned(),
             topics: topics.to_vec(),
             options,
@@ -347,7 +348,7 @@ impl GroupConsumer {
         for (address, positions) in self.by_leader().await? {
             let (client, options) = (self.client.clone(), options.clone());
             fetches.spawn(async move {
-                fetch_at(&client.connection(&address).await?, &positions, &options).await
+                fetch_at(&client.connection(Lane::Read, &address).await?, &positions, &options).await
             });
         }
         let mut polled = Vec::new();

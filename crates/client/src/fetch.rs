@@ -7,6 +7,7 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, ListOffsetsRequest};
 
+use crate::client::Lane;
 use crate::connection::Connection;
 use crate::error::check;
 use crate::metadata::topic_name;
@@ -85,7 +86,8 @@ pub struct FoundOffset {
 }
 
 impl Client {
-    /// Reads one partition from an offset on. Waits at the broker as the options say.
+    /// Reads one partition from an offset on. Waits at the broker as the options say; who reads several partitions at once does
+    /// so with a client for each, see [`Client::apart`].
     pub async fn fetch(
         &self,
         topic: &str,
@@ -96,7 +98,7 @@ impl Client {
         let position = FetchPosition { topic: topic.to_owned(), partition, offset };
         let mut retry = self.retry();
         loop {
-            let outcome = match self.leader(topic, partition).await {
+            let outcome = match self.leader(Lane::Read, topic, partition).await {
                 Ok(leader) => fetch_at(&leader, std::slice::from_ref(&position), options).await,
                 Err(error) => Err(error),
             };
@@ -120,7 +122,7 @@ impl Client {
     ) -> Result<FoundOffset, ClientError> {
         let mut retry = self.retry();
         loop {
-            let outcome = match self.leader(topic, partition).await {
+            let outcome = match self.leader(Lane::Ask, topic, partition).await {
                 Ok(leader) => list_at(&leader, topic, partition, position, isolation).await,
                 Err(error) => Err(error),
             };

@@ -12,6 +12,7 @@ use kafka_protocol::messages::{
 };
 
 use crate::assign::decode_assignment;
+use crate::client::Lane;
 use crate::connection::Connection;
 use crate::error::check;
 use crate::metadata::{address, text, topic_name};
@@ -87,7 +88,7 @@ impl Client {
         let request = FindCoordinatorRequest::default().with_key(text(group)).with_key_type(0);
         let said = self.call_any(&request).await?;
         check(said.error_code, || format!("find the coordinator of {group}"), said.error_message.as_deref())?;
-        self.connection(&address(&said.host, said.port)).await
+        self.connection(Lane::Coordinate, &address(&said.host, said.port)).await
     }
 
     /// All groups, asked of every broker that can be reached.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kafka_protocol::messages::ProduceRequest;
 
+use crate::client::Lane;
 use crate::connection::Pending;
 use crate::error::check;
 use crate::wire::{Produce, decode};
@@ -126,7 +127,7 @@ impl Client {
         acks: Acks,
     ) -> Result<InFlight, ClientError> {
         assert_ne!(acks, Acks::None, "a write without acknowledgement has no answer to wait for");
-        let connection = self.leader(topic, partition).await?;
+        let connection = self.leader(Lane::Write, topic, partition).await?;
         let version = connection.version::<ProduceRequest>()?;
         let sent = Instant::now();
         let produce = request(topic, partition, records, acks);
@@ -140,7 +141,7 @@ impl Client {
         partition: i32,
         records: Bytes,
     ) -> Result<ProduceAnswer, ClientError> {
-        let connection = self.leader(topic, partition).await?;
+        let connection = self.leader(Lane::Write, topic, partition).await?;
         let version = connection.version::<ProduceRequest>()?;
         let sent = Instant::now();
         connection.produce_unanswered(&request(topic, partition, records, Acks::None), version).await?;

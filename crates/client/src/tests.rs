@@ -309,7 +309,7 @@ async fn a_member_reads_from_the_groups_progress_and_hands_over_before_a_rebalan
     });
     let client = client(&address).await;
     let options = GroupOptions { heartbeat: Duration::ZERO, ..GroupOptions::default() };
-    let mut consumer = GroupConsumer::new(client, "g", &["t".to_owned()], options);
+    let mut consumer = GroupConsumer::new(&client, "g", &["t".to_owned()], options);
     let polled = consumer.poll().await.unwrap();
     assert_eq!((polled.len(), polled[0].from.offset, log_end(&polled[0].answer.batches)), (1, 42, Some(45)));
     assert_eq!(consumer.member_id(), "m");
