@@ -102,7 +102,7 @@ impl Logs {
     /// Appends one record batch to its journal's origin log, where it is readable at once.
     ///
     /// # Errors
-    /// [`LogsError`]; after it the origin log must not be written any more.
+    /// [`LogsError`]; nothing was appended then. After a full disk the same can be tried again.
     pub fn append_origin(
         &mut self,
         disk: &mut dyn Disk,
@@ -121,7 +121,7 @@ impl Logs {
     /// Not readable before [`Logs::publish`].
     ///
     /// # Errors
-    /// [`LogsError`]; after it the merged log must not be written any more.
+    /// [`LogsError`]; nothing was appended then. After a full disk the same can be tried again.
     pub fn append_merged(
         &mut self,
         disk: &mut dyn Disk,
