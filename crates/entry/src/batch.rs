@@ -34,10 +34,13 @@ impl BatchBody {
     }
 
     pub(crate) fn decode(body: &Bytes) -> Result<BatchBody, EntryError> {
-        let fixed: &[u8; FIXED_BYTES] = body.first_chunk().ok_or(EntryError::Body("a batch without its topic"))?;
+        let fixed: &[u8; FIXED_BYTES] =
+            body.first_chunk().ok_or(EntryError::Body("a batch without its topic"))?;
         let (topic, partition) = fixed.split_at(16);
         Ok(BatchBody {
-            topic: TopicId(Uuid::from_slice(topic).map_err(|_| EntryError::Body("a topic id of another length"))?),
+            topic: TopicId(
+                Uuid::from_slice(topic).map_err(|_| EntryError::Body("a topic id of another length"))?,
+            ),
             partition: partition.iter().fold(0, |number, byte| number << 8 | u32::from(*byte)),
             records: body.slice(FIXED_BYTES..),
         })

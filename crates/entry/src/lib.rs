@@ -20,8 +20,8 @@ pub use body::Body;
 pub use entry::{Encoded, Entry, EntryError};
 pub use head::{ChainHash, HEAD_BYTES, Head, Kind};
 pub use ids::{
-    ClusterId, Incarnation, JournalId, MemberEpoch, ORIGIN_RANGE_BITS, PartitionId, Seq, SiteId, StorageId, TopicId,
-    origin_base,
+    ClusterId, Incarnation, JournalId, MemberEpoch, ORIGIN_RANGE_BITS, PartitionId, Seq, SiteId, StorageId,
+    TopicId, origin_base,
 };
 pub use open::OpenBody;
 pub use progress::{Move, ProgressBody};

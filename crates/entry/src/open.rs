@@ -31,7 +31,8 @@ impl OpenBody {
     }
 
     pub(crate) fn decode(body: &Bytes) -> Result<OpenBody, EntryError> {
-        let whole = |at: usize, len: usize| body[at..at + len].iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte));
+        let whole =
+            |at: usize, len: usize| body[at..at + len].iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte));
         if body.len() != BYTES {
             return Err(EntryError::Body("an opening of another length"));
         }

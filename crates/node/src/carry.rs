@@ -74,25 +74,30 @@ impl Carrier {
         if self.next_ticket % EVERY != 0 {
             return;
         }
-        let gone: Vec<_> =
-            self.waiting.iter().filter(|(_, waiting)| waiting.is_closed()).map(|(ticket, _)| *ticket).collect();
+        let gone: Vec<_> = self
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| waiting.is_closed())
+            .map(|(ticket, _)| *ticket)
+            .collect();
         for ticket in gone {
             self.waiting.remove(&ticket);
             events.push(Event::Forget(ticket));
         }
     }
 
-    pub(crate) fn carry_out(&mut self, action: Action, site: &Site) {
+    pub(crate) fn carry_out(&mut self, action: Action, site: &Site, mono_us: u64) {
         match action {
             // A disk thread that is gone has ended the process, or is about to.
             Action::Write(write) => drop(self.wal.send(Job::Write(write))),
+            Action::Prepare(op) => drop(self.checkpoints.send(Job::Prepare(op))),
             Action::Checkpoint { id, sync, position, state } => {
                 drop(self.checkpoints.send(Job::Checkpoint { id, sync, position, state }));
             }
             Action::Send { to, lane, message } => self.send(to, lane, &message),
             Action::Hangup { to, reason } => {
                 tracing::warn!(peer = to.0, reason, "hanging up");
-                self.links.reset(to.0);
+                self.links.reset(to.0, &reason);
             }
             Action::Reply { ticket, answer } => {
                 if let Some(waiting) = self.waiting.remove(&ticket) {
@@ -100,7 +105,7 @@ impl Carrier {
                 }
             }
             Action::Readable(grown) => self.readable.grew(&grown, site),
-            Action::ViewChanged => self.views.renew(site),
+            Action::ViewChanged => self.views.renew(site, mono_us),
             Action::Alarm(text) => tracing::warn!("{text}"),
             Action::Stopped => self.end(Ending::Stopped),
             Action::Halt(reason) => self.end(Ending::Halted(reason)),
@@ -153,6 +158,10 @@ impl Carrier {
                 let bulk = current(&self.generations, site, generation);
                 bulk.then_some(Event::Room { site: SiteId(site), bytes })
             }
+            peer::Event::Refused { site, address, reason } => {
+                tracing::warn!(peer = site, address, reason, "refused a link");
+                None
+            }
             peer::Event::Frame { site, generation, bytes, .. } => {
                 if !current(&self.generations, site, generation) {
                     return None;
@@ -161,7 +170,7 @@ impl Carrier {
                     Ok(message) => Some(Event::Message { from: SiteId(site), message }),
                     Err(error) => {
                         tracing::warn!(peer = site, %error, "hanging up on a message that does not read");
-                        self.links.reset(site);
+                        self.links.reset(site, &error.to_string());
                         None
                     }
                 }

@@ -4,7 +4,6 @@
 //! feeds it in, carries out the actions, and sleeps until there is more or a tick is due. While too much waits for the
 //! WAL it leaves the peers' entries where they are, so that flow control reaches back to who sent them.
 
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -127,13 +126,12 @@ impl Engine {
             return;
         }
         let mut actions = Vec::new();
-        self.site.handle_all(self.timepiece.now(), events.drain(..), &mut self.files, &mut actions);
+        let now = self.timepiece.now();
+        self.site.handle(now, events.drain(..), &mut self.files, &mut actions);
         for action in actions {
-            self.carrier.carry_out(action, &self.site);
+            self.carrier.carry_out(action, &self.site, now.mono_us);
         }
+        self.carrier.views.renew_if_due(&self.site, now.mono_us);
         self.carrier.forget_gone(events);
     }
 }
-
-/// The shared end of the engine's inbox.
-pub(crate) type Commands = Arc<tokio::sync::mpsc::UnboundedSender<Command>>;

@@ -10,7 +10,8 @@ use std::thread;
 
 use bytes::Bytes;
 use disk::{Disk as _, DiskError, FileName};
-use journal::{WalOp, WalPosition, WalWrite, checkpoint};
+use journal::checkpoint::Draft;
+use journal::{WalOp, WalPosition, WalWrite};
 use site::Event;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -22,6 +23,8 @@ use crate::files::{Files, failed};
 pub(crate) enum Job {
     /// Write to the WAL and sync.
     Write(WalWrite),
+    /// Make a WAL segment ready ahead of its use.
+    Prepare(WalOp),
     /// Sync the files, then write the checkpoint.
     Checkpoint { id: u64, sync: Vec<FileName>, position: WalPosition, state: Bytes },
 }
@@ -48,9 +51,15 @@ fn work(mut files: Files, inbox: &Receiver<Job>, events: &UnboundedSender<Comman
                     Err(error) => stop_now(&error),
                 }
             }
+            Job::Prepare(op) => match carry_out_one(&mut files, op) {
+                Ok(()) => Event::Prepared { done: true },
+                Err(DiskError::Full(_)) => Event::Prepared { done: false },
+                Err(error) => stop_now(&error),
+            },
             Job::Checkpoint { id, sync, position, state } => {
                 match write_checkpoint(&mut files, &sync, position, &state) {
-                    Ok(()) | Err(DiskError::Full(_)) => Event::Checkpointed { id },
+                    Ok(position) => Event::Checkpointed { id, drop_before: Some(position) },
+                    Err(DiskError::Full(_)) => Event::Checkpointed { id, drop_before: None },
                     Err(error) => stop_now(&error),
                 }
             }
@@ -62,33 +71,44 @@ fn work(mut files: Files, inbox: &Receiver<Job>, events: &UnboundedSender<Comman
 }
 
 fn carry_out(files: &mut Files, write: WalWrite) -> Result<(), DiskError> {
-    for op in write.ops {
-        match op {
-            WalOp::Prepare { file, bytes } => prepare(files, &file, bytes)?,
-            WalOp::Write { file, at, chunks } => write_chunks(files, &file, at, &chunks)?,
-            WalOp::Sync { file } => {
-                let handle = files.existing(&file)?;
-                handle.sync_data().map_err(|error| failed(&file, &error))?;
-            }
-        }
+    write.ops.into_iter().try_for_each(|op| carry_out_one(files, op))
+}
+
+fn carry_out_one(files: &mut Files, op: WalOp) -> Result<(), DiskError> {
+    match op {
+        WalOp::Prepare { file, len, recycle } => prepare(files, &file, len, recycle.as_ref()),
+        WalOp::WriteAt { file, offset, chunks } => write_chunks(files, &file, offset, &chunks),
+        WalOp::Sync { file } => files.existing(&file)?.sync_data().map_err(|error| failed(&file, &error)),
     }
-    Ok(())
 }
 
 /// A new segment is filled with zeros and synced once, so that later syncs have no metadata to commit.
-fn prepare(files: &mut Files, file: &FileName, bytes: u64) -> Result<(), DiskError> {
-    const ZEROS: [u8; 1 << 20] = [0; 1 << 20];
+fn prepare(
+    files: &mut Files,
+    file: &FileName,
+    len: u64,
+    recycle: Option<&FileName>,
+) -> Result<(), DiskError> {
+    static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
+    if let Some(retired) = recycle
+        && files.len(retired)?.is_some()
+    {
+        files.rename(retired, file)?;
+    }
     let handle = files.made(file)?;
-    let mut at = 0;
-    while at < bytes {
-        let len = (bytes - at).min(ZEROS.len() as u64);
-        let wrote = handle.write_all_at(&ZEROS[..usize::try_from(len).unwrap_or(ZEROS.len())], at);
+    let mut at = files.len(file)?.unwrap_or(0);
+    if at >= len {
+        return Ok(());
+    }
+    while at < len {
+        let bytes = (len - at).min(ZEROS.len() as u64);
+        let wrote = handle.write_all_at(&ZEROS[..usize::try_from(bytes).unwrap_or(ZEROS.len())], at);
         if let Err(error) = wrote {
             // What was taken is given back, so that a full disk is not made fuller.
             let _ = files.remove(file);
             return Err(failed(file, &error));
         }
-        at += len;
+        at += bytes;
     }
     files.sync(file)
 }
@@ -126,7 +146,7 @@ fn write_checkpoint(
     sync: &[FileName],
     position: WalPosition,
     state: &Bytes,
-) -> Result<(), DiskError> {
+) -> Result<WalPosition, DiskError> {
     for file in sync {
         match files.sync(file) {
             // A log that was deleted meanwhile needs no sync.
@@ -134,7 +154,9 @@ fn write_checkpoint(
             other => other?,
         }
     }
-    checkpoint::write(files, &FileName::root().join("checkpoint"), position, state)
+    let draft = Draft::write(files, &FileName::root().join("checkpoint"), position, state)?;
+    files.sync(&draft.file())?;
+    draft.commit(files)
 }
 
 fn stop_now(error: &DiskError) -> ! {

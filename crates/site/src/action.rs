@@ -4,7 +4,7 @@ use bytes::Bytes;
 use clock::Stamp;
 use disk::FileName;
 use entry::{PartitionId, SiteId, TopicId};
-use journal::{WalPosition, WalWrite};
+use journal::{WalOp, WalPosition, WalWrite};
 use thiserror::Error;
 
 use crate::event::Ticket;
@@ -15,6 +15,9 @@ use crate::wire::Message;
 pub enum Action {
     /// Write and sync, then say [`Event::Written`](crate::Event::Written). One at a time.
     Write(WalWrite),
+    /// Make a WAL segment ready ahead of its use, beside the writes, then say
+    /// [`Event::Prepared`](crate::Event::Prepared).
+    Prepare(WalOp),
     /// Sync these files, write the checkpoint, then say [`Event::Checkpointed`](crate::Event::Checkpointed).
     Checkpoint {
         /// To be named in the event.

@@ -2,9 +2,9 @@
 
 use batch::BatchInfo;
 use bytes::Bytes;
-use catalog::Topic;
-use clock::{Now, Stamp};
-use entry::{BatchBody, Body, JournalId, ProgressBody, Seq, TopicBody};
+use catalog::{AckAll, TimestampType, Topic};
+use clock::{MintError, Now, Stamp};
+use entry::{BatchBody, Body, JournalId, ProgressBody, Seq};
 use order::{LocalVerdict, ProducerKey};
 
 use crate::action::{Action, Answer, Refusal};
@@ -87,14 +87,17 @@ impl Site {
 
     fn append(&mut self, append: &Append, journal: JournalId, now: Now) -> Result<Taken, Refusal> {
         let topic = self.admission.topic(append.topic).filter(|topic| !topic.deleted);
-        let topic = topic.filter(|topic| append.partition < topic.partitions).ok_or(Refusal::UnknownPartition)?.clone();
+        let topic = topic
+            .filter(|topic| append.partition < topic.partitions)
+            .ok_or(Refusal::UnknownPartition)?
+            .clone();
         let info = self.check_batch(append, &topic)?;
-        let until = self.condition(append.acknowledge, &topic);
+        let until = condition(append.acknowledge, &topic);
         let key = producer_key(append, &info);
         if let Some(key) = key {
             match self.desk.window.admit(key, info.base_sequence, info.records) {
                 LocalVerdict::Fresh => {}
-                LocalVerdict::Known { seq, stamp } => return Ok(Taken::Waits(seq, appended(stamp), until)),
+                LocalVerdict::Known { seq, stamp } => return Ok(self.known(seq, stamp, until, journal)),
                 LocalVerdict::AfterRefusal => return Err(Refusal::EarlierRefused),
             }
         }
@@ -103,34 +106,31 @@ impl Site {
         let Some(stamp) = stamp else { return Ok(Taken::Deferred) };
         let records = stamped(&topic, &append.records, stamp);
         let body = Body::Batch(BatchBody { topic: append.topic, partition: append.partition, records });
-        let seq = self.say(stamp, body).map_err(|_| too_large(&append.records, self.config.limits.batch_bytes_max))?;
+        let seq = self
+            .say(stamp, body)
+            .map_err(|_| too_large(&append.records, self.config.limits.batch_bytes_max))?;
         if let Some(key) = key {
             self.desk.window.appended(key, info.base_sequence, info.records, seq, stamp);
         }
-        debug_assert_eq!(journal, self.identity.journal().unwrap_or(journal));
         Ok(Taken::Waits(seq, appended(stamp), until))
     }
 
+    /// A retry of what is in the journal already waits for the same thing as the first try.
+    fn known(&self, seq: Seq, stamp: Stamp, until: Until, journal: JournalId) -> Taken {
+        let placed = until == Until::Released && seq < self.merge.order.next_unreleased(journal);
+        if placed { Taken::Done(appended(stamp)) } else { Taken::Waits(seq, appended(stamp), until) }
+    }
+
     fn check_batch(&self, append: &Append, topic: &Topic) -> Result<BatchInfo, Refusal> {
-        let max = topic.max_message_bytes(self.config.limits.batch_bytes_max);
+        let max = topic.settings.max_message_bytes.min(self.config.limits.batch_bytes_max);
         if append.records.len() > max {
             return Err(too_large(&append.records, max));
         }
-        let batches = batch::validate(&append.records, &batch::Limits { batch_bytes_max: max }).map_err(Refusal::BadBatch)?;
+        let batches = batch::validate(&append.records, &batch::Limits { batch_bytes_max: max })
+            .map_err(Refusal::BadBatch)?;
         match &batches[..] {
             [one] => Ok(*one),
             several => Err(Refusal::NotOneBatch(several.len())),
-        }
-    }
-
-    fn condition(&self, acknowledge: Acknowledge, topic: &Topic) -> Until {
-        match acknowledge {
-            Acknowledge::Local => Until::Durable,
-            Acknowledge::All if topic.acknowledges_released() => Until::Released,
-            Acknowledge::All => match topic.min_insync_sites() {
-                0 | 1 => Until::Durable,
-                sites => Until::Held(sites),
-            },
         }
     }
 
@@ -139,14 +139,7 @@ impl Site {
         if self.desk.restated.contains(&topic.id) {
             return Ok(Some(stamp));
         }
-        let body = TopicBody {
-            id: topic.id,
-            name: topic.name.clone(),
-            generation: topic.generation,
-            partitions: topic.partitions,
-            settings: topic.settings.clone(),
-        };
-        self.say(stamp, Body::Topic(body)).map_err(|_| Refusal::UnknownPartition)?;
+        self.say(stamp, Body::Topic(topic.restated())).map_err(|_| Refusal::UnknownPartition)?;
         self.desk.restated.insert(topic.id);
         self.mint(now)
     }
@@ -154,7 +147,8 @@ impl Site {
     fn commit(&mut self, commit: &Commit, now: Now) -> Result<Taken, Refusal> {
         let Some(stamp) = self.mint(now)? else { return Ok(Taken::Deferred) };
         let moves = commit.positions.iter().map(|(topic, partition, offset, metadata)| {
-            let to = Target { topic: *topic, partition: *partition, offset: *offset, metadata: metadata.clone() };
+            let to =
+                Target { topic: *topic, partition: *partition, offset: *offset, metadata: metadata.clone() };
             self.desk.intended.moved(&commit.group, &to, stamp, self.config.own)
         });
         let delta = ProgressBody { group: commit.group.clone(), moves: moves.collect() };
@@ -185,8 +179,11 @@ impl Site {
     pub(crate) fn mint(&mut self, now: Now) -> Result<Option<Stamp>, Refusal> {
         match self.clock.mint(now) {
             Ok(stamp) => Ok(Some(stamp)),
-            Err(error) if error.passes_by_itself() => Ok(None),
-            Err(error) => Err(Refusal::Clock(error.to_string())),
+            // The start, or a moment's lead over the wall clock: it passes by itself, and the write waits.
+            Err(MintError::CeilingReached { .. } | MintError::AheadOfWall { .. }) => Ok(None),
+            Err(error @ (MintError::WallJumped { .. } | MintError::OutOfRange)) => {
+                Err(Refusal::Clock(error.to_string()))
+            }
         }
     }
 
@@ -209,11 +206,22 @@ impl Site {
         let met = |seq: Seq, until: Until| match until {
             Until::Durable => true,
             Until::Released => false,
-            Until::Held(sites) => 1 + config.others().filter(|site| peers.holds(*site, journal) > seq).count() >= sites,
+            Until::Held(sites) => {
+                1 + config.others().filter(|site| peers.holds(*site, journal) > seq).count() >= sites
+            }
         };
         for pending in self.desk.take_met(durable, met) {
             step.out.push(Action::Reply { ticket: pending.ticket, answer: Ok(pending.answer) });
         }
+    }
+}
+
+/// When an append is answered, by what the client asked and the topic says.
+fn condition(acknowledge: Acknowledge, topic: &Topic) -> Until {
+    match (acknowledge, topic.settings.ack_all, topic.settings.min_insync_sites) {
+        (Acknowledge::Local, _, _) | (Acknowledge::All, AckAll::Local, 0 | 1) => Until::Durable,
+        (Acknowledge::All, AckAll::Released, _) => Until::Released,
+        (Acknowledge::All, AckAll::Local, sites) => Until::Held(usize::from(sites)),
     }
 }
 
@@ -227,7 +235,7 @@ fn producer_key(append: &Append, info: &BatchInfo) -> Option<ProducerKey> {
 }
 
 fn stamped(topic: &Topic, records: &Bytes, stamp: Stamp) -> Bytes {
-    if topic.log_append_time() {
+    if topic.settings.timestamp_type == TimestampType::LogAppendTime {
         batch::set_append_time(records.clone(), i64::try_from(stamp.unix_ms()).unwrap_or(i64::MAX))
     } else {
         records.clone()

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use clock::Stamp;
 use entry::{JournalId, Seq, SiteId, TopicId};
-use journal::chain::Chain;
+use journal::{Chain, WalPosition};
 use partition::LogsState;
 use serde::{Deserialize, Serialize};
 
@@ -40,17 +40,17 @@ pub(crate) struct Private {
 
 impl Site {
     /// Takes a checkpoint if enough was written since the last one.
-    pub(crate) fn checkpoint_if_due(&mut self, step: &mut Step<'_>) -> Result<(), Fatal> {
+    pub(crate) fn checkpoint_if_due(&mut self, step: &mut Step<'_>) {
         let state = &self.state.checkpoint;
         let due = state.bytes_since >= self.config.limits.checkpoint_bytes;
         if !due || state.running.is_some() || self.merge.is_releasing() {
-            return Ok(());
+            return;
         }
-        let (logs, sync) = self.logs.checkpoint(step.disk)?;
+        let logs = self.logs.checkpoint();
         let checkpoint = Checkpoint {
             chains: self.journals.durable_chains(),
             merge: self.merge.snapshot(),
-            logs,
+            logs: logs.state,
             positions: self.positions.clone(),
             restated: self.desk.restated.clone(),
             private: self.private(),
@@ -60,12 +60,11 @@ impl Site {
         let id = self.state.checkpoint.next_id;
         self.state.checkpoint.next_id += 1;
         self.state.checkpoint.bytes_since = 0;
-        self.state.checkpoint.running = Some((id, position));
-        step.out.push(Action::Checkpoint { id, sync, position, state: Bytes::from(bytes) });
-        Ok(())
+        self.state.checkpoint.running = Some(id);
+        step.out.push(Action::Checkpoint { id, sync: logs.sync, position, state: Bytes::from(bytes) });
     }
 
-    fn private(&self) -> Private {
+    pub(crate) fn private(&self) -> Private {
         let granted = self.state.granted.iter().filter(|(_, grant)| grant.durable);
         Private {
             ceiling: self.clock.ceiling(),
@@ -74,18 +73,21 @@ impl Site {
         }
     }
 
-    /// A checkpoint is on the disk: the WAL before it may go, as far as every member holds its entries.
-    pub(crate) fn checkpointed(&mut self, id: u64, step: &mut Step<'_>) -> Result<(), Fatal> {
-        let Some((running, position)) = self.state.checkpoint.running.take() else { return Ok(()) };
-        assert_eq!(running, id, "checkpoints are written one at a time");
-        let previous = std::mem::replace(&mut self.state.checkpoint.last, position);
-        // One checkpoint back: should the newest be damaged, the one before it still finds its WAL.
+    /// A checkpoint is on the disk: the WAL that no recovery needs may go, as far as every member holds its entries.
+    pub(crate) fn checkpointed(
+        &mut self,
+        id: u64,
+        drop_before: Option<WalPosition>,
+        step: &mut Step<'_>,
+    ) -> Result<(), Fatal> {
+        let running = self.state.checkpoint.running.take();
+        assert_eq!(running, Some(id), "checkpoints are written one at a time");
+        let Some(position) = drop_before else { return Ok(()) };
+        self.logs.checkpointed();
         let held_by_all = |journal: JournalId, last: Seq| {
             self.config.others().all(|site| self.peers.holds(site, journal) > last)
         };
-        for file in self.pipeline.wal.drop_before(previous, &held_by_all) {
-            step.disk.remove(&file)?;
-        }
+        self.pipeline.wal.drop_before(step.disk, position, &held_by_all)?;
         Ok(())
     }
 }

@@ -106,11 +106,6 @@ impl Desk {
         }
         done
     }
-
-    /// All who wait for entries from `seq` on: those entries will not be.
-    pub(crate) fn take_from(&mut self, seq: Seq) -> Vec<Pending> {
-        self.pending.split_off(&seq).into_values().flatten().collect()
-    }
 }
 
 /// An answer for an append whose merged place is not known.

@@ -3,27 +3,24 @@
 //! Live and in recovery the same code runs over the same sequence: entries and notes in the order in which the WAL holds
 //! them. That is why recovery ends where the crash began.
 
-use batch::BatchInfo;
 use disk::Disk;
 use entry::{Body, Encoded, JournalId};
+use journal::Record;
 use order::{Effect, Release};
 use partition::OriginKey;
 
-use crate::action::{Action, Answer, Grown, Refusal};
+use crate::action::{Action, Grown};
 use crate::merge::{Deed, Outcome, ProducerBatch, weight};
 use crate::notes::Note;
-use crate::pipeline::Staged;
 use crate::site::{Fatal, Site, Step};
 
 impl Site {
     /// A WAL write is on the disk.
     pub(crate) fn written(&mut self, id: u64, step: &mut Step<'_>) -> Result<(), Fatal> {
-        let before = self.pipeline.wal.position();
-        for staged in self.pipeline.written(id) {
-            self.take_durable(staged, step)?;
+        for record in self.pipeline.written(id) {
+            self.state.checkpoint.bytes_since += record.bytes().len() as u64;
+            self.record_durable(record, step)?;
         }
-        let after = self.pipeline.wal.position();
-        self.state.checkpoint.bytes_since += after.bytes_after(&before, self.config.limits.wal_segment_bytes);
         self.state.pulse.news = true;
         self.count_own();
         if self.state.alarms.remove(DISK_FULL) {
@@ -40,26 +37,32 @@ impl Site {
     }
 
     /// One entry or note is durable.
-    pub(crate) fn take_durable(&mut self, staged: Staged, step: &mut Step<'_>) -> Result<(), Fatal> {
-        match staged {
-            Staged::Entry(entry, info) => self.entry_durable(&entry, info, step.disk),
-            Staged::Note(note) => self.note_durable(note, step),
+    pub(crate) fn record_durable(&mut self, record: Record, step: &mut Step<'_>) -> Result<(), Fatal> {
+        match record {
+            Record::Entry(entry) => self.entry_durable(&entry, step.disk),
+            Record::Note(bytes) => {
+                let note = Note::decode(&bytes).ok_or(Fatal::Note)?;
+                self.note_durable(note, step)
+            }
         }
     }
 
-    fn entry_durable(&mut self, entry: &Encoded, info: Option<BatchInfo>, disk: &mut dyn Disk) -> Result<(), Fatal> {
+    fn entry_durable(&mut self, entry: &Encoded, disk: &mut dyn Disk) -> Result<(), Fatal> {
+        let own = Some(entry.head.journal) == self.identity.journal();
         self.journals.made_durable(entry);
-        let body = entry.body().expect("the body was read before the entry was taken in");
+        if own {
+            self.pipeline.own_durable();
+        }
+        let body = entry.body()?;
         let weight = weight(&body);
         let deed = match body {
             Body::Batch(batch) => {
-                let info = info.expect("a batch comes with its header");
                 let journal = entry.head.journal;
                 let key = OriginKey { topic: batch.topic, partition: batch.partition, journal };
-                let placed = self.logs.append_origin(disk, key, &info, &batch.records, entry.head.stamp)?;
+                let placed = self.logs.append_origin(disk, key, &batch.records)?;
                 let (topic, partition) = (batch.topic, batch.partition);
                 self.state.grown.insert(Grown { topic, partition, origin: Some(journal.site) });
-                let producer = ProducerBatch::of(&info);
+                let producer = ProducerBatch::of(&batch.records);
                 Deed::Batch { topic, partition, origin_offset: placed.origin_offset, producer }
             }
             Body::Progress(delta) => {
@@ -69,7 +72,7 @@ impl Site {
             }
             Body::Catalog(changes) => Deed::Catalog(changes),
             Body::Topic(topic) => {
-                if Some(entry.head.journal) == self.identity.journal() {
+                if own {
                     self.desk.restated.insert(topic.id);
                 }
                 Deed::Topic(topic)
@@ -114,7 +117,7 @@ impl Site {
             }
             Outcome::Topic(topic) => {
                 if self.admission.topic(topic.id).is_none() {
-                    self.admission.restate(&topic);
+                    let _ = self.admission.restate(&topic);
                     step.out.push(Action::ViewChanged);
                 }
                 None
@@ -145,38 +148,25 @@ impl Site {
         self.state.pulse.news = true;
     }
 
-    /// The disk had no room: what waited is refused, what must be written waits for room, reading goes on.
+    /// The disk had no room: new writes are refused, what was taken in waits for room, reading goes on.
     pub(crate) fn write_refused(&mut self, id: u64, step: &mut Step<'_>) {
-        let notes = self.pipeline.refused(id);
-        self.journals.rewind_to_durable();
-        self.peers.sources.clear();
-        self.desk.intended = self.positions.clone();
-        if let Some(journal) = self.identity.journal() {
-            let durable = self.journals.durable(journal);
-            for pending in self.desk.take_from(durable) {
-                let refused = matches!(pending.answer, Answer::Appended { .. });
-                debug_assert!(refused || !matches!(pending.answer, Answer::ProducerId(_)));
-                step.out.push(Action::Reply { ticket: pending.ticket, answer: Err(Refusal::DiskFull) });
-            }
-            self.desk.window.forget_from(durable);
+        if self.pipeline.refused(id, step.now.mono_us) {
+            self.alarm(DISK_FULL.to_owned(), step);
         }
-        self.rebuild_admission();
-        for note in notes {
-            self.pipeline.note(note);
-        }
-        self.alarm(DISK_FULL.to_owned(), step);
     }
 
     /// The admission view: the released catalog, plus this site's own changes that wait for their place.
     pub(crate) fn rebuild_admission(&mut self) {
-        self.admission = self.merge.catalog.fork(self.admission.actor());
+        self.admission = self.merge.catalog.clone();
         let Some(journal) = self.identity.journal() else { return };
         for deed in self.merge.waiting_catalog(journal) {
             match deed {
                 Deed::Catalog(changes) => {
                     let _ = self.admission.apply(changes);
                 }
-                Deed::Topic(topic) if self.admission.topic(topic.id).is_none() => self.admission.restate(topic),
+                Deed::Topic(topic) => {
+                    let _ = self.admission.restate(topic);
+                }
                 _ => {}
             }
         }
@@ -186,4 +176,3 @@ impl Site {
 /// The alarm of a full disk.
 pub(crate) const DISK_FULL: &str =
     "the disk is full: writes are refused until there is room; reading and sending to other sites go on";
-

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use entry::{PartitionId, SiteId, TopicId};
+use journal::WalPosition;
 
 use crate::wire::Message;
 
@@ -59,10 +60,17 @@ pub enum Event {
         /// Which.
         id: u64,
     },
-    /// A checkpoint is on the disk.
+    /// A WAL segment was made ready ahead of its use, or there was no room for it.
+    Prepared {
+        /// Whether it is there.
+        done: bool,
+    },
+    /// A checkpoint is on the disk, or there was no room for it.
     Checkpointed {
         /// Which.
         id: u64,
+        /// Up to where no recovery will need the WAL any more, if the checkpoint was written.
+        drop_before: Option<WalPosition>,
     },
     /// Time passed.
     Tick,

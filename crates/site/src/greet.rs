@@ -51,7 +51,12 @@ impl Site {
     }
 
     /// A peer said something.
-    pub(crate) fn message(&mut self, from: SiteId, message: Message, step: &mut Step<'_>) -> Result<(), Fatal> {
+    pub(crate) fn message(
+        &mut self,
+        from: SiteId,
+        message: Message,
+        step: &mut Step<'_>,
+    ) -> Result<(), Fatal> {
         if !self.peers.links.contains_key(&from) {
             return Ok(());
         }
@@ -69,7 +74,9 @@ impl Site {
             Message::Entries(entries) => self.entries(from, entries, step),
             Message::OpenMe { journal, first } => self.sponsor(journal, first, step),
             Message::AskIncarnation(asked) => self.asked_for_incarnation(from, asked, step),
-            Message::Incarnation { asked, granted, next } => self.incarnation_answer(from, asked, granted, next, step)?,
+            Message::Incarnation { asked, granted, next } => {
+                self.incarnation_answer(from, asked, granted, next, step)?
+            }
         }
         Ok(())
     }
@@ -96,21 +103,29 @@ impl Site {
         let name = self.config.name_of(from);
         if hello.protocol.abs_diff(PROTOCOL) > 1 {
             let theirs = hello.protocol;
-            return Err(format!("{name} speaks protocol {theirs}, this site {PROTOCOL}: upgrade one version at a time"));
+            return Err(format!(
+                "{name} speaks protocol {theirs}, this site {PROTOCOL}: upgrade one version at a time"
+            ));
         }
         if hello.cluster != self.config.cluster {
             let (theirs, ours) = (hello.cluster, self.config.cluster);
-            return Err(format!("{name} belongs to cluster {theirs}, this site to {ours}: one configuration is wrong"));
+            return Err(format!(
+                "{name} belongs to cluster {theirs}, this site to {ours}: one configuration is wrong"
+            ));
         }
         if hello.site != from {
             let said = hello.site;
-            return Err(format!("{name} says it is site {said}, but its certificate says {from}: it has the wrong files"));
+            return Err(format!(
+                "{name} says it is site {said}, but its certificate says {from}: it has the wrong files"
+            ));
         }
         if hello.storage == self.identity.storage {
             return Err(format!("{name} runs on a copy of this site's data directory: give it an empty one"));
         }
         if hello.epoch != self.config.epoch || hello.shared != self.shared_digest() {
-            return Err(format!("{name} has other members or homes in its configuration: make both files say the same"));
+            return Err(format!(
+                "{name} has other members or homes in its configuration: make both files say the same"
+            ));
         }
         if hello.held.len() > JOURNALS_MAX {
             return Err(format!("{name} speaks of more than {JOURNALS_MAX} journals"));
@@ -128,7 +143,10 @@ impl Site {
                     self.halt_own(format!("{name} holds another history of it"), step);
                 } else if self.journals.quarantine(*journal) {
                     let which = self.journal_name(*journal);
-                    self.alarm(format!("nothing more is taken of {which}: {name} holds another history of it"), step);
+                    self.alarm(
+                        format!("nothing more is taken of {which}: {name} holds another history of it"),
+                        step,
+                    );
                 }
             }
         }

@@ -25,6 +25,8 @@ pub struct Identity {
     pub site: SiteId,
     /// Itself.
     pub storage: StorageId,
+    /// Marks the frames of this directory's WAL; random and told to nobody, so that no client's bytes can pass for one.
+    pub wal_nonce: u128,
     /// The site's life that it holds, or `None` while no quorum has granted one.
     pub incarnation: Option<Incarnation>,
 }
@@ -33,7 +35,9 @@ pub struct Identity {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum IdentityError {
     /// It is not as it was written.
-    #[error("the file `identity` is damaged: restore it from a copy of this very directory, or start an empty one")]
+    #[error(
+        "the file `identity` is damaged: restore it from a copy of this very directory, or start an empty one"
+    )]
     Damaged,
     /// It belongs to another cluster or site.
     #[error("this data directory belongs to site {site} of cluster {cluster}, not to the configured one")]
@@ -119,8 +123,13 @@ mod tests {
         let mut disk = MemoryDisk::new();
         assert_eq!(Identity::read(&disk), Ok(None));
         let cluster = ClusterId(Uuid::from_u128(1));
-        let written =
-            Identity { cluster, site: SiteId(2), storage: StorageId(3), incarnation: Some(Incarnation(0)) };
+        let written = Identity {
+            cluster,
+            site: SiteId(2),
+            storage: StorageId(3),
+            wal_nonce: 4,
+            incarnation: Some(Incarnation(0)),
+        };
         written.write(&mut disk).unwrap();
         assert_eq!(Identity::read(&disk), Ok(Some(written)));
         assert!(written.expect(cluster, SiteId(1)).is_err());

@@ -3,10 +3,10 @@
 //! Two chains per journal. The *tip* grows when an entry is taken in (checked against the chain, given to the WAL); the
 //! *durable* chain follows when the WAL write is done. Only the durable one is ever told to anybody.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use entry::{ChainHash, Encoded, JournalId, Seq};
-use journal::chain::{Chain, ChainError};
+use journal::{Chain, ChainError};
 
 /// All journals held here.
 #[derive(Debug, Default)]
@@ -19,23 +19,27 @@ pub(crate) struct Journals {
 struct Held {
     tip: Chain,
     durable: Chain,
+    /// The chain after each entry between the two.
+    between: VecDeque<Chain>,
 }
 
 impl Journals {
     /// Starts from chains that a checkpoint recorded.
     pub(crate) fn restore(chains: BTreeMap<JournalId, Chain>) -> Journals {
-        let held = chains.into_iter().map(|(journal, chain)| (journal, Held { tip: chain.clone(), durable: chain }));
+        let held = chains
+            .into_iter()
+            .map(|(journal, chain)| (journal, Held { tip: chain, durable: chain, between: VecDeque::new() }));
         Journals { held: held.collect(), quarantined: BTreeSet::new() }
     }
 
     /// The durable chains, for a checkpoint.
     pub(crate) fn durable_chains(&self) -> BTreeMap<JournalId, Chain> {
-        self.held.iter().map(|(journal, held)| (*journal, held.durable.clone())).collect()
+        self.held.iter().map(|(journal, held)| (*journal, held.durable)).collect()
     }
 
     /// The chain up to what was taken in last.
     pub(crate) fn tip(&self, journal: JournalId) -> Chain {
-        self.held.get(&journal).map(|held| held.tip.clone()).unwrap_or_default()
+        self.held.get(&journal).map(|held| held.tip).unwrap_or_default()
     }
 
     /// The next seq not yet taken in.
@@ -63,21 +67,18 @@ impl Journals {
         let held = self.held.entry(entry.head.journal).or_default();
         held.tip.check(entry)?;
         held.tip.accept(entry);
+        held.between.push_back(held.tip);
         Ok(())
     }
 
     /// An entry that was taken in is durable now.
     pub(crate) fn made_durable(&mut self, entry: &Encoded) {
         let held = self.held.entry(entry.head.journal).or_default();
-        assert_eq!(held.durable.next, entry.head.seq, "entries become durable in the order they were taken in");
-        held.durable.accept(entry);
-    }
-
-    /// Forgets what was taken in and did not become durable.
-    pub(crate) fn rewind_to_durable(&mut self) {
-        for held in self.held.values_mut() {
-            held.tip = held.durable.clone();
-        }
+        assert_eq!(
+            held.durable.next, entry.head.seq,
+            "entries become durable in the order they were taken in"
+        );
+        held.durable = held.between.pop_front().expect("what becomes durable was taken in");
     }
 
     /// Takes nothing more of this journal: it was seen with two histories.

@@ -40,12 +40,15 @@ mod topics;
 mod view;
 pub mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use action::{Action, Answer, CatalogRefusal, Grown, Lane, Refusal};
 pub use config::{Limits, Member, SiteConfig};
 pub use event::{Acknowledge, Append, Commit, Event, Request, Ticket};
 pub use identity::{Identity, IdentityError};
 pub use merge::Counts;
 pub use progress::{Position, Positions, Target};
-pub use recover::{Entropy, RecoverError, Recovery};
+pub use recover::{Entropy, Fresh, RecoverError, Recovery};
 pub use site::Site;
 pub use view::{Extent, JournalStatus, Reading, Status};

@@ -9,7 +9,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use batch::BatchInfo;
 use bytes::Bytes;
 use catalog::Catalog;
 use disk::Disk;
@@ -61,7 +60,8 @@ pub(crate) struct ProducerBatch {
 
 impl ProducerBatch {
     /// The numbering, if the batch has one.
-    pub(crate) fn of(info: &BatchInfo) -> Option<ProducerBatch> {
+    pub(crate) fn of(records: &[u8]) -> Option<ProducerBatch> {
+        let info = batch::parse(records).ok()?.info();
         (info.producer_id >= 0 && info.base_sequence >= 0).then_some(ProducerBatch {
             id: info.producer_id,
             epoch: info.producer_epoch,
@@ -159,7 +159,7 @@ impl Merge {
                 Outcome::Catalog(changes)
             }
             Deed::Topic(topic) => {
-                self.catalog.restate(&topic);
+                let _ = self.catalog.restate(&topic);
                 Outcome::Topic(topic)
             }
             Deed::Batch { topic, partition, origin_offset, producer } => {
@@ -168,6 +168,8 @@ impl Merge {
                 }
                 let key = OriginKey { topic, partition, journal: release.journal };
                 let base_offset = logs.append_merged(disk, key, origin_offset, release.at)?;
+                // The release is durable by now: what is appended may be read.
+                logs.publish();
                 Outcome::Placed { topic, partition, base_offset }
             }
         })

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// One thing to remember across a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Note {
+pub(crate) enum Note {
     /// No stamp above this one was ever given out or promised.
     Ceiling(Stamp),
     /// So many entries were released in all: what is readable.
@@ -24,13 +24,13 @@ pub enum Note {
 impl Note {
     /// The note's bytes.
     #[must_use]
-    pub fn encode(&self) -> Bytes {
+    pub(crate) fn encode(&self) -> Bytes {
         postcard::to_stdvec(self).expect("plain data always encodes").into()
     }
 
     /// Reads a note; `None` if the bytes are none.
     #[must_use]
-    pub fn decode(bytes: &[u8]) -> Option<Note> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Note> {
         match postcard::take_from_bytes(bytes) {
             Ok((note, [])) => Some(note),
             _ => None,

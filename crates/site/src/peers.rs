@@ -64,7 +64,12 @@ impl Peers {
     }
 
     /// Takes a frontier in: the longer one per journal within one storage; another storage replaces.
-    pub(crate) fn learn_frontier(&mut self, site: SiteId, storage: StorageId, held: &BTreeMap<JournalId, Seq>) {
+    pub(crate) fn learn_frontier(
+        &mut self,
+        site: SiteId,
+        storage: StorageId,
+        held: &BTreeMap<JournalId, Seq>,
+    ) {
         let known = self.frontiers.entry(site).or_insert_with(|| (storage, BTreeMap::new()));
         if known.0 != storage {
             *known = (storage, BTreeMap::new());

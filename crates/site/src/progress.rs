@@ -72,8 +72,10 @@ impl Positions {
     /// The delta that moves a group to `offset`: forward in its epoch, or, to a lower place, as a rewind.
     #[must_use]
     pub fn moved(&self, group: &str, to: &Target, stamp: Stamp, site: SiteId) -> Move {
-        let mut progress =
-            self.position(group, to.topic, to.partition).map(|held| held.progress.clone()).unwrap_or_default();
+        let mut progress = self
+            .position(group, to.topic, to.partition)
+            .map(|held| held.progress.clone())
+            .unwrap_or_default();
         if to.offset < progress.committed() {
             progress.rewind(to.offset, stamp.raw(), site.0);
         } else {

@@ -25,7 +25,11 @@ impl Site {
         self.state.pulse.news = false;
         let pulse = self.make_pulse(step);
         for site in self.peers.greeted() {
-            step.out.push(Action::Send { to: site, lane: Lane::Pulse, message: Message::Pulse(pulse.clone()) });
+            step.out.push(Action::Send {
+                to: site,
+                lane: Lane::Pulse,
+                message: Message::Pulse(pulse.clone()),
+            });
         }
     }
 
@@ -44,7 +48,8 @@ impl Site {
         if let Some((journal, w, head)) = self.own_promise(step.now) {
             self.peers.learn_promise(journal, (w, head));
         }
-        let mut pulse = Pulse { promises: self.peers.promises.clone(), frontiers: self.peers.frontiers.clone() };
+        let mut pulse =
+            Pulse { promises: self.peers.promises.clone(), frontiers: self.peers.frontiers.clone() };
         pulse.frontiers.insert(self.config.own, (self.identity.storage, self.journals.frontier()));
         pulse
     }
@@ -63,7 +68,8 @@ impl Site {
         }
         for (site, (storage, held)) in pulse.frontiers {
             // Of itself a site speaks with authority; of others it may know an older storage than we do.
-            let stale = site != from && self.peers.frontiers.get(&site).is_some_and(|(known, _)| *known != storage);
+            let stale =
+                site != from && self.peers.frontiers.get(&site).is_some_and(|(known, _)| *known != storage);
             if site != self.config.own && !stale {
                 self.peers.learn_frontier(site, storage, &held);
                 self.count_peer(site);

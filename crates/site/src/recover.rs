@@ -1,13 +1,13 @@
 //! From a data directory to a machine: identity, checkpoint, then the WAL from there, through the same code as live.
 
-use catalog::{Catalog, CatalogError};
+use catalog::{Actor, Catalog, LoadError};
 use clock::{HybridClock, Now, Stamp};
 use disk::{Disk, FileName};
-use entry::{Encoded, JournalId, StorageId};
+use entry::{Incarnation, JournalId, StorageId};
 use journal::checkpoint::{self, CheckpointError};
-use journal::{Record, Truncation, Wal, WalError, WalOptions, WalPosition};
+use journal::{ChainError, OpenError, Record, Truncation, Wal, WalOptions, WalPosition};
 use order::Order;
-use partition::{Logs, LogsError};
+use partition::{Logs, LogsError, LogsState};
 use thiserror::Error;
 
 use crate::checkpoint::{Checkpoint, Private};
@@ -18,15 +18,17 @@ use crate::journals::Journals;
 use crate::merge::Merge;
 use crate::notes::Note;
 use crate::peers::Peers;
-use crate::pipeline::{Pipeline, Staged};
+use crate::pipeline::Pipeline;
 use crate::progress::Positions;
-use crate::site::{Fatal, Site, State, Step};
+use crate::site::{Site, State, Step};
 
 /// Why a data directory does not become a running site.
 #[derive(Debug, Error)]
 pub enum RecoverError {
     /// The directory has no identity.
-    #[error("this data directory is empty: `meridian bootstrap` founds a cluster, `meridian join` asks the others for a fresh incarnation")]
+    #[error(
+        "this data directory is empty: `meridian bootstrap` founds a cluster, `meridian join` asks the others for a fresh incarnation"
+    )]
     Empty,
     /// The identity is damaged or foreign.
     #[error(transparent)]
@@ -39,13 +41,13 @@ pub enum RecoverError {
     CheckpointVersion,
     /// The WAL is damaged before its end.
     #[error(transparent)]
-    Wal(#[from] WalError),
+    Wal(#[from] OpenError),
     /// A log is damaged.
     #[error(transparent)]
     Logs(#[from] LogsError),
     /// The catalog does not read.
     #[error(transparent)]
-    Catalog(#[from] CatalogError),
+    Catalog(#[from] LoadError),
     /// A record of the WAL is whole but makes no sense here.
     #[error("the WAL holds what cannot follow: {0}")]
     Nonsense(String),
@@ -65,6 +67,15 @@ pub struct Recovery {
     pub remarks: Vec<String>,
 }
 
+/// Random numbers that name a fresh data directory, drawn by the shell.
+#[derive(Debug, Clone, Copy)]
+pub struct Fresh {
+    /// The directory itself, as others are told it.
+    pub storage: StorageId,
+    /// The mark of its WAL's frames, told to nobody.
+    pub wal_nonce: u128,
+}
+
 /// Randomness that a start needs, drawn by the shell.
 #[derive(Debug, Clone, Copy)]
 pub struct Entropy {
@@ -77,17 +88,17 @@ impl Site {
     ///
     /// # Errors
     /// [`IdentityError`] if the directory already is somebody, or the disk fails.
-    pub fn bootstrap(config: &SiteConfig, storage: StorageId, disk: &mut dyn Disk) -> Result<(), IdentityError> {
+    pub fn bootstrap(config: &SiteConfig, fresh: Fresh, disk: &mut dyn Disk) -> Result<(), IdentityError> {
         let incarnation = Some(JournalId::genesis(config.own).incarnation);
-        claim(Identity { cluster: config.cluster, site: config.own, storage, incarnation }, disk)
+        claim(config, fresh, incarnation, disk)
     }
 
     /// Prepares an empty directory of a known site: it will ask the others for a fresh incarnation.
     ///
     /// # Errors
     /// [`IdentityError`] if the directory already is somebody, or the disk fails.
-    pub fn join(config: &SiteConfig, storage: StorageId, disk: &mut dyn Disk) -> Result<(), IdentityError> {
-        claim(Identity { cluster: config.cluster, site: config.own, storage, incarnation: None }, disk)
+    pub fn join(config: &SiteConfig, fresh: Fresh, disk: &mut dyn Disk) -> Result<(), IdentityError> {
+        claim(config, fresh, None, disk)
     }
 
     /// Recovers the machine from its data directory.
@@ -107,21 +118,25 @@ impl Site {
         let (position, checkpoint) = match found {
             None => (WalPosition::default(), None),
             Some(found) => {
-                recovery.remarks.extend(found.remark.clone());
-                let state = postcard::from_bytes(&found.state).map_err(|_| RecoverError::CheckpointVersion)?;
+                recovery.remarks.extend(found.damaged.map(|(file, damage)| {
+                    format!("{file} is damaged ({damage}); starting from the checkpoint before it")
+                }));
+                let found = found.checkpoint;
+                let state =
+                    postcard::from_bytes(&found.state).map_err(|_| RecoverError::CheckpointVersion)?;
                 (found.position, Some(state))
             }
         };
         let options = WalOptions {
             segment_bytes: config.limits.wal_segment_bytes,
             hot_bytes: config.limits.hot_bytes,
-            storage: identity.storage,
+            ..WalOptions::new(identity.wal_nonce)
         };
         let opened = Wal::open(disk, &folder("wal"), options, position)?;
         recovery.truncated = opened.truncated;
         let mut site = Site::assemble(config, identity, opened.wal, checkpoint, entropy, disk)?;
-        site.state.checkpoint.last = position;
-        site.replay(opened.records, now, disk, &mut recovery)?;
+        let mut actions = Vec::new();
+        site.replay(position, &mut Step { now, disk, out: &mut actions }, &mut recovery)?;
         Ok((site, recovery))
     }
 
@@ -135,81 +150,94 @@ impl Site {
     ) -> Result<Site, RecoverError> {
         let (own, cluster) = (config.own, config.cluster);
         let founders: Vec<_> = config.members.iter().map(|member| member.site).collect();
-        let bound = config.clock_bound_ms;
+        let (bound, actor) = (config.clock_bound_ms, Actor(entropy.actor));
         let mut state = State::default();
         let mut desk = Desk::default();
         let (journals, merge, logs, positions, private) = match checkpoint {
             None => {
-                let merge = Merge::new(Order::new(own, &founders), Catalog::genesis(cluster, entropy.actor));
-                (Journals::default(), merge, Logs::new(), Positions::default(), Private::default())
+                let merge = Merge::new(Order::new(own, &founders), Catalog::genesis(cluster, actor));
+                // What lies there without a checkpoint is built again from the WAL.
+                let logs = Logs::restore(disk, &LogsState::default())?;
+                (Journals::default(), merge, logs, Positions::default(), Private::default())
             }
             Some(found) => {
-                let catalog = Catalog::load(cluster, &found.merge.catalog, entropy.actor)?;
-                let logs = Logs::restore(disk, found.logs)?;
+                let catalog = Catalog::load(cluster, &found.merge.catalog, actor)?;
+                let logs = Logs::restore(disk, &found.logs)?;
                 desk.restated = found.restated;
-                (Journals::restore(found.chains), Merge::restore(found.merge, catalog), logs, found.positions, found.private)
+                (
+                    Journals::restore(found.chains),
+                    Merge::restore(found.merge, catalog),
+                    logs,
+                    found.positions,
+                    found.private,
+                )
             }
         };
         state.granted = private.granted;
         desk.producer_ids = ProducerIds { next: 0, reserved: private.producer_ids, asked: 0 };
         let clock = HybridClock::new(bound, private.ceiling);
         let pipeline = Pipeline::new(wal);
-        let admission = merge.catalog.fork(entropy.actor);
+        let admission = merge.catalog.clone();
         let peers = Peers::default();
-        Ok(Site { config, identity, clock, journals, pipeline, merge, logs, positions, admission, desk, peers, state })
+        Ok(Site {
+            config,
+            identity,
+            clock,
+            journals,
+            pipeline,
+            merge,
+            logs,
+            positions,
+            admission,
+            desk,
+            peers,
+            state,
+        })
     }
 
+    /// Takes everything behind the checkpoint again, in the WAL's order.
     fn replay(
         &mut self,
-        records: impl IntoIterator<Item = Record>,
-        now: Now,
-        disk: &mut dyn Disk,
+        mut at: WalPosition,
+        step: &mut Step<'_>,
         recovery: &mut Recovery,
     ) -> Result<(), RecoverError> {
-        let mut floor = self.clock.ceiling();
-        let mut ids = self.desk.producer_ids.reserved;
-        let mut actions = Vec::new();
-        for record in records {
-            recovery.records += 1;
-            let staged = self.staged_again(record, &mut floor, &mut ids)?;
-            let mut step = Step { now, disk, out: &mut actions };
-            if let Some(staged) = staged {
-                self.take_durable(staged, &mut step).map_err(|fatal: Fatal| RecoverError::Apply(fatal.to_string()))?;
+        let mut reserved = Private { ceiling: self.clock.ceiling(), ..self.private() };
+        while let Some(records) = self.pipeline.wal.replay(step.disk, &mut at)? {
+            for record in records {
+                recovery.records += 1;
+                if self.take_again(&record, &mut reserved)? {
+                    self.record_durable(record, step)
+                        .map_err(|fatal| RecoverError::Apply(fatal.to_string()))?;
+                }
+                step.out.clear();
             }
-            actions.clear();
         }
-        self.after_replay(floor, ids);
+        self.after_replay(reserved.ceiling, reserved.producer_ids);
         Ok(())
     }
 
-    /// A record of the WAL, as it was when it waited for its write.
-    fn staged_again(
-        &mut self,
-        record: Record,
-        floor: &mut Stamp,
-        ids: &mut u32,
-    ) -> Result<Option<Staged>, RecoverError> {
+    /// Notes what a record reserves; returns whether it is to take effect.
+    fn take_again(&mut self, record: &Record, reserved: &mut Private) -> Result<bool, RecoverError> {
         match record {
             Record::Entry(entry) => {
-                let journal = entry.head.journal;
-                if entry.head.seq < self.journals.next(journal) {
-                    return Ok(None);
-                }
-                *floor = (*floor).max(entry.head.stamp);
-                let nonsense = |what: String| RecoverError::Nonsense(format!("journal {journal}: {what}"));
-                let info = header_of(&entry).map_err(nonsense)?;
-                self.journals.take(&entry).map_err(|error| nonsense(error.to_string()))?;
-                Ok(Some(Staged::Entry(entry, info)))
+                reserved.ceiling = reserved.ceiling.max(entry.head.stamp);
+                let nonsense = |error: ChainError| {
+                    RecoverError::Nonsense(format!("journal {}: {error}", entry.head.journal))
+                };
+                self.journals.take(entry).map_err(nonsense)?;
+                Ok(true)
             }
             Record::Note(bytes) => {
-                let note = Note::decode(&bytes).ok_or_else(|| RecoverError::Nonsense("a note that does not read".into()))?;
-                match note {
-                    Note::Ceiling(ceiling) => *floor = (*floor).max(ceiling),
-                    Note::ProducerIds(upto) => *ids = (*ids).max(upto),
-                    Note::Released(position) if position <= self.merge.order.position() => return Ok(None),
-                    Note::Released(_) | Note::Granted(..) => return Ok(Some(Staged::Note(note))),
+                match Note::decode(bytes)
+                    .ok_or_else(|| RecoverError::Nonsense("a note of another version".into()))?
+                {
+                    Note::Ceiling(ceiling) => reserved.ceiling = reserved.ceiling.max(ceiling),
+                    Note::ProducerIds(upto) => reserved.producer_ids = reserved.producer_ids.max(upto),
+                    Note::Released(position) => return Ok(position > self.merge.order.position()),
+                    Note::Granted(..) => return Ok(true),
                 }
-                Ok(None)
+                Ok(false)
             }
         }
     }
@@ -229,16 +257,14 @@ impl Site {
     }
 }
 
-fn header_of(entry: &Encoded) -> Result<Option<batch::BatchInfo>, String> {
-    match entry.body().map_err(|error| error.to_string())? {
-        entry::Body::Batch(body) => {
-            batch::parse(&body.records).map(|header| Some(header.info())).map_err(|error| error.to_string())
-        }
-        _ => Ok(None),
-    }
-}
-
-fn claim(identity: Identity, disk: &mut dyn Disk) -> Result<(), IdentityError> {
+fn claim(
+    config: &SiteConfig,
+    fresh: Fresh,
+    incarnation: Option<Incarnation>,
+    disk: &mut dyn Disk,
+) -> Result<(), IdentityError> {
+    let Fresh { storage, wal_nonce } = fresh;
+    let identity = Identity { cluster: config.cluster, site: config.own, storage, wal_nonce, incarnation };
     match Identity::read(disk)? {
         Some(held) => Err(IdentityError::Foreign { site: held.site, cluster: held.cluster }),
         None => Ok(identity.write(disk)?),

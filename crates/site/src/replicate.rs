@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use entry::{Body, Encoded, JournalId, Seq, SiteId};
-use journal::chain::ChainError;
+use journal::ChainError;
 
 use crate::action::{Action, Lane};
 use crate::peers::{Cursor, Source};
@@ -22,7 +22,10 @@ impl Site {
     /// For every journal that somebody has more of than we: from whom shall it come?
     pub(crate) fn choose_sources(&mut self, step: &mut Step<'_>) {
         for journal in self.peers.journals() {
-            if self.journals.is_quarantined(journal) || self.pipeline.full || self.is_own_and_closed(journal) {
+            if self.journals.is_quarantined(journal)
+                || self.pipeline.is_full()
+                || self.is_own_and_closed(journal)
+            {
                 continue;
             }
             let next = self.journals.next(journal);
@@ -111,7 +114,8 @@ impl Site {
         let frontier = self.peers.frontiers.get(&site).map(|(_, held)| held.clone()).unwrap_or_default();
         let Some(peer) = self.peers.links.get_mut(&site) else { return };
         for (journal, cursor) in &mut peer.cursors {
-            if cursor.lane == Lane::CatchUp && frontier.get(journal).is_some_and(|held| *held >= cursor.next) {
+            if cursor.lane == Lane::CatchUp && frontier.get(journal).is_some_and(|held| *held >= cursor.next)
+            {
                 cursor.lane = Lane::Tail;
             }
         }
@@ -134,14 +138,17 @@ impl Site {
     /// Takes one entry in; returns whether the ones behind it are worth looking at.
     fn receive(&mut self, from: SiteId, entry: Encoded, step: &mut Step<'_>) -> bool {
         let journal = entry.head.journal;
-        if self.journals.is_quarantined(journal) || self.pipeline.full {
+        if self.journals.is_quarantined(journal) || self.pipeline.is_full() {
             return false;
         }
         if entry.head.seq < self.journals.next(journal) {
             return true;
         }
         if self.is_own_and_closed(journal) {
-            self.halt_own(format!("{} holds entries of it that are not here", self.config.name_of(from)), step);
+            self.halt_own(
+                format!("{} holds entries of it that are not here", self.config.name_of(from)),
+                step,
+            );
             return false;
         }
         if let Err(error) = self.clock.observe(entry.head.stamp, step.now) {
@@ -149,15 +156,20 @@ impl Site {
             self.ask_again(journal, step);
             return false;
         }
-        let Some(info) = readable(&entry) else {
+        if !reads(&entry) {
             self.quarantine(journal, "an entry of it does not read", step);
             return false;
-        };
+        }
+        if let Err(broken) = self.merge.order.check(journal, entry.head.seq, entry.head.stamp) {
+            self.quarantine(journal, &broken.to_string(), step);
+            return false;
+        }
         match self.journals.take(&entry) {
             Ok(()) => {
-                self.pipeline.entry(entry, info);
+                self.pipeline.entry(&entry);
                 true
             }
+            Err(ChainError::Held { .. }) => true,
             Err(ChainError::Gap { .. }) => {
                 self.ask_again(journal, step);
                 false
@@ -172,7 +184,9 @@ impl Site {
     /// Asks for the rest of a journal again, if it was not asked for just now.
     pub(crate) fn ask_again(&mut self, journal: JournalId, step: &mut Step<'_>) {
         let Some(source) = self.peers.sources.get(&journal).copied() else { return };
-        if step.now.mono_us.saturating_sub(source.asked_us) >= ASK_AGAIN_US && self.peers.is_greeted(source.site) {
+        if step.now.mono_us.saturating_sub(source.asked_us) >= ASK_AGAIN_US
+            && self.peers.is_greeted(source.site)
+        {
             self.ask(journal, source.site, step);
         }
     }
@@ -180,7 +194,10 @@ impl Site {
     fn quarantine(&mut self, journal: JournalId, reason: &str, step: &mut Step<'_>) {
         if self.journals.quarantine(journal) {
             let name = self.journal_name(journal);
-            self.alarm(format!("nothing more is taken of {name}: {reason}; compare the sites' dumps of it"), step);
+            self.alarm(
+                format!("nothing more is taken of {name}: {reason}; compare the sites' dumps of it"),
+                step,
+            );
         }
     }
 
@@ -189,12 +206,12 @@ impl Site {
     }
 }
 
-/// The header of a batch entry, `Some(None)` for any other readable entry, `None` for what does not read.
-#[expect(clippy::option_option, reason = "unreadable, readable without a header, readable with one: three cases")]
-fn readable(entry: &Encoded) -> Option<Option<batch::BatchInfo>> {
-    match entry.body().ok()? {
-        Body::Batch(batch) => Some(Some(batch::parse(&batch.records).ok()?.info())),
-        _ => Some(None),
+/// Whether an entry's body reads, down to the header of its batch.
+fn reads(entry: &Encoded) -> bool {
+    match entry.body() {
+        Ok(Body::Batch(batch)) => batch::parse(&batch.records).is_ok(),
+        Ok(_) => true,
+        Err(_) => false,
     }
 }
 

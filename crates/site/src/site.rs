@@ -7,7 +7,6 @@
 use clock::{HybridClock, Now, Stamp};
 use disk::{Disk, DiskError};
 use entry::{Entry, EntryError, JournalId, Seq};
-use order::Weight;
 use partition::{Logs, LogsError};
 
 use crate::action::{Action, Grown, Refusal};
@@ -72,8 +71,7 @@ pub(crate) struct PulseState {
 #[derive(Debug, Default)]
 pub(crate) struct CheckpointState {
     pub(crate) next_id: u64,
-    pub(crate) running: Option<(u64, journal::WalPosition)>,
-    pub(crate) last: journal::WalPosition,
+    pub(crate) running: Option<u64>,
     pub(crate) bytes_since: u64,
 }
 
@@ -88,7 +86,11 @@ pub(crate) enum Fatal {
     #[error("a log cannot be kept: {0}")]
     Logs(#[from] LogsError),
     #[error("the WAL cannot be read: {0}")]
-    Wal(#[from] journal::WalError),
+    Wal(#[from] journal::ReadError),
+    #[error("an entry that was taken in does not read: {0}")]
+    Entry(#[from] EntryError),
+    #[error("the WAL holds a note that this version does not know")]
+    Note,
 }
 
 /// What every step is given: the time, the disk, and where its actions go.
@@ -99,11 +101,17 @@ pub(crate) struct Step<'a> {
 }
 
 impl Site {
-    /// Takes one event; appends what is to be done, in order.
-    pub fn handle(&mut self, now: Now, event: Event, disk: &mut dyn Disk, out: &mut Vec<Action>) {
+    /// Takes events in order; appends what is to be done, in order. What comes in one call shares one WAL write.
+    pub fn handle(
+        &mut self,
+        now: Now,
+        events: impl IntoIterator<Item = Event>,
+        disk: &mut dyn Disk,
+        out: &mut Vec<Action>,
+    ) {
         let mut step = Step { now, disk, out };
-        let done = self.dispatch(event, &mut step).and_then(|()| self.settle(&mut step));
-        if let Err(fatal) = done {
+        let taken = events.into_iter().try_for_each(|event| self.dispatch(event, &mut step));
+        if let Err(fatal) = taken.and_then(|()| self.settle(&mut step)) {
             step.out.push(Action::Halt(fatal.to_string()));
         }
     }
@@ -118,7 +126,8 @@ impl Site {
             Event::Room { site, bytes } => self.room(site, bytes),
             Event::Written { id } => self.written(id, step)?,
             Event::WriteRefused { id } => self.write_refused(id, step),
-            Event::Checkpointed { id } => self.checkpointed(id, step)?,
+            Event::Prepared { done } => self.pipeline.wal.prepared(done),
+            Event::Checkpointed { id, drop_before } => self.checkpointed(id, drop_before, step)?,
             Event::Tick => {}
             Event::Stop => self.stop(step),
         }
@@ -129,7 +138,7 @@ impl Site {
         self.keep_ceiling(step);
         self.advance_start(step);
         self.retry_deferred(step);
-        self.checkpoint_if_due(step)?;
+        self.checkpoint_if_due(step);
         self.release(step);
         self.answer_met(step);
         self.choose_sources(step);
@@ -141,15 +150,18 @@ impl Site {
             let grown = std::mem::take(&mut self.state.grown);
             step.out.push(Action::Readable(grown.into_iter().collect()));
         }
-        if let Some(write) = self.pipeline.start_write() {
+        if let Some(write) = self.pipeline.start_write(step.now.mono_us) {
             step.out.push(Action::Write(write));
+        }
+        if let Some(spare) = self.pipeline.wal.order_spare() {
+            step.out.push(Action::Prepare(spare));
         }
         Ok(())
     }
 
     /// Reserves stamps ahead, so that no stamp or promise is ever above what is durably recorded.
     fn keep_ceiling(&mut self, step: &Step<'_>) {
-        if self.pipeline.full {
+        if self.pipeline.is_full() {
             return;
         }
         if let Some(ceiling) = self.clock.wanted_ceiling(step.now) {
@@ -158,7 +170,7 @@ impl Site {
     }
 
     fn release(&mut self, step: &Step<'_>) {
-        if self.merge.unreleased() == 0 || self.pipeline.full {
+        if self.merge.unreleased() == 0 || self.pipeline.is_full() {
             return;
         }
         self.promise_to_self(step.now);
@@ -178,8 +190,8 @@ impl Site {
     pub(crate) fn own_promise(&mut self, now: Now) -> Option<(JournalId, Stamp, Seq)> {
         let journal = self.identity.journal()?;
         let head = self.journals.durable(journal);
-        let w = match self.pipeline.first_of(journal) {
-            Some(waiting) => waiting.head.stamp.pred(),
+        let w = match self.pipeline.first_own_stamp() {
+            Some(waiting) => waiting.pred(),
             None => self.clock.promise(now).ok()?,
         };
         Some((journal, w, head))
@@ -191,14 +203,11 @@ impl Site {
     pub(crate) fn say(&mut self, stamp: Stamp, body: entry::Body) -> Result<Seq, EntryError> {
         let journal = self.identity.journal().expect("only a site with an incarnation is asked to write");
         let tip = self.journals.tip(journal);
-        let info = match &body {
-            entry::Body::Batch(batch) => batch::parse(&batch.records).ok().map(|header| header.info()),
-            _ => None,
-        };
         let entry =
-            Entry { journal, seq: tip.next, stamp, epoch: self.config.epoch, previous: tip.hash, body }.encode()?;
+            Entry { journal, seq: tip.next, stamp, epoch: self.config.epoch, previous: tip.hash, body }
+                .encode()?;
         self.journals.take(&entry).expect("an entry made from the tip continues it");
-        self.pipeline.entry(entry, info);
+        self.pipeline.own_entry(&entry);
         Ok(tip.next)
     }
 
@@ -213,7 +222,7 @@ impl Site {
         if let Some(reason) = self.state.start.holds_writes() {
             return Err(Refusal::NotReady(reason));
         }
-        if self.pipeline.full {
+        if self.pipeline.is_full() {
             return Err(Refusal::DiskFull);
         }
         if self.pipeline.wal.waiting_bytes() > self.config.limits.waiting_bytes_max {
@@ -240,9 +249,4 @@ impl Site {
     pub fn waiting_bytes(&self) -> usize {
         self.pipeline.wal.waiting_bytes()
     }
-}
-
-/// The weight of an entry in the order.
-pub(crate) fn weight_of(entry: &entry::Encoded) -> Weight {
-    entry.body().map_or(Weight::Data, |body| crate::merge::weight(&body))
 }

@@ -38,6 +38,8 @@ pub(crate) struct Start {
     /// Our journal parted: whether it waits for an opening, and when that was last asked for.
     parted: bool,
     asked_us: Option<u64>,
+    /// The opening that we wrote last: asked for again, it is on its way.
+    sponsored: Option<(JournalId, Seq)>,
     /// The incarnation we ask for, and who granted it.
     claim: Option<(Incarnation, BTreeSet<SiteId>)>,
 }
@@ -66,7 +68,9 @@ impl Start {
     /// Why writes must wait, if they must.
     pub(crate) fn holds_writes(&self) -> Option<String> {
         match self.phase {
-            Phase::Asking => Some("it has just started and asks the other sites what they hold of its journal".into()),
+            Phase::Asking => {
+                Some("it has just started and asks the other sites what they hold of its journal".into())
+            }
             Phase::TakingBack => Some("it is taking back entries of its own journal from other sites".into()),
             Phase::Open => None,
         }
@@ -116,7 +120,8 @@ impl Site {
         self.peers.sources.remove(&journal);
         if !all_heard {
             self.state.start.unconfirmed = true;
-            let missing: Vec<_> = self.config.others().filter(|site| !self.state.start.heard.contains(site)).collect();
+            let missing: Vec<_> =
+                self.config.others().filter(|site| !self.state.start.heard.contains(site)).collect();
             let names: Vec<_> = missing.iter().map(|site| self.config.name_of(*site)).collect();
             let text = format!(
                 "writing on without having heard {}: should one of them hold more of this site's journal, it is halted",
@@ -163,9 +168,11 @@ impl Site {
         if !wanted || self.merge.order.parted_first(own).is_some() || self.may_write().is_err() {
             return;
         }
-        if self.pipeline.first_of(own).is_some_and(|entry| entry.head.kind == entry::Kind::Open) {
+        let repeated = self.state.start.sponsored == Some((journal, first));
+        if repeated || self.pipeline.is_full() {
             return;
         }
+        self.state.start.sponsored = Some((journal, first));
         if let Ok(Some(stamp)) = self.mint(step.now) {
             let _ = self.say(stamp, Body::Open(OpenBody { journal, first }));
         }
@@ -190,8 +197,11 @@ impl Site {
         let seen = self.peers.journals().into_iter().chain(self.journals.frontier().into_keys());
         let highest = seen.filter(|journal| journal.site == from).map(|journal| journal.incarnation).max();
         let last = self.state.granted.get(&from).copied();
-        let next = last.map(|grant| grant.incarnation).max(highest).map_or(Incarnation(1), |it| Incarnation(it.0 + 1));
-        if asked >= next && !self.pipeline.full {
+        let next = last
+            .map(|grant| grant.incarnation)
+            .max(highest)
+            .map_or(Incarnation(1), |it| Incarnation(it.0 + 1));
+        if asked >= next && !self.pipeline.is_full() {
             let grant = Grant { incarnation: asked, storage, durable: false };
             self.state.granted.insert(from, grant);
             self.pipeline.note(Note::Granted(from, asked, storage));
@@ -204,7 +214,13 @@ impl Site {
     }
 
     /// A grant is durable here: now it may be told.
-    pub(crate) fn granted(&mut self, site: SiteId, incarnation: Incarnation, storage: StorageId, step: &mut Step<'_>) {
+    pub(crate) fn granted(
+        &mut self,
+        site: SiteId,
+        incarnation: Incarnation,
+        storage: StorageId,
+        step: &mut Step<'_>,
+    ) {
         let newer = self.state.granted.get(&site).is_some_and(|grant| grant.incarnation > incarnation);
         if newer {
             return;

@@ -22,7 +22,8 @@ impl Site {
         for (ticket, _) in std::mem::take(&mut self.desk.deferred) {
             step.out.push(Action::Reply { ticket, answer: Err(Refusal::Stopping) });
         }
-        let parted = may_write && matches!(self.mint(step.now), Ok(Some(stamp)) if self.say(stamp, Body::Part).is_ok());
+        let parted = may_write
+            && matches!(self.mint(step.now), Ok(Some(stamp)) if self.say(stamp, Body::Part).is_ok());
         self.state.stopping_us = Some(if parted { step.now.mono_us } else { 0 });
     }
 

@@ -4,7 +4,7 @@
 //! position is the merge's own copy, which sees a change only when its turn comes.
 
 use bytes::Bytes;
-use catalog::ChangeError;
+use catalog::{AlterError, CreateError, DeleteError, GrowError, NewTopic};
 use clock::Now;
 use entry::{Body, TopicId};
 
@@ -26,35 +26,60 @@ impl Site {
         let catalog = &mut self.admission;
         let made = match request {
             Request::CreateTopic { name, partitions, settings } => {
-                let reserved = self.config.members.iter().find(|member| is_origin_name(name, &member.name));
-                if let Some(member) = reserved {
-                    let text = format!("names that begin with `{}.` are that site's origin logs", member.name);
-                    return Err(CatalogRefusal::BadName(text).into());
-                }
-                catalog.create(name, *partitions, settings)
+                let reserved: Vec<_> =
+                    self.config.members.iter().map(|member| format!("{}.", member.name)).collect();
+                let new =
+                    NewTopic { name: name.clone(), partitions: *partitions, settings: settings.clone() };
+                catalog.create(&new, &reserved).map_err(CatalogRefusal::from)
             }
-            Request::DeleteTopic { name } => catalog.delete(name),
-            Request::GrowTopic { name, partitions } => catalog.grow(name, *partitions),
-            Request::AlterTopic { name, settings } => catalog.alter(name, settings),
+            Request::DeleteTopic { name } => catalog.delete(name).map_err(CatalogRefusal::from),
+            Request::GrowTopic { name, partitions } => {
+                catalog.grow(name, *partitions).map_err(CatalogRefusal::from)
+            }
+            Request::AlterTopic { name, settings } => {
+                catalog.alter(name, settings).map_err(CatalogRefusal::from)
+            }
             Request::Append(_) | Request::Commit(_) | Request::ProducerId => {
                 unreachable!("only topic changes come here")
             }
         };
-        made.map_err(|error| Refusal::Catalog(refusal(error)))
+        made.map_err(Refusal::Catalog)
     }
 }
 
-/// Whether `name` is how `site`'s origin log of some topic is called.
-pub(crate) fn is_origin_name(name: &str, site: &str) -> bool {
-    name.strip_prefix(site).is_some_and(|rest| rest.starts_with('.'))
+impl From<CreateError> for CatalogRefusal {
+    fn from(error: CreateError) -> CatalogRefusal {
+        match error {
+            CreateError::Exists(name) => CatalogRefusal::Exists(name),
+            CreateError::BadName(error) => CatalogRefusal::BadName(error.to_string()),
+            CreateError::BadPartitions(error) => CatalogRefusal::BadPartitions(error.to_string()),
+            CreateError::BadSetting(error) => CatalogRefusal::BadSetting(error.to_string()),
+        }
+    }
 }
 
-fn refusal(error: ChangeError) -> CatalogRefusal {
-    match error {
-        ChangeError::Exists(name) => CatalogRefusal::Exists(name),
-        ChangeError::Unknown(name) => CatalogRefusal::Unknown(name),
-        ChangeError::BadName(text) => CatalogRefusal::BadName(text),
-        ChangeError::BadPartitions(text) => CatalogRefusal::BadPartitions(text),
-        ChangeError::BadSetting(text) => CatalogRefusal::BadSetting(text),
+impl From<DeleteError> for CatalogRefusal {
+    fn from(error: DeleteError) -> CatalogRefusal {
+        match error {
+            DeleteError::Unknown(name) => CatalogRefusal::Unknown(name),
+        }
+    }
+}
+
+impl From<GrowError> for CatalogRefusal {
+    fn from(error: GrowError) -> CatalogRefusal {
+        match error {
+            GrowError::Unknown(name) => CatalogRefusal::Unknown(name),
+            GrowError::BadPartitions(error) => CatalogRefusal::BadPartitions(error.to_string()),
+        }
+    }
+}
+
+impl From<AlterError> for CatalogRefusal {
+    fn from(error: AlterError) -> CatalogRefusal {
+        match error {
+            AlterError::Unknown(name) => CatalogRefusal::Unknown(name),
+            AlterError::BadSetting(error) => CatalogRefusal::BadSetting(error.to_string()),
+        }
     }
 }

@@ -7,7 +7,7 @@ use clock::Stamp;
 use disk::Disk;
 use entry::{JournalId, PartitionId, Seq, SiteId, StorageId, TopicId};
 use order::Blocker;
-use partition::{LogsError, Plan, ReadError};
+use partition::{LogsError, OffsetError, Plan, TimeHit};
 use serde::Serialize;
 
 use crate::identity::Identity;
@@ -96,7 +96,7 @@ impl Site {
 
     /// The topics that clients see here, deleted ones left out.
     pub fn topics(&self) -> impl Iterator<Item = &Topic> {
-        self.admission.topics()
+        self.admission.live()
     }
 
     /// A topic by its id, as clients see it here.
@@ -108,44 +108,50 @@ impl Site {
     /// The offsets between which a log can be read here.
     #[must_use]
     pub fn extent(&self, topic: TopicId, partition: PartitionId, reading: Reading) -> Extent {
-        let (start, end) = match reading {
-            Reading::Merged => self.logs.merged_extent(topic, partition),
-            Reading::Origin(site) => self.logs.origin_extent(topic, partition, site),
-        };
-        Extent { start, end }
+        let logs = &self.logs;
+        match reading {
+            Reading::Merged => {
+                Extent { start: logs.merged_start(topic, partition), end: logs.merged_end(topic, partition) }
+            }
+            Reading::Origin(site) => Extent {
+                start: logs.origin_start(topic, partition, site),
+                end: logs.origin_end(topic, partition, site),
+            },
+        }
     }
 
-    /// The highest end of a log that this site has reason to expect: a reader at or below it is early, not wrong.
-    ///
-    /// After a failover a client may have read further elsewhere than is readable here.
+    /// Whether there may be records elsewhere that are not readable here yet: a reader above a log's end is then early,
+    /// not wrong, as after a failover from a site that was ahead.
     #[must_use]
-    pub fn expected_end(&self, topic: TopicId, partition: PartitionId, reading: Reading) -> u64 {
-        let end = self.extent(topic, partition, reading).end;
-        match reading {
-            // Every entry that is known to exist could hold at most what one request may carry.
-            Reading::Merged | Reading::Origin(_) => end.saturating_add(EARLY_RECORDS_MAX),
-        }
+    pub fn expects_more(&self) -> bool {
+        let greeted = |site: SiteId| self.peers.is_greeted(site);
+        self.merge.unreleased() > 0
+            || !self.config.others().all(greeted)
+            || self.peers.journals().into_iter().any(|journal| {
+                let held = self.journals.durable(journal);
+                self.config.others().any(|site| self.peers.holds(site, journal) > held)
+            })
     }
 
     /// What to read, and from which files, to serve a reader at `offset`.
     ///
     /// # Errors
-    /// [`ReadError`] if the offset is outside the log, or an index does not read.
+    /// [`OffsetError`] if the offset is outside the log, or an index does not read.
     pub fn plan(
         &self,
         disk: &dyn Disk,
         at: (TopicId, PartitionId, Reading),
         offset: u64,
         bytes_max: usize,
-    ) -> Result<Plan, ReadError> {
+    ) -> Result<Plan, OffsetError> {
         let (topic, partition, reading) = at;
         match reading {
-            Reading::Merged => self.logs.plan_merged(disk, topic, partition, offset, bytes_max),
-            Reading::Origin(site) => self.logs.plan_origin(disk, topic, partition, site, offset, bytes_max),
+            Reading::Merged => self.logs.plan_merged(disk, (topic, partition), offset, bytes_max),
+            Reading::Origin(site) => self.logs.plan_origin(disk, (topic, partition), site, offset, bytes_max),
         }
     }
 
-    /// The first offset whose batch has a timestamp of at least `timestamp_ms`, with that batch's greatest timestamp.
+    /// The first batch with a timestamp of at least `timestamp_ms`; with `None`, the first with the highest of all.
     ///
     /// # Errors
     /// [`LogsError`] if an index does not read.
@@ -153,12 +159,15 @@ impl Site {
         &self,
         disk: &dyn Disk,
         at: (TopicId, PartitionId, Reading),
-        timestamp_ms: i64,
-    ) -> Result<Option<(u64, i64)>, LogsError> {
+        timestamp_ms: Option<i64>,
+    ) -> Result<Option<TimeHit>, LogsError> {
         let (topic, partition, reading) = at;
-        match reading {
-            Reading::Merged => self.logs.merged_at(disk, topic, partition, timestamp_ms),
-            Reading::Origin(site) => self.logs.origin_at(disk, topic, partition, site, timestamp_ms),
+        let log = (topic, partition);
+        match (reading, timestamp_ms) {
+            (Reading::Merged, Some(time)) => self.logs.merged_by_time(disk, log, time),
+            (Reading::Merged, None) => self.logs.merged_newest(disk, log),
+            (Reading::Origin(site), Some(time)) => self.logs.origin_by_time(disk, log, site, time),
+            (Reading::Origin(site), None) => self.logs.origin_newest(disk, log, site),
         }
     }
 
@@ -172,8 +181,8 @@ impl Site {
         topic: TopicId,
         partition: PartitionId,
         end: u64,
-    ) -> Result<Option<[u8; 16]>, LogsError> {
-        self.logs.merged_digest(disk, topic, partition, end)
+    ) -> Result<[u8; 16], LogsError> {
+        self.logs.digest(disk, (topic, partition), end)
     }
 
     /// A group's position.
@@ -238,7 +247,8 @@ impl Site {
 
     fn journal_status(&self, journal: JournalId) -> JournalStatus {
         let held = self.journals.durable(journal);
-        let known = self.config.others().map(|site| self.peers.holds(site, journal)).max().unwrap_or(0).max(held);
+        let known =
+            self.config.others().map(|site| self.peers.holds(site, journal)).max().unwrap_or(0).max(held);
         JournalStatus {
             held,
             released: self.merge.order.next_unreleased(journal),
@@ -247,6 +257,3 @@ impl Site {
         }
     }
 }
-
-/// How far above the end of a log a reader may stand and still be taken for early, in records.
-const EARLY_RECORDS_MAX: u64 = 1 << 32;

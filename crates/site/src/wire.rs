@@ -137,7 +137,9 @@ impl Message {
             5 => Ok(Message::Entries(body)),
             6 => read(kind, &body).map(|(journal, first)| Message::OpenMe { journal, first }),
             7 => read(kind, &body).map(Message::AskIncarnation),
-            8 => read(kind, &body).map(|(asked, granted, next)| Message::Incarnation { asked, granted, next }),
+            8 => {
+                read(kind, &body).map(|(asked, granted, next)| Message::Incarnation { asked, granted, next })
+            }
             other => Err(WireError::Kind(other)),
         }
     }

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::{Encoded, Entry, EntryError};
 use crate::{
-    BatchBody, Body, ChainHash, HEAD_BYTES, Incarnation, JournalId, MemberEpoch, Move, OpenBody, ProgressBody, SiteId,
-    TopicBody, TopicId,
+    BatchBody, Body, ChainHash, HEAD_BYTES, Incarnation, JournalId, MemberEpoch, Move, OpenBody,
+    ProgressBody, SiteId, TopicBody, TopicId,
 };
 
 fn entry(body: Body) -> Entry {

@@ -1,0 +1,155 @@
+//! The node as the Kafka front sees it.
+//!
+//! Writing goes to the engine as a request; reading is a look at the machine for a plan, then reading files beside it.
+//! Nothing here decides anything: refusals are the machine's, put into the front's words.
+
+mod groups;
+mod offsets;
+mod reading;
+mod topics;
+mod writing;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use clock::Now;
+use kafka::broker::{
+    AlterTopic, Broker, ClusterView, Commit, Committed, CreatePartitions, CreateTopic, DeleteRecords,
+    FoundOffset, GroupDescription, GroupListing, GroupRefusal, GroupWanted, Heartbeat, Join, JoinRefusal,
+    Joined, KnownEnd, Leave, OffsetQuery, ProduceBatch, ProduceRefusal, Produced, ProducerId,
+    ProducerIdRefusal, Read, ReadData, ReadRefusal, SyncGroup, Synced, TopicRefusal, TopicView,
+};
+use site::{Request, Site};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::engine::{Command, Reply};
+use crate::files::Files;
+use crate::readable::Readable;
+use crate::views::Views;
+
+pub(crate) use groups::Groups;
+
+/// The node behind the Kafka front.
+#[derive(Debug, Clone)]
+pub(crate) struct Front {
+    pub(crate) engine: UnboundedSender<Command>,
+    pub(crate) files: Files,
+    pub(crate) views: Arc<Views>,
+    pub(crate) readable: Arc<Readable>,
+    pub(crate) groups: Groups,
+}
+
+/// The engine is gone: the process is ending.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gone;
+
+impl Front {
+    /// Asks the machine for something. The request has taken its place when this returns; the answer comes later.
+    pub(crate) fn request(&self, request: Request) -> oneshot::Receiver<Reply> {
+        let (answer, waiting) = oneshot::channel();
+        // If the engine is gone, so is the sender in the command, and whoever waits learns it.
+        let _ = self.engine.send(Command::Request(request, answer));
+        waiting
+    }
+
+    /// Looks at the machine.
+    pub(crate) fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Site, &Files, Now) -> T + Send + 'static,
+    ) -> impl Future<Output = Result<T, Gone>> + Send + use<T> {
+        let (answer, waiting) = oneshot::channel();
+        let boxed = Box::new(move |site: &Site, files: &Files, now: Now| {
+            let _ = answer.send(look(site, files, now));
+        });
+        let _ = self.engine.send(Command::Look(boxed));
+        async move { waiting.await.map_err(|_| Gone) }
+    }
+}
+
+impl Broker for Front {
+    fn view(&self) -> Arc<ClusterView> {
+        Arc::clone(&self.views.current().cluster)
+    }
+
+    fn produce(&self, batch: ProduceBatch) -> impl Future<Output = Result<Produced, ProduceRefusal>> + Send {
+        self.append(batch)
+    }
+
+    async fn new_producer_id(&self) -> Result<ProducerId, ProducerIdRefusal> {
+        self.draw_producer_id().await
+    }
+
+    async fn read(&self, read: Read) -> Vec<Result<ReadData, ReadRefusal>> {
+        self.read_logs(read).await
+    }
+
+    async fn readable(&self, known: Vec<KnownEnd>) {
+        self.wait_for_more(known).await;
+    }
+
+    async fn offsets(&self, queries: Vec<OffsetQuery>) -> Vec<Result<Option<FoundOffset>, ReadRefusal>> {
+        self.find_offsets(queries).await
+    }
+
+    async fn create_topic(&self, wanted: CreateTopic) -> Result<Arc<TopicView>, TopicRefusal> {
+        self.make_topic(wanted).await
+    }
+
+    async fn delete_topic(&self, topic: Uuid) -> Result<(), TopicRefusal> {
+        self.drop_topic(topic).await
+    }
+
+    async fn create_partitions(&self, wanted: CreatePartitions) -> Result<(), TopicRefusal> {
+        self.grow_topic(wanted).await
+    }
+
+    async fn alter_topic(&self, wanted: AlterTopic) -> Result<(), TopicRefusal> {
+        self.change_settings(wanted).await
+    }
+
+    async fn delete_records(&self, _wanted: DeleteRecords) -> Result<i64, TopicRefusal> {
+        Err(TopicRefusal::NotOffered("deleting records before a topic's retention does"))
+    }
+
+    fn coordinator(&self, group: &str) -> Option<i32> {
+        self.groups.coordinator(group)
+    }
+
+    async fn join(&self, join: Join) -> Result<Joined, JoinRefusal> {
+        self.groups.join(join).await
+    }
+
+    async fn sync(&self, sync: SyncGroup) -> Result<Synced, GroupRefusal> {
+        self.groups.sync(sync).await
+    }
+
+    async fn heartbeat(&self, beat: Heartbeat) -> Result<(), GroupRefusal> {
+        self.groups.heartbeat(beat).await
+    }
+
+    async fn leave(&self, leave: Leave) -> Result<Vec<Result<(), GroupRefusal>>, GroupRefusal> {
+        self.groups.leave(leave).await
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<Vec<Result<(), GroupRefusal>>, GroupRefusal> {
+        self.commit_progress(commit).await
+    }
+
+    async fn committed(&self, wanted: GroupWanted) -> Result<Vec<Committed>, GroupRefusal> {
+        self.committed_progress(wanted).await
+    }
+
+    async fn list_groups(&self) -> Result<Vec<GroupListing>, GroupRefusal> {
+        self.list_all_groups().await
+    }
+
+    async fn describe_group(&self, group: String) -> Result<GroupDescription, GroupRefusal> {
+        self.groups.describe(group).await
+    }
+
+    async fn delete_group(&self, group: String) -> Result<(), GroupRefusal> {
+        self.groups.delete(group).await
+    }
+}

@@ -1,0 +1,133 @@
+//! Fetching: a plan from the machine, then bytes from files, beside the engine.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::Poll;
+
+use kafka::broker::{KnownEnd, Read, ReadData, ReadRefusal};
+use partition::{OffsetError, Plan};
+use site::{Extent, Grown, Reading, Site};
+
+use crate::files::Files;
+use crate::front::Front;
+
+/// What one partition's answer will be made of.
+type Planned = Result<(Plan, Extent), ReadRefusal>;
+/// A log and where to read it: topic, partition, which log, offset, bytes.
+type Wanted = Option<(entry::TopicId, u32, Reading, i64, usize)>;
+
+impl Front {
+    pub(crate) async fn read_logs(&self, read: Read) -> Vec<Result<ReadData, ReadRefusal>> {
+        let view = self.views.current();
+        let wanted: Vec<Wanted> = read
+            .partitions
+            .iter()
+            .map(|at| {
+                let (topic, reading) = view.log(at.topic)?;
+                Some((topic, at.partition, reading, at.offset, at.bytes_max))
+            })
+            .collect();
+        let asked = wanted.len();
+        let bytes_max = read.bytes_max;
+        let planned = self.look(move |site, files, _| plan_all(site, files, &wanted, bytes_max)).await;
+        let Ok(planned) = planned else {
+            return vec![Err(ReadRefusal::NotReady("it is stopping".into())); asked];
+        };
+        if planned.iter().all(|planned| planned.as_ref().map_or(true, |(plan, _)| plan.slices.is_empty())) {
+            return planned.into_iter().map(|planned| fill(planned, None)).collect();
+        }
+        let files = self.files.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            planned.into_iter().map(|planned| fill(planned, Some(&files))).collect::<Vec<_>>()
+        });
+        read.await.unwrap_or_else(|_| vec![Err(ReadRefusal::NotReady("it is stopping".into())); asked])
+    }
+
+    /// Ends when one of these logs' ends is not the one the caller knows.
+    pub(crate) async fn wait_for_more(&self, known: Vec<KnownEnd>) {
+        let view = self.views.current();
+        let logs: Vec<(Grown, u64)> = known
+            .iter()
+            .filter_map(|known| {
+                let (topic, reading) = view.log(known.topic)?;
+                let origin = if let Reading::Origin(site) = reading { Some(site) } else { None };
+                Some((
+                    Grown { topic, partition: known.partition, origin },
+                    u64::try_from(known.end).unwrap_or(0),
+                ))
+            })
+            .collect();
+        let mut waits: Vec<Pin<Box<dyn Future<Output = ()> + Send>>> = Vec::with_capacity(logs.len());
+        for (log, end) in &logs {
+            let mut watching = self.readable.watch(*log, *end);
+            let end = *end;
+            waits.push(Box::pin(async move {
+                if watching.wait_for(|now| *now != end).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }));
+        }
+        let moved = self.look(move |site, _, _| {
+            logs.iter().any(|(log, end)| {
+                let reading = log.origin.map_or(Reading::Merged, Reading::Origin);
+                site.extent(log.topic, log.partition, reading).end != *end
+            })
+        });
+        if moved.await.unwrap_or(true) {
+            return;
+        }
+        std::future::poll_fn(|context| {
+            let ready = waits.iter_mut().any(|wait| wait.as_mut().poll(context).is_ready());
+            if ready { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
+fn plan_all(site: &Site, files: &Files, wanted: &[Wanted], bytes_max: usize) -> Vec<Planned> {
+    let mut room = bytes_max;
+    let mut plans = Vec::with_capacity(wanted.len());
+    for wanted in wanted {
+        let planned = plan(site, files, *wanted, room);
+        if let Ok((plan, _)) = &planned {
+            room = room.saturating_sub(plan.slices.iter().map(|slice| slice.bytes as usize).sum());
+        }
+        plans.push(planned);
+    }
+    plans
+}
+
+fn plan(site: &Site, files: &Files, wanted: Wanted, room: usize) -> Planned {
+    let (topic, partition, reading, offset, bytes_max) = wanted.ok_or(ReadRefusal::UnknownTopic)?;
+    if site.topic(topic).is_none_or(|topic| partition >= topic.partitions) {
+        return Err(ReadRefusal::UnknownTopic);
+    }
+    let extent = site.extent(topic, partition, reading);
+    let log_start = i64::try_from(extent.start).unwrap_or(i64::MAX);
+    let out_of_range = ReadRefusal::OutOfRange { offset, log_start };
+    let from = u64::try_from(offset).map_err(|_| out_of_range.clone())?;
+    if room == 0 {
+        return Ok((Plan::default(), extent));
+    }
+    match site.plan(files, (topic, partition, reading), from, bytes_max.min(room)) {
+        Ok(plan) => Ok((plan, extent)),
+        // After a failover a client may have read further elsewhere than is readable here: early, not wrong.
+        Err(OffsetError::AboveEnd { .. }) if site.expects_more() => Ok((Plan::default(), extent)),
+        Err(OffsetError::AboveEnd { .. } | OffsetError::BelowStart { .. }) => Err(out_of_range),
+        Err(OffsetError::Unreadable(error)) => Err(ReadRefusal::Damaged(error.to_string())),
+    }
+}
+
+fn fill(planned: Planned, files: Option<&Files>) -> Result<ReadData, ReadRefusal> {
+    let (plan, extent) = planned?;
+    let chunks = match files {
+        Some(files) if !plan.slices.is_empty() => {
+            let bytes = partition::read(files, &plan.slices);
+            vec![bytes.map_err(|error| ReadRefusal::Damaged(error.to_string()))?]
+        }
+        _ => Vec::new(),
+    };
+    let end = i64::try_from(extent.end).unwrap_or(i64::MAX);
+    let log_start = i64::try_from(extent.start).unwrap_or(i64::MAX);
+    Ok(ReadData { chunks, high_watermark: end, last_stable: end, log_start, aborted: Vec::new() })
+}

@@ -1,0 +1,107 @@
+//! Producing.
+
+use std::future::Future;
+use std::time::Duration;
+
+use batch::BatchError;
+use kafka::broker::{Acks, ProduceBatch, ProduceRefusal, Produced, ProducerId, ProducerIdRefusal};
+use site::{Acknowledge, Answer, Append, Reading, Refusal, Request};
+use tokio::time::timeout;
+
+use crate::front::Front;
+
+/// The base offset in an answer whose merged place is not known yet. Some clients add a record's number to it without a
+/// guard, so it is far below zero: no client may ever show what looks like an offset.
+const UNPLACED_BASE_OFFSET: i64 = -(1 << 40);
+
+impl Front {
+    /// Appends a batch: it has its place in the journal's queue when this returns, before anything is awaited.
+    pub(crate) fn append(
+        &self,
+        batch: ProduceBatch,
+    ) -> impl Future<Output = Result<Produced, ProduceRefusal>> + Send + use<> {
+        let log = self.views.current().log(batch.topic);
+        let waiting = match log {
+            Some((topic, Reading::Merged)) => {
+                let acknowledge = if batch.acks == Acks::All { Acknowledge::All } else { Acknowledge::Local };
+                let append =
+                    Append { topic, partition: batch.partition, records: batch.records, acknowledge };
+                Ok(self.request(Request::Append(append)))
+            }
+            Some((_, Reading::Origin(_))) => Err(ProduceRefusal::ReadOnly),
+            None => Err(ProduceRefusal::UnknownTopic),
+        };
+        let patience = Duration::from_millis(u64::from(batch.timeout_ms.max(1)));
+        let (acks, append_time) = (batch.acks, self.appends_time(batch.topic));
+        async move {
+            let waiting = waiting?;
+            if acks == Acks::None {
+                return Ok(Produced {
+                    base_offset: UNPLACED_BASE_OFFSET,
+                    log_append_time_ms: None,
+                    log_start: 0,
+                });
+            }
+            let reply = timeout(patience, waiting).await.map_err(|_| ProduceRefusal::TimedOut)?;
+            match reply.map_err(|_| ProduceRefusal::NotWritable("it is stopping".into()))?.map_err(refusal)? {
+                Answer::Appended { base_offset, stamp } => {
+                    let offset = base_offset.and_then(|offset| i64::try_from(offset).ok());
+                    let time = i64::try_from(stamp.unix_ms()).unwrap_or(i64::MAX);
+                    Ok(Produced {
+                        base_offset: offset.unwrap_or(UNPLACED_BASE_OFFSET),
+                        log_append_time_ms: append_time.then_some(time),
+                        log_start: 0,
+                    })
+                }
+                other => unreachable!("an append is answered as one, not with {other:?}"),
+            }
+        }
+    }
+
+    fn appends_time(&self, topic: uuid::Uuid) -> bool {
+        let view = self.views.current();
+        let topic = view.cluster.topics_by_id.get(&topic);
+        topic
+            .and_then(|topic| topic.settings.get("message.timestamp.type"))
+            .is_some_and(|kind| kind == "LogAppendTime")
+    }
+
+    /// Draws a producer id that no site has ever given out.
+    pub(crate) async fn draw_producer_id(&self) -> Result<ProducerId, ProducerIdRefusal> {
+        let not_ready = |why: String| ProducerIdRefusal::NotReady(why);
+        match self.request(Request::ProducerId).await {
+            Ok(Ok(Answer::ProducerId(id))) => Ok(ProducerId { id, epoch: 0 }),
+            Ok(Ok(other)) => unreachable!("a producer id was asked for, not {other:?}"),
+            Ok(Err(refusal)) => Err(not_ready(refusal.to_string())),
+            Err(_) => Err(not_ready("it is stopping".into())),
+        }
+    }
+}
+
+fn refusal(refusal: Refusal) -> ProduceRefusal {
+    match refusal {
+        Refusal::UnknownPartition => ProduceRefusal::UnknownTopic,
+        Refusal::DiskFull => ProduceRefusal::DiskFull,
+        Refusal::Busy => ProduceRefusal::Overloaded,
+        Refusal::EarlierRefused => ProduceRefusal::AfterRefused,
+        Refusal::TooLarge { bytes, max } => ProduceRefusal::TooLarge { bytes, bytes_max: max },
+        Refusal::NotOneBatch(_) => ProduceRefusal::Invalid(refusal.to_string()),
+        Refusal::BadBatch(error) => bad_batch(&error),
+        Refusal::NotReady(_)
+        | Refusal::Stopping
+        | Refusal::Halted(_)
+        | Refusal::Clock(_)
+        | Refusal::Catalog(_) => ProduceRefusal::NotWritable(refusal.to_string()),
+    }
+}
+
+fn bad_batch(error: &BatchError) -> ProduceRefusal {
+    match error {
+        BatchError::Crc { .. } | BatchError::Truncated { .. } => ProduceRefusal::Corrupt(error.to_string()),
+        BatchError::Magic { .. } => ProduceRefusal::OldFormat,
+        BatchError::TooLarge { bytes, limit } => {
+            ProduceRefusal::TooLarge { bytes: *bytes, bytes_max: *limit }
+        }
+        _ => ProduceRefusal::Invalid(error.to_string()),
+    }
+}

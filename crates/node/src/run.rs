@@ -1,0 +1,224 @@
+//! Running a node: everything is opened, wired together, served, and closed again, in that order.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use entry::{SiteId, StorageId};
+use site::{Entropy, Event, Fresh, IdentityError, RecoverError, Site, SiteConfig};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+use crate::carry::{Carrier, Ending, Ends};
+use crate::engine::{Command, Engine, Inbox, Timepiece};
+use crate::files::{Files, random};
+use crate::front::{Front, Groups};
+use crate::hold::{self, Hold, HoldError};
+use crate::readable::Readable;
+use crate::views::{Fixed, Views};
+use crate::writer;
+
+/// All that a node needs to know, checked.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The data directory.
+    pub data: PathBuf,
+    /// The machine's share.
+    pub site: SiteConfig,
+    /// What clients are told.
+    pub clients: Fixed,
+    /// Where clients come in: one address per home, by the home's name.
+    pub doors: Vec<(String, SocketAddr)>,
+    /// What clients may take.
+    pub limits: kafka::Limits,
+    /// The links to other sites.
+    pub links: peer::LinkConfig,
+}
+
+/// Why a node does not run, or ended.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The data directory is not to be had.
+    #[error(transparent)]
+    Hold(#[from] HoldError),
+    /// What it holds cannot be used.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// Its identity cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The links cannot be made.
+    #[error(transparent)]
+    Links(#[from] peer::StartError),
+    /// A port is taken or not ours to take.
+    #[error("cannot listen for Kafka clients on {address}: {cause}; is another site running on it?")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        cause: std::io::Error,
+    },
+    /// The operating system refused something.
+    #[error("{what}: {cause}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What it said.
+        cause: std::io::Error,
+    },
+    /// The machine could not go on.
+    #[error("{0}. Nothing more was acknowledged. Look into it, then start the site again")]
+    Halted(String),
+}
+
+/// How long the engine may take to part and stop.
+const STOP_MAX: Duration = Duration::from_secs(6);
+
+/// A node that runs.
+pub struct Running {
+    pub(crate) front: Arc<Front>,
+    pub(crate) links: Arc<peer::Links>,
+    pub(crate) kafka: Arc<kafka::Front<Front>>,
+    ended: watch::Receiver<Option<Ending>>,
+    closing: watch::Sender<bool>,
+    _hold: Hold,
+}
+
+/// Founds this site's data directory: incarnation 0, open from the start.
+///
+/// # Errors
+/// [`ServeError`] if the directory already is somebody, is in use, or the disk fails.
+pub fn found(setup: &Setup) -> Result<(), ServeError> {
+    claim(setup, Site::bootstrap)
+}
+
+/// Prepares an empty directory of a known site: it asks the others for a fresh incarnation when it is served.
+///
+/// # Errors
+/// [`ServeError`] if the directory already is somebody, is in use, or the disk fails.
+pub fn join(setup: &Setup) -> Result<(), ServeError> {
+    claim(setup, Site::join)
+}
+
+type Claim = fn(&SiteConfig, Fresh, &mut dyn disk::Disk) -> Result<(), IdentityError>;
+
+fn claim(setup: &Setup, claim: Claim) -> Result<(), ServeError> {
+    let _hold = hold::take(&setup.data, 0)?;
+    let number = || random().map(u128::from_le_bytes).map_err(no_random);
+    let fresh = Fresh { storage: StorageId(number()?), wal_nonce: number()? };
+    Ok(claim(&setup.site, fresh, &mut Files::new(setup.data.clone()))?)
+}
+
+fn no_random(cause: std::io::Error) -> ServeError {
+    ServeError::System { what: "drawing random bytes", cause }
+}
+
+/// Starts a node.
+///
+/// # Errors
+/// [`ServeError`]; whatever was started is stopped again.
+pub async fn start(setup: Setup) -> Result<Running, ServeError> {
+    let timepiece = Timepiece::start();
+    let hold = hold::take(&setup.data, timepiece.now().wall_ms)?;
+    let mut files = Files::new(setup.data.clone());
+    let entropy = Entropy { actor: random().map_err(no_random)? };
+    let (site, recovery) = Site::open(setup.site, entropy, timepiece.now(), &mut files)?;
+    for remark in &recovery.remarks {
+        tracing::warn!("{remark}");
+    }
+    if let Some(cut) = &recovery.truncated {
+        tracing::warn!(file = %cut.file, offset = cut.offset, "a write that was under way was cut off; nothing of it was acknowledged");
+    }
+    tracing::info!(records = recovery.records, released = site.released(), "recovered");
+
+    let doors = listen(&setup.doors).await?;
+    let (peers_out, peers) = mpsc::channel(setup.links.event_capacity());
+    let links = Arc::new(peer::Links::start(setup.links, peers_out).await?);
+    let (engine, commands) = mpsc::unbounded_channel();
+    let thread = |what: &'static str| move |cause| ServeError::System { what, cause };
+    let wal =
+        writer::start("wal", files.clone(), engine.clone()).map_err(thread("starting the WAL's thread"))?;
+    let checkpoints =
+        writer::start("checkpoint", files.clone(), engine.clone()).map_err(thread("starting a thread"))?;
+    let (views, readable) = (Arc::new(Views::new(setup.clients.clone())), Arc::new(Readable::default()));
+    let (ended_out, ended) = watch::channel(None);
+    let ends = Ends {
+        wal,
+        checkpoints,
+        links: Arc::clone(&links),
+        readable: Arc::clone(&readable),
+        views: Arc::clone(&views),
+        ended: ended_out,
+    };
+    views.renew(&site, timepiece.now().mono_us);
+    let life = u32::from_le_bytes(random().map_err(no_random)?);
+    let groups = Groups::start(Arc::clone(&views), group::Settings::new(setup.clients.own.0, life));
+    let front = Arc::new(Front { engine, files: files.clone(), views, readable, groups });
+    let machine = Engine { site, files, carrier: Carrier::new(ends), timepiece };
+    machine.start(Inbox { commands, peers }).map_err(thread("starting the site's thread"))?;
+
+    let kafka = kafka::Front::new(Arc::clone(&front), setup.limits);
+    let (closing, closed) = watch::channel(false);
+    for door in doors {
+        tokio::spawn(Arc::clone(&kafka).serve(door, closed.clone()));
+    }
+    Ok(Running { front, links, kafka, ended, closing, _hold: hold })
+}
+
+async fn listen(doors: &[(String, SocketAddr)]) -> Result<Vec<kafka::Door>, ServeError> {
+    let mut open = Vec::with_capacity(doors.len());
+    for (home, address) in doors {
+        let bound = TcpListener::bind(address).await;
+        let listener = bound.map_err(|cause| ServeError::Listen { address: *address, cause })?;
+        open.push(kafka::Door { listener, home: home.clone(), tls: None });
+    }
+    Ok(open)
+}
+
+impl Running {
+    /// Runs until `shutdown` ends or the machine does; then parts, stops and closes.
+    ///
+    /// # Errors
+    /// [`ServeError::Halted`] if the machine could not go on.
+    pub async fn until(mut self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+        tokio::select! {
+            () = shutdown => tracing::info!("stopping: parting from the other sites"),
+            _ = self.ended.wait_for(Option::is_some) => {}
+        }
+        let _ = self.front.engine.send(Command::Event(Event::Stop));
+        let ended = tokio::time::timeout(STOP_MAX, self.ended.wait_for(Option::is_some)).await;
+        let ending = ended.ok().and_then(|ended| ended.ok().and_then(|ending| ending.clone()));
+        let _ = self.closing.send(true);
+        // What is queued towards peers is part of a good stop: give it a moment to leave.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        match ending {
+            Some(Ending::Halted(reason)) => Err(ServeError::Halted(reason)),
+            Some(Ending::Stopped) | None => Ok(()),
+        }
+    }
+
+    /// Where this site stands.
+    pub async fn status(&self) -> Option<site::Status> {
+        self.front.look(|site, _, now| site.status(now.mono_us)).await.ok()
+    }
+
+    /// This site's id.
+    #[must_use]
+    pub fn own(&self) -> SiteId {
+        SiteId(u16::try_from(self.front.views.current().cluster.this_site).unwrap_or_default())
+    }
+
+    /// The links to the other sites, for their statistics.
+    #[must_use]
+    pub fn links(&self) -> &peer::Links {
+        &self.links
+    }
+
+    /// Open connections of Kafka clients.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.kafka.connections()
+    }
+}

@@ -1,0 +1,154 @@
+//! The cluster as clients are told of it: made anew whenever the machine says that something changed.
+//!
+//! A site that comes back is not named to clients at once: it must have been heard for a while, or clients would bounce
+//! between regions with every hiccup. This site itself is named while it takes writes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use entry::{SiteId, TopicId};
+use kafka::broker::{ClusterView, HomeView, SettingKind, SettingSpec, SiteView, TopicView};
+use site::{Reading, Site};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// What does not change while the process runs.
+#[derive(Debug, Clone)]
+pub struct Fixed {
+    /// The cluster's id, as clients are told it.
+    pub cluster: String,
+    /// This site.
+    pub own: SiteId,
+    /// Every site: id, name and the host that clients are told.
+    pub sites: Vec<(SiteId, String, String)>,
+    /// The homes.
+    pub homes: Vec<HomeView>,
+    /// Whether clients may create topics by naming them.
+    pub auto_create: bool,
+    /// Partitions of a topic whose creator does not say.
+    pub default_partitions: u32,
+    /// How long a site must be back before clients are sent to it.
+    pub home_after: Duration,
+}
+
+/// The view, and what its names mean.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) cluster: Arc<ClusterView>,
+    /// Which log each topic id means.
+    logs: BTreeMap<Uuid, (TopicId, Reading)>,
+}
+
+impl View {
+    /// The log that a topic id means.
+    pub(crate) fn log(&self, topic: Uuid) -> Option<(TopicId, Reading)> {
+        self.logs.get(&topic).copied()
+    }
+}
+
+/// Makes and keeps the view.
+#[derive(Debug)]
+pub(crate) struct Views {
+    fixed: Fixed,
+    current: ArcSwap<View>,
+    changed: watch::Sender<u64>,
+    returns: Mutex<Returns>,
+}
+
+/// Since when each site has been heard without a break.
+#[derive(Debug, Default)]
+struct Returns {
+    since: BTreeMap<SiteId, Instant>,
+    /// Whether the first look has been taken: who is there then was there all along.
+    looked: bool,
+    /// When a site that is back becomes one that clients are sent to.
+    due: Option<Instant>,
+}
+
+impl Views {
+    pub(crate) fn new(fixed: Fixed) -> Views {
+        let cluster = Arc::new(ClusterView::empty(fixed.cluster.clone(), i32::from(fixed.own.0)));
+        let current = ArcSwap::from_pointee(View { cluster, logs: BTreeMap::new() });
+        Views { fixed, current, changed: watch::Sender::new(0), returns: Mutex::default() }
+    }
+
+    pub(crate) fn current(&self) -> Arc<View> {
+        self.current.load_full()
+    }
+
+    /// A counter that moves with every new view.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Makes the view anew if a site that came back has been back for long enough.
+    pub(crate) fn renew_if_due(&self, site: &Site, mono_us: u64) {
+        let due = self.returns.lock().unwrap_or_else(PoisonError::into_inner).due;
+        if due.is_some_and(|due| Instant::now() >= due) {
+            self.renew(site, mono_us);
+        }
+    }
+
+    /// Makes the view anew.
+    pub(crate) fn renew(&self, site: &Site, mono_us: u64) {
+        let mut view = ClusterView::empty(self.fixed.cluster.clone(), i32::from(self.fixed.own.0));
+        view.live = self.live(site, mono_us);
+        view.homes.clone_from(&self.fixed.homes);
+        view.sites = self.fixed.sites.iter().map(|(id, name, host)| site_view(*id, name, host)).collect();
+        view.auto_create = self.fixed.auto_create;
+        view.default_partitions = self.fixed.default_partitions;
+        view.topic_settings = setting_specs();
+        let mut logs = BTreeMap::new();
+        for topic in site.topics() {
+            logs.insert(topic.id.0, (topic.id, Reading::Merged));
+            view.add_topic(Arc::new(topic_view(topic, topic.name.clone(), topic.id, false)));
+            for (id, name, _) in &self.fixed.sites {
+                let origin = topic.id.origin(*id);
+                logs.insert(origin.0, (topic.id, Reading::Origin(*id)));
+                view.add_topic(Arc::new(topic_view(topic, format!("{name}.{}", topic.name), origin, true)));
+            }
+        }
+        self.current.store(Arc::new(View { cluster: Arc::new(view), logs }));
+        self.changed.send_modify(|changes| *changes += 1);
+    }
+
+    fn live(&self, site: &Site, mono_us: u64) -> BTreeSet<i32> {
+        let now = Instant::now();
+        let heard = site.alive(mono_us);
+        let mut returns = self.returns.lock().unwrap_or_else(PoisonError::into_inner);
+        returns.since.retain(|id, _| heard.contains(id));
+        let back = if returns.looked { now } else { now.checked_sub(self.fixed.home_after).unwrap_or(now) };
+        for id in &heard {
+            returns.since.entry(*id).or_insert(back);
+        }
+        returns.looked |= heard.len() > 1;
+        let may = |id: &SiteId, since: Instant| {
+            if *id == self.fixed.own { site.is_writing() } else { now >= since + self.fixed.home_after }
+        };
+        let waiting = returns.since.iter().filter(|(id, since)| !may(id, **since));
+        returns.due = waiting.map(|(_, since)| *since + self.fixed.home_after).min().filter(|due| *due > now);
+        let live = returns.since.iter().filter(|(id, since)| may(id, **since));
+        live.map(|(id, _)| i32::from(id.0)).collect()
+    }
+}
+
+fn site_view(id: SiteId, name: &str, host: &str) -> SiteView {
+    SiteView { id: i32::from(id.0), name: name.to_owned(), host: host.to_owned(), ports: BTreeMap::new() }
+}
+
+fn topic_view(topic: &catalog::Topic, name: String, id: TopicId, read_only: bool) -> TopicView {
+    let settings = topic.given.clone();
+    TopicView { name, id: id.0, partitions: topic.partitions, internal: false, read_only, settings }
+}
+
+fn setting_specs() -> Arc<[SettingSpec]> {
+    let spec = |setting: &catalog::Setting| SettingSpec {
+        key: setting.name,
+        kind: SettingKind::Text,
+        default: setting.default.to_owned(),
+        doc: setting.about,
+    };
+    catalog::SETTINGS.iter().map(spec).collect()
+}

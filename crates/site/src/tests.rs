@@ -1,0 +1,164 @@
+//! Three sites in one test, with links that deliver at once: what the machine does when nothing goes wrong. (What it
+//! does when things go wrong is the simulator's subject.)
+
+mod trio;
+
+use batch::{Builder, NewRecord};
+use bytes::Bytes;
+use entry::{SiteId, TopicId};
+
+use crate::{Acknowledge, Answer, Append, Commit, Reading, Refusal, Request};
+use trio::Trio;
+
+fn batch(text: &str) -> Bytes {
+    Builder::new()
+        .record(&NewRecord { value: Some(Bytes::copy_from_slice(text.as_bytes())), ..NewRecord::default() })
+        .build()
+}
+
+fn append(topic: TopicId, text: &str) -> Request {
+    Request::Append(Append { topic, partition: 0, records: batch(text), acknowledge: Acknowledge::All })
+}
+
+fn create(trio: &mut Trio, settings: &[(&str, &str)]) -> TopicId {
+    let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let answer = trio.ask(1, Request::CreateTopic { name: "orders".into(), partitions: 2, settings });
+    let Ok(Answer::Topic(topic)) = answer else { panic!("not created: {answer:?}") };
+    trio.run_ms(100);
+    topic
+}
+
+#[test]
+fn every_site_ends_up_with_the_same_log() {
+    let mut trio = Trio::founded();
+    let topic = create(&mut trio, &[]);
+    for round in 0..20 {
+        for site in 1..=3 {
+            let answer = trio.ask(site, append(topic, &format!("{round} from {site}")));
+            assert!(matches!(answer, Ok(Answer::Appended { base_offset: None, .. })), "{answer:?}");
+        }
+    }
+    trio.run_ms(200);
+    let logs: Vec<_> = (1..=3).map(|site| trio.values(site, topic, Reading::Merged)).collect();
+    assert_eq!(logs[0].len(), 60);
+    assert_eq!(logs[0], logs[1]);
+    assert_eq!(logs[0], logs[2]);
+    let origin = trio.values(1, topic, Reading::Origin(SiteId(2)));
+    assert_eq!(origin, (0..20).map(|round| format!("{round} from 2")).collect::<Vec<_>>());
+    assert_eq!(trio.digest(1, topic), trio.digest(2, topic));
+}
+
+#[test]
+fn an_acknowledgement_at_release_carries_the_offset() {
+    let mut trio = Trio::founded();
+    let topic = create(&mut trio, &[("ack.all", "released")]);
+    let first = trio.ask(1, append(topic, "a"));
+    let second = trio.ask(2, append(topic, "b"));
+    assert!(matches!(first, Ok(Answer::Appended { base_offset: Some(0), .. })), "{first:?}");
+    assert!(matches!(second, Ok(Answer::Appended { base_offset: Some(1), .. })), "{second:?}");
+}
+
+#[test]
+fn a_cut_off_site_writes_on_and_is_not_read_until_it_is_back() {
+    let mut trio = Trio::founded();
+    let topic = create(&mut trio, &[]);
+    trio.cut(3);
+    assert!(trio.ask(3, append(topic, "alone")).is_ok());
+    assert!(trio.ask(1, append(topic, "others")).is_ok());
+    trio.run_ms(500);
+    assert_eq!(trio.values(3, topic, Reading::Merged), Vec::<String>::new());
+    assert_eq!(trio.values(3, topic, Reading::Origin(SiteId(3))), ["alone"]);
+    trio.heal(3);
+    trio.run_ms(500);
+    let merged = trio.values(3, topic, Reading::Merged);
+    assert_eq!(merged.len(), 2);
+    assert_eq!(merged, trio.values(1, topic, Reading::Merged));
+}
+
+#[test]
+fn a_restart_finds_everything_again_and_goes_on() {
+    let mut trio = Trio::founded();
+    let topic = create(&mut trio, &[]);
+    for n in 0..5 {
+        assert!(trio.ask(1, append(topic, &format!("{n}"))).is_ok());
+    }
+    trio.run_ms(100);
+    let before = trio.values(1, topic, Reading::Merged);
+    assert_eq!(before.len(), 5);
+    trio.crash(1);
+    trio.start(1);
+    assert_eq!(trio.values(1, topic, Reading::Merged), before);
+    trio.run_ms(2000);
+    assert!(trio.ask(1, append(topic, "after")).is_ok());
+    trio.run_ms(200);
+    assert_eq!(trio.values(2, topic, Reading::Merged).len(), 6);
+}
+
+#[test]
+fn a_site_that_parted_stalls_nobody_and_takes_part_again() {
+    let mut trio = Trio::founded();
+    let topic = create(&mut trio, &[]);
+    trio.stop(3);
+    assert!(trio.ask(1, append(topic, "while away")).is_ok());
+    trio.run_ms(300);
+    assert_eq!(trio.values(2, topic, Reading::Merged), ["while away"]);
+    trio.start(3);
+    trio.run_ms(2000);
+    assert!(trio.ask(3, append(topic, "back")).is_ok());
+    trio.run_ms(500);
+    for site in 1..=3 {
+        assert_eq!(trio.values(site, topic, Reading::Merged), ["while away", "back"], "at site {site}");
+    }
+}
+
+#[test]
+fn an_empty_directory_writes_after_a_quorum_granted_it_a_life() {
+    let mut trio = Trio::founded();
+    let topic = create(&mut trio, &[]);
+    trio.crash(2);
+    trio.wipe(2);
+    trio.start_joining(2);
+    let refused = trio.ask(2, append(topic, "too early"));
+    assert!(matches!(refused, Err(Refusal::NotReady(_))), "{refused:?}");
+    trio.run_ms(3000);
+    let topics = trio.site(2).topics().count();
+    let answer = trio.ask(2, append(topic, "in a new life"));
+    assert!(answer.is_ok(), "{answer:?} with {topics} topics");
+    trio.run_ms(300);
+    assert_eq!(trio.values(1, topic, Reading::Origin(SiteId(2))), ["in a new life"]);
+}
+
+#[test]
+fn progress_is_known_everywhere_and_rewinds_count() {
+    let mut trio = Trio::founded();
+    let topic = create(&mut trio, &[]);
+    let commit = |offset| {
+        Request::Commit(Commit { group: "g".into(), positions: vec![(topic, 0, offset, String::new())] })
+    };
+    assert_eq!(trio.ask(1, commit(7)), Ok(Answer::Committed));
+    trio.run_ms(50);
+    assert_eq!(trio.ask(2, commit(3)), Ok(Answer::Committed));
+    trio.run_ms(50);
+    for site in 1..=3 {
+        let position = trio.site(site).position("g", topic, 0).expect("committed");
+        assert_eq!(position.progress.committed(), 3, "at site {site}");
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_refused_in_words() {
+    let mut trio = Trio::founded();
+    let topic = create(&mut trio, &[]);
+    let unknown = TopicId(uuid::Uuid::from_u128(1));
+    assert_eq!(trio.ask(1, append(unknown, "x")), Err(Refusal::UnknownPartition));
+    let mut damaged = batch("x").to_vec();
+    damaged[30] ^= 1;
+    let records = Bytes::from(damaged);
+    let request = Request::Append(Append { topic, partition: 0, records, acknowledge: Acknowledge::Local });
+    assert!(matches!(trio.ask(1, request), Err(Refusal::BadBatch(_))));
+    let twice = Request::CreateTopic { name: "orders".into(), partitions: 1, settings: Default::default() };
+    assert!(matches!(trio.ask(1, twice), Err(Refusal::Catalog(_))));
+    let reserved =
+        Request::CreateTopic { name: "site-2.x".into(), partitions: 1, settings: Default::default() };
+    assert!(matches!(trio.ask(1, reserved), Err(Refusal::Catalog(_))));
+}

@@ -1,0 +1,259 @@
+//! Three sites, disks in memory, and links that deliver in order and at once.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use clock::Now;
+use disk::{Disk as _, FileName, MemoryDisk};
+use entry::{ClusterId, MemberEpoch, SiteId, StorageId, TopicId};
+use journal::checkpoint::Draft;
+use uuid::Uuid;
+
+use crate::wire::Message;
+use crate::{
+    Action, Answer, Entropy, Event, Fresh, Limits, Member, Reading, Refusal, Request, Site, SiteConfig,
+    Ticket,
+};
+
+pub(super) struct Trio {
+    now_us: u64,
+    nodes: BTreeMap<u16, Node>,
+    cut: Option<u16>,
+    answers: BTreeMap<Ticket, Result<Answer, Refusal>>,
+    next_ticket: u64,
+    starts: u8,
+}
+
+struct Node {
+    site: Option<Site>,
+    disk: MemoryDisk,
+    events: VecDeque<Event>,
+    stopped: bool,
+}
+
+fn config(own: u16) -> SiteConfig {
+    let member = |id: u16| Member { site: SiteId(id), name: format!("site-{id}") };
+    SiteConfig {
+        cluster: ClusterId(Uuid::from_u128(9)),
+        own: SiteId(own),
+        members: (1..=3).map(member).collect(),
+        epoch: MemberEpoch(1),
+        shared_digest: [0; 32],
+        clock_bound_ms: 500,
+        start_wait_ms: 1000,
+        alive_ms: 1000,
+        limits: Limits { checkpoint_bytes: 2000, wal_segment_bytes: 1 << 16, ..Limits::default() },
+    }
+}
+
+impl Trio {
+    pub(super) fn founded() -> Trio {
+        let node = |_| Node { site: None, disk: MemoryDisk::new(), events: VecDeque::new(), stopped: false };
+        let nodes = (1..=3).map(|id| (id, node(id))).collect();
+        let mut trio =
+            Trio { now_us: 1_000_000, nodes, cut: None, answers: BTreeMap::new(), next_ticket: 0, starts: 0 };
+        for id in 1..=3 {
+            let disk = &mut trio.nodes.get_mut(&id).unwrap().disk;
+            Site::bootstrap(&config(id), fresh(u128::from(id)), disk).unwrap();
+            trio.start(id);
+        }
+        trio.run_ms(50);
+        trio
+    }
+
+    fn now(&self) -> Now {
+        Now { mono_us: self.now_us, wall_ms: 1_767_225_600_000 + self.now_us / 1000 }
+    }
+
+    pub(super) fn start(&mut self, id: u16) {
+        self.starts += 1;
+        let now = self.now();
+        let node = self.nodes.get_mut(&id).unwrap();
+        let entropy = Entropy { actor: [self.starts; 16] };
+        let (site, _) = Site::open(config(id), entropy, now, &mut node.disk).unwrap();
+        node.site = Some(site);
+        node.stopped = false;
+        for other in (1..=3).filter(|other| *other != id) {
+            self.connect(id, other);
+        }
+    }
+
+    pub(super) fn start_joining(&mut self, id: u16) {
+        let disk = &mut self.nodes.get_mut(&id).unwrap().disk;
+        Site::join(&config(id), fresh(100), disk).unwrap();
+        self.start(id);
+    }
+
+    fn connect(&mut self, a: u16, b: u16) {
+        let up = |node: &Node| node.site.is_some() && !node.stopped;
+        if self.cut == Some(a) || self.cut == Some(b) || !up(&self.nodes[&a]) || !up(&self.nodes[&b]) {
+            return;
+        }
+        self.push(a, Event::LinkUp { site: SiteId(b) });
+        self.push(b, Event::LinkUp { site: SiteId(a) });
+    }
+
+    fn disconnect(&mut self, id: u16) {
+        for other in (1..=3).filter(|other| *other != id) {
+            self.push(id, Event::LinkDown { site: SiteId(other) });
+            self.push(other, Event::LinkDown { site: SiteId(id) });
+        }
+    }
+
+    pub(super) fn crash(&mut self, id: u16) {
+        self.disconnect(id);
+        let node = self.nodes.get_mut(&id).unwrap();
+        node.site = None;
+        node.events.clear();
+        self.run_ms(10);
+    }
+
+    pub(super) fn stop(&mut self, id: u16) {
+        self.push(id, Event::Stop);
+        self.run_ms(500);
+        assert!(self.nodes[&id].stopped, "the site did not stop");
+        self.crash(id);
+    }
+
+    pub(super) fn wipe(&mut self, id: u16) {
+        self.nodes.get_mut(&id).unwrap().disk = MemoryDisk::new();
+    }
+
+    pub(super) fn cut(&mut self, id: u16) {
+        self.disconnect(id);
+        self.cut = Some(id);
+        self.run_ms(10);
+    }
+
+    pub(super) fn heal(&mut self, id: u16) {
+        self.cut = None;
+        for other in (1..=3).filter(|other| *other != id) {
+            self.connect(id, other);
+        }
+    }
+
+    fn push(&mut self, id: u16, event: Event) {
+        self.nodes.get_mut(&id).unwrap().events.push_back(event);
+    }
+
+    pub(super) fn site(&self, id: u16) -> &Site {
+        self.nodes[&id].site.as_ref().unwrap()
+    }
+
+    /// Asks, and runs until the answer is there.
+    pub(super) fn ask(&mut self, id: u16, request: Request) -> Result<Answer, Refusal> {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.push(id, Event::Request { ticket, request });
+        for _ in 0..2000 {
+            self.run_ms(1);
+            if let Some(answer) = self.answers.remove(&ticket) {
+                return answer;
+            }
+        }
+        panic!("no answer; status: {:#?}", self.site(id).status(self.now_us));
+    }
+
+    pub(super) fn run_ms(&mut self, ms: u64) {
+        for _ in 0..ms {
+            self.now_us += 1000;
+            for id in 1..=3 {
+                self.push(id, Event::Tick);
+            }
+            while self.nodes.values().any(|node| !node.events.is_empty()) {
+                for id in 1..=3 {
+                    self.step(id);
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, id: u16) {
+        let now = self.now();
+        let node = self.nodes.get_mut(&id).unwrap();
+        let events: Vec<_> = node.events.drain(..).collect();
+        let Some(site) = node.site.as_mut().filter(|_| !node.stopped) else { return };
+        let mut actions = Vec::new();
+        site.handle(now, events, &mut node.disk, &mut actions);
+        for action in actions {
+            self.carry_out(id, action);
+        }
+    }
+
+    fn carry_out(&mut self, id: u16, action: Action) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        match action {
+            Action::Write(write) => {
+                write.carry_out(&mut node.disk).unwrap();
+                node.events.push_back(Event::Written { id: write.id });
+            }
+            Action::Prepare(op) => {
+                op.carry_out(&mut node.disk).unwrap();
+                node.events.push_back(Event::Prepared { done: true });
+            }
+            Action::Checkpoint { id: checkpoint, position, state, sync } => {
+                assert!(sync.iter().all(|file| node.disk.len(file).unwrap().is_some()));
+                let folder = FileName::root().join("checkpoint");
+                let draft = Draft::write(&mut node.disk, &folder, position, &state).unwrap();
+                let drop_before = Some(draft.commit(&mut node.disk).unwrap());
+                node.events.push_back(Event::Checkpointed { id: checkpoint, drop_before });
+            }
+            Action::Send { to, message, .. } => self.deliver(id, to.0, message),
+            Action::Reply { ticket, answer } => {
+                self.answers.insert(ticket, answer);
+            }
+            Action::Stopped => node.stopped = true,
+            Action::Hangup { reason, .. } | Action::Halt(reason) => panic!("site {id}: {reason}"),
+            Action::Readable(_) | Action::ViewChanged | Action::Alarm(_) => {}
+        }
+    }
+
+    fn deliver(&mut self, from: u16, to: u16, message: Message) {
+        if self.cut == Some(from) || self.cut == Some(to) || self.nodes[&to].site.is_none() {
+            return;
+        }
+        let bytes = message.encode();
+        if let Message::Entries(_) = message {
+            self.push(from, Event::Room { site: SiteId(to), bytes: bytes.len() });
+        }
+        let message = Message::decode(bytes).unwrap();
+        self.push(to, Event::Message { from: SiteId(from), message });
+    }
+
+    /// The values of all records that can be read in partition 0.
+    pub(super) fn values(&self, id: u16, topic: TopicId, reading: Reading) -> Vec<String> {
+        let (site, disk) = (self.site(id), &self.nodes[&id].disk);
+        let extent = site.extent(topic, 0, reading);
+        let mut values = Vec::new();
+        let mut at = extent.start;
+        while at < extent.end {
+            let plan = site.plan(disk, (topic, 0, reading), at, 1 << 20).unwrap();
+            assert!(plan.next_offset > at);
+            let bytes = partition::read(disk, &plan.slices).unwrap();
+            values.extend(decode(bytes));
+            at = plan.next_offset;
+        }
+        values
+    }
+
+    pub(super) fn digest(&self, id: u16, topic: TopicId) -> [u8; 16] {
+        let site = self.site(id);
+        let end = site.extent(topic, 0, Reading::Merged).end;
+        site.digest(&self.nodes[&id].disk, topic, 0, end).unwrap()
+    }
+}
+
+fn fresh(number: u128) -> Fresh {
+    Fresh { storage: StorageId(number), wal_nonce: number + 1000 }
+}
+
+fn decode(mut bytes: bytes::Bytes) -> Vec<String> {
+    let mut values = Vec::new();
+    while !bytes.is_empty() {
+        let size = batch::parse(&bytes).unwrap().info().size as usize;
+        let one = bytes.split_to(size);
+        for record in batch::records(&one, batch::DecompressLimits::default()).unwrap() {
+            values.push(String::from_utf8(record.unwrap().value.unwrap().to_vec()).unwrap());
+        }
+    }
+    values
+}
