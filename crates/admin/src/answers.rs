@@ -1,0 +1,190 @@
+//! The answers, as they travel: plain data, with names where people read them.
+//!
+//! Both halves of this room use these types, so an answer is written and read by the same description. Fields are only
+//! ever added; a reader passes over those it does not know.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Where a site stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SiteStatus {
+    /// Its name.
+    pub site: String,
+    /// Its number.
+    pub id: u16,
+    /// The version of the program.
+    pub version: String,
+    /// The cluster's id.
+    pub cluster: String,
+    /// The id of its data directory.
+    pub storage: String,
+    /// The journal it writes, if it has one.
+    pub journal: Option<String>,
+    /// What keeps it from writing, if something does.
+    pub halt: Halt,
+    /// Sites heard from lately, this one included.
+    pub alive: Vec<String>,
+    /// The stamp below which nothing new can appear, in Unix milliseconds.
+    pub stable_point_ms: u64,
+    /// How far that is behind this site's clock.
+    pub stable_lag_ms: u64,
+    /// Entries released in all.
+    pub released: u64,
+    /// Entries held and not released.
+    pub unreleased: u64,
+    /// What holds the order back, if anything waits.
+    pub blocker: Option<BlockerStatus>,
+    /// Every journal held here.
+    pub journals: Vec<JournalStatus>,
+    /// What each site is known to hold: next seq per journal, by site.
+    pub frontiers: BTreeMap<String, BTreeMap<String, u64>>,
+    /// The links to the other sites.
+    pub peers: Vec<PeerStatus>,
+    /// Bytes of the WAL on the disk.
+    pub wal_bytes: u64,
+    /// What the merge passed over, by reason.
+    pub passed_over: BTreeMap<String, u64>,
+    /// Alarms that stand, as sentences.
+    pub alarms: Vec<String>,
+}
+
+/// What keeps a site from writing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Halt {
+    /// Why its own journal takes nothing more, for good.
+    pub halted: Option<String>,
+    /// Why it takes no writes at the moment.
+    pub not_writing: Option<String>,
+    /// It went on without having heard all others.
+    pub unconfirmed: bool,
+    /// Its journal parted, and its return is not ordered yet.
+    pub waits_for_opening: bool,
+}
+
+/// What the next release waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockerStatus {
+    /// The journal that holds the order back.
+    pub journal: String,
+    /// Its site.
+    pub site: String,
+    /// Why, as a sentence.
+    pub why: String,
+    /// Since when, in Unix milliseconds.
+    pub since_ms: u64,
+    /// For how long.
+    pub for_ms: u64,
+}
+
+/// Where one journal stands here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalStatus {
+    /// Its name: site and incarnation.
+    pub journal: String,
+    /// Whose it is.
+    pub site: String,
+    /// The next seq that any site is known to hold.
+    pub known: u64,
+    /// The next seq not durable here.
+    pub held: u64,
+    /// The next seq not released here.
+    pub released: u64,
+    /// Known elsewhere and not held here, in bytes, if that can be told.
+    pub lag_bytes: Option<u64>,
+    /// How far its latest promise is behind this site's clock, in milliseconds.
+    pub promise_lag_ms: u64,
+    /// Nothing more of it is taken.
+    pub quarantined: bool,
+}
+
+impl JournalStatus {
+    /// Entries known elsewhere and not held here.
+    #[must_use]
+    pub fn lag_entries(&self) -> u64 {
+        self.known.saturating_sub(self.held)
+    }
+
+    /// Entries held here and not released.
+    #[must_use]
+    pub fn unreleased_entries(&self) -> u64 {
+        self.held.saturating_sub(self.released)
+    }
+}
+
+/// The link to one other site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// The other site.
+    pub site: String,
+    /// Whether the link is up.
+    pub up: bool,
+    /// Smoothed round-trip time.
+    pub rtt_us: u64,
+    /// Packets lost on this connection.
+    pub lost_packets: u64,
+    /// Packets sent on this connection.
+    pub sent_packets: u64,
+    /// Bytes that the congestion controller lets be under way.
+    pub window_bytes: u64,
+    /// Bytes sent on this connection.
+    pub sent_bytes: u64,
+    /// Bytes received on this connection.
+    pub received_bytes: u64,
+    /// Bytes that wait to be sent.
+    pub queued_bytes: u64,
+}
+
+/// Which digests are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DigestQuery {
+    /// Of this topic only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// Of this partition only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<u32>,
+    /// Of what lies below this offset; without it, of all that is readable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<u64>,
+}
+
+/// The digest of one merged log, up to an offset: equal digests, equal logs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogDigest {
+    /// The topic's name.
+    pub topic: String,
+    /// Its id.
+    pub topic_id: String,
+    /// The partition.
+    pub partition: u32,
+    /// The first offset there is.
+    pub start: u64,
+    /// The digest covers what lies below this offset.
+    pub end: u64,
+    /// The digest, in hexadecimal.
+    pub digest: String,
+}
+
+/// A consumer group as one site knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Its name.
+    pub group: String,
+    /// The site that coordinates it now.
+    pub coordinator: Option<String>,
+    /// Its progress.
+    pub positions: Vec<GroupPosition>,
+}
+
+/// How far a group has come in one partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupPosition {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition.
+    pub partition: u32,
+    /// The next offset to read.
+    pub offset: u64,
+}

@@ -1,0 +1,31 @@
+//! What an operator sees of a site and may ask of it: HTTP for machines, a Unix socket for people, and the metrics.
+//!
+//! | door | who | what |
+//! | --- | --- | --- |
+//! | `[listen] http` | load balancers, Prometheus, `verify` between machines | `/healthz`, `/readyz`, `/metrics`, and the looks below |
+//! | `admin.sock` in the data directory | whoever may read that directory | the looks, and `POST /v1/stop` |
+//!
+//! The looks: `GET /v1/status`, `GET /v1/digests?topic=&partition=&end=`, `GET /v1/groups`. They change nothing and show
+//! no records. What does change something is reachable through the socket only, whose file mode is its access rule.
+//!
+//! The node implements [`Admin`]; this room turns questions into calls and answers into JSON, and decides nothing. Its other
+//! half, [`client`], asks the same questions.
+
+mod answers;
+mod bounded;
+pub mod client;
+mod metrics;
+mod routes;
+mod serve;
+mod socket;
+
+#[cfg(test)]
+mod tests;
+
+pub use answers::{
+    BlockerStatus, DigestQuery, Group, GroupPosition, Halt, JournalStatus, LogDigest, PeerStatus, SiteStatus,
+};
+pub use metrics::{Direction, KafkaMetrics, Metrics, WalMetrics};
+pub use routes::{Admin, AdminError};
+pub use serve::{serve_http, serve_socket};
+pub use socket::{SOCKET_NAME, SocketError, bind};

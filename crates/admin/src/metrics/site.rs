@@ -1,0 +1,197 @@
+//! Figures that are read off a status.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Metric, Registry, Unit};
+
+use crate::answers::{JournalStatus, PeerStatus, SiteStatus};
+
+/// A figure that goes up and down.
+type Level = Gauge<u64, AtomicU64>;
+/// One in seconds or another unit with a fraction.
+type Measure = Gauge<f64, AtomicU64>;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfJournal {
+    journal: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfPeer {
+    peer: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfReason {
+    reason: String,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct SiteMetrics {
+    writing: Level,
+    alive: Level,
+    alarms: Level,
+    wal_bytes: Level,
+    order: OrderMetrics,
+    journals: JournalMetrics,
+    peers: PeerMetrics,
+}
+
+#[derive(Debug, Default)]
+struct OrderMetrics {
+    stable_lag_seconds: Measure,
+    blocked_seconds: Measure,
+    released: Counter,
+    unreleased: Level,
+    passed_over: Family<OfReason, Counter>,
+}
+
+#[derive(Debug, Default)]
+struct JournalMetrics {
+    held: Family<OfJournal, Level>,
+    lag: Family<OfJournal, Level>,
+    unreleased: Family<OfJournal, Level>,
+    promise_lag_seconds: Family<OfJournal, Measure>,
+}
+
+#[derive(Debug, Default)]
+struct PeerMetrics {
+    up: Family<OfPeer, Level>,
+    rtt_seconds: Family<OfPeer, Measure>,
+    window_bytes: Family<OfPeer, Level>,
+    queued_bytes: Family<OfPeer, Level>,
+    lost_packets: Family<OfPeer, Level>,
+    sent_bytes: Family<OfPeer, Level>,
+    received_bytes: Family<OfPeer, Level>,
+}
+
+fn plain(registry: &mut Registry, name: &str, about: &str, metric: &(impl Metric + Clone)) {
+    registry.register(name, about, metric.clone());
+}
+
+fn with(registry: &mut Registry, name: &str, unit: Unit, about: &str, metric: &(impl Metric + Clone)) {
+    registry.register_with_unit(name, about, unit, metric.clone());
+}
+
+fn entries() -> Unit {
+    Unit::Other("entries".to_owned())
+}
+
+fn packets() -> Unit {
+    Unit::Other("packets".to_owned())
+}
+
+fn seconds(milliseconds: u64) -> f64 {
+    milliseconds as f64 / 1e3
+}
+
+/// Sets a counter whose count is kept elsewhere.
+fn count(counter: &Counter, total: u64) {
+    counter.inner().store(total, Ordering::Relaxed);
+}
+
+impl SiteMetrics {
+    pub(super) fn register(registry: &mut Registry) -> SiteMetrics {
+        let metrics = SiteMetrics::default();
+        plain(registry, "writing", "1 while this site takes writes", &metrics.writing);
+        plain(registry, "sites_alive", "Sites heard from lately, this one included", &metrics.alive);
+        plain(registry, "alarms", "Alarms that stand", &metrics.alarms);
+        with(registry, "wal_disk", Unit::Bytes, "Size of the write-ahead log", &metrics.wal_bytes);
+        metrics.order.register(registry);
+        metrics.journals.register(registry);
+        metrics.peers.register(registry);
+        metrics
+    }
+
+    pub(super) fn observe(&self, status: &SiteStatus) {
+        let writes = status.halt.not_writing.is_none() && status.halt.halted.is_none();
+        self.writing.set(u64::from(writes));
+        self.alive.set(status.alive.len() as u64);
+        self.alarms.set(status.alarms.len() as u64);
+        self.wal_bytes.set(status.wal_bytes);
+        self.order.observe(status);
+        status.journals.iter().for_each(|journal| self.journals.observe(journal));
+        status.peers.iter().for_each(|peer| self.peers.observe(peer));
+    }
+}
+
+impl OrderMetrics {
+    fn register(&self, registry: &mut Registry) {
+        let lag = "How far the stable point is behind this site's clock";
+        with(registry, "stable_point_lag", Unit::Seconds, lag, &self.stable_lag_seconds);
+        let blocked = "For how long the next release has been waiting, 0 if nothing waits";
+        with(registry, "release_blocked", Unit::Seconds, blocked, &self.blocked_seconds);
+        with(registry, "released", entries(), "Entries released in all", &self.released);
+        with(registry, "unreleased", entries(), "Entries held and not released", &self.unreleased);
+        let passed = "Entries that the merge passed over, by reason";
+        with(registry, "passed_over", entries(), passed, &self.passed_over);
+    }
+
+    fn observe(&self, status: &SiteStatus) {
+        self.stable_lag_seconds.set(seconds(status.stable_lag_ms));
+        self.blocked_seconds.set(status.blocker.as_ref().map_or(0.0, |blocker| seconds(blocker.for_ms)));
+        count(&self.released, status.released);
+        self.unreleased.set(status.unreleased);
+        for (reason, entries) in &status.passed_over {
+            count(&self.passed_over.get_or_create(&OfReason { reason: reason.clone() }), *entries);
+        }
+    }
+}
+
+impl JournalMetrics {
+    fn register(&self, registry: &mut Registry) {
+        plain(registry, "journal_held_seq", "Next entry of a journal that is not durable here", &self.held);
+        let lag = "Entries of a journal known to exist and not held here";
+        with(registry, "journal_lag", entries(), lag, &self.lag);
+        let unreleased = "Entries of a journal held here and not released";
+        with(registry, "journal_unreleased", entries(), unreleased, &self.unreleased);
+        let promise = "How far a journal's latest promise is behind this site's clock";
+        with(registry, "journal_promise_lag", Unit::Seconds, promise, &self.promise_lag_seconds);
+    }
+
+    fn observe(&self, status: &JournalStatus) {
+        let of = OfJournal { journal: status.journal.clone() };
+        self.held.get_or_create(&of).set(status.held);
+        self.lag.get_or_create(&of).set(status.lag_entries());
+        self.unreleased.get_or_create(&of).set(status.unreleased_entries());
+        self.promise_lag_seconds.get_or_create(&of).set(seconds(status.promise_lag_ms));
+    }
+}
+
+impl PeerMetrics {
+    fn register(&self, registry: &mut Registry) {
+        plain(registry, "peer_up", "1 while the link to a site is up", &self.up);
+        with(registry, "peer_rtt", Unit::Seconds, "Smoothed round-trip time to a site", &self.rtt_seconds);
+        let window = "Bytes that may be under way to a site";
+        with(registry, "peer_window", Unit::Bytes, window, &self.window_bytes);
+        with(
+            registry,
+            "peer_queued",
+            Unit::Bytes,
+            "Bytes that wait to be sent to a site",
+            &self.queued_bytes,
+        );
+        // Of the current connection, so they start anew with it: gauges, not counters.
+        let lost = "Packets to a site that were lost on the current connection";
+        with(registry, "peer_connection_lost", packets(), lost, &self.lost_packets);
+        let sent = "Bytes sent to a site on the current connection";
+        with(registry, "peer_connection_sent", Unit::Bytes, sent, &self.sent_bytes);
+        let received = "Bytes received from a site on the current connection";
+        with(registry, "peer_connection_received", Unit::Bytes, received, &self.received_bytes);
+    }
+
+    fn observe(&self, status: &PeerStatus) {
+        let of = OfPeer { peer: status.site.clone() };
+        self.up.get_or_create(&of).set(u64::from(status.up));
+        self.rtt_seconds.get_or_create(&of).set(status.rtt_us as f64 / 1e6);
+        self.window_bytes.get_or_create(&of).set(status.window_bytes);
+        self.queued_bytes.get_or_create(&of).set(status.queued_bytes);
+        self.lost_packets.get_or_create(&of).set(status.lost_packets);
+        self.sent_bytes.get_or_create(&of).set(status.sent_bytes);
+        self.received_bytes.get_or_create(&of).set(status.received_bytes);
+    }
+}
