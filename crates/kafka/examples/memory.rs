@@ -3,6 +3,7 @@
 //! `cargo run -p kafka --example memory -- 9092 9093` listens for the homes `eu-west` and `us-east`.
 
 #[path = "../tests/memory/mod.rs"]
+#[expect(dead_code, reason = "the tests use more of it")]
 mod memory;
 
 use std::sync::Arc;

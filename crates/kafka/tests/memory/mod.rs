@@ -52,18 +52,13 @@ struct State {
 pub(crate) struct Memory {
     state: Mutex<State>,
     changed: watch::Sender<u64>,
-    /// Each append takes this long.
-    pub(crate) append_time: Duration,
+    /// While true, appends are taken but not answered.
+    hold: watch::Sender<bool>,
 }
 
 impl Memory {
     /// A cluster of two sites of which this is the first; ports are those of its homes.
     pub(crate) fn new(homes: &[(&str, u16)]) -> Arc<Memory> {
-        Memory::with_append_time(homes, Duration::ZERO)
-    }
-
-    /// The same, where each append takes a while.
-    pub(crate) fn with_append_time(homes: &[(&str, u16)], append_time: Duration) -> Arc<Memory> {
         let mut view = ClusterView::empty("memory-cluster".into(), 1);
         for (id, name) in [(1, "eu-west"), (2, "us-east")] {
             view.sites.push(SiteView {
@@ -89,7 +84,11 @@ impl Memory {
             arrivals: Vec::new(),
             groups: Groups::default(),
         };
-        Arc::new(Memory { state: Mutex::new(state), changed: watch::channel(0).0, append_time })
+        Arc::new(Memory {
+            state: Mutex::new(state),
+            changed: watch::channel(0).0,
+            hold: watch::channel(false).0,
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -105,6 +104,11 @@ impl Memory {
     /// Changes what the cluster looks like.
     pub(crate) fn edit_view(&self, edit: impl FnOnce(&mut ClusterView)) {
         self.change(|state| edit(Arc::make_mut(&mut state.view)));
+    }
+
+    /// Answers to appends are held back from now on, or no longer.
+    pub(crate) fn hold(&self, held: bool) {
+        self.hold.send_replace(held);
     }
 
     /// Batches in the order in which they came.
@@ -225,9 +229,8 @@ impl Broker for Memory {
             state.arrivals.push(batch.records.clone());
             store(state.logs.entry((batch.topic, batch.partition)).or_default(), &batch.records)
         });
-        if !self.append_time.is_zero() {
-            tokio::time::sleep(self.append_time).await;
-        }
+        let open = self.hold.subscribe().wait_for(|held| !held).await.is_ok();
+        assert!(open, "the sender lives as long as self");
         produced
     }
 

@@ -1,0 +1,107 @@
+//! What one client cannot do to the others: size, time, number.
+
+use std::time::Duration;
+
+use kafka::Limits;
+use kafka_protocol::messages::{ApiVersionsRequest, MetadataRequest};
+use tokio::io::AsyncWriteExt;
+
+use crate::client::{Server, batch, produce};
+use crate::topics::create;
+
+#[tokio::test]
+async fn a_request_that_claims_too_much_ends_the_connection_before_it_is_read() {
+    let server = Server::start().await;
+    for length in [i32::MAX, -1, 7, (32 << 20) + 1] {
+        let mut client = server.client().await;
+        client.stream.write_all(&length.to_be_bytes()).await.unwrap();
+        assert!(client.is_closed().await, "{length}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_end_ends_the_connection() {
+    let limits = Limits { frame_time_max: Duration::from_millis(100), ..Limits::default() };
+    let server = Server::with(limits).await;
+    for beginning in [&[0, 0][..], &[0, 0, 0, 50, 0, 18]] {
+        let mut client = server.client().await;
+        client.stream.write_all(beginning).await.unwrap();
+        assert!(client.is_closed().await);
+    }
+    let mut patient = server.client().await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    patient.ask(0, &ApiVersionsRequest::default()).await;
+}
+
+#[tokio::test]
+async fn requests_wait_for_their_share_of_the_budget() {
+    let limits = Limits { frame_bytes_max: 10_000, in_flight_bytes_max: 15_000, ..Limits::default() };
+    let server = Server::with(limits).await;
+    let mut setup = server.client().await;
+    create(&mut setup, "orders", 1).await;
+    server.memory.hold(true);
+    let mut all = tokio::task::JoinSet::new();
+    for fill in 0..8 {
+        let mut client = server.client().await;
+        all.spawn(async move { client.ask(9, &produce("orders", 0, batch(1, 9000, fill), 1)).await });
+    }
+    server.arrived(1).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(server.memory.arrivals().len(), 1, "the budget has room for one");
+    server.memory.hold(false);
+    for response in all.join_all().await {
+        assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
+    }
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_closed_and_places_come_back() {
+    let limits = Limits { connections_max: 3, connections_per_address_max: 2, ..Limits::default() };
+    let server = Server::with(limits).await;
+    let mut first = server.client().await;
+    let mut second = server.client().await;
+    first.ask(0, &ApiVersionsRequest::default()).await;
+    second.ask(0, &ApiVersionsRequest::default()).await;
+    assert!(server.client().await.is_closed().await);
+    drop(second);
+    while server.front.connections() > 1 {
+        tokio::task::yield_now().await;
+    }
+    server.client().await.ask(0, &ApiVersionsRequest::default()).await;
+}
+
+#[tokio::test]
+async fn a_connection_without_requests_ends() {
+    let limits = Limits { idle_time_max: Duration::from_millis(50), ..Limits::default() };
+    let server = Server::with(limits).await;
+    assert!(server.client().await.is_closed().await);
+}
+
+#[tokio::test]
+async fn at_the_end_owed_answers_are_given_and_connections_closed() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    create(&mut client, "orders", 1).await;
+    server.memory.hold(true);
+    client.send(9, &produce("orders", 0, batch(1, 100, 1), 1)).await;
+    server.arrived(1).await;
+    server.stop.send_replace(true);
+    server.memory.hold(false);
+    let (_, response) = client.receive::<kafka_protocol::messages::ProduceRequest>(9).await;
+    assert_eq!(response.responses[0].partition_responses[0].base_offset, 0);
+    assert!(client.is_closed().await);
+}
+
+#[tokio::test]
+async fn many_small_requests_in_one_write_are_all_answered() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    for _ in 0..500 {
+        client.send(12, &MetadataRequest::default().with_topics(None)).await;
+    }
+    for correlation in 1..=500 {
+        assert_eq!(client.receive::<MetadataRequest>(12).await.0, correlation);
+    }
+}
