@@ -15,14 +15,26 @@
 //! Memory, per peer, by default: at most 64 MiB sent and not acknowledged, 64 MiB received and not read, 40 MiB queued to
 //! be sent and 8 MiB delivered as events that nobody has dropped yet. A peer that keeps up stays far below.
 
+mod backoff;
 pub mod cert;
 pub mod congestion;
+mod connect;
 mod event;
+mod frame;
+mod hello;
 mod identity;
 mod lane;
 mod links;
+mod outbox;
+mod refusal;
+mod roster;
+mod session;
+mod tls;
 
 pub use event::{Credit, Event};
 pub use identity::{Identity, IdentityError, SiteName};
 pub use lane::{Lane, MAX_FRAME_BYTES};
 pub use links::{LinkConfig, LinkStats, Links, PeerAddress, SendError, StartError, Tuning};
+
+#[cfg(test)]
+mod tests;

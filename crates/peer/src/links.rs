@@ -1,14 +1,23 @@
 //! The public face of this room: start links, send on them, look at them, close them.
 //!
-//! Everything here is quick and never waits for the network; what waits lives in `dial`, `accept` and `session`.
+//! Everything here is quick and never waits for the network; what waits lives in `connect` and `session`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
+use quinn::{Endpoint, SendDatagramError};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
-use crate::{Event, Identity, Lane};
+use crate::outbox::Closed;
+use crate::refusal::{Code, Refusal, Told};
+use crate::roster::{Live, Roster, Slot};
+use crate::session::EVENTS_PER_PEER;
+use crate::{Event, Identity, Lane, MAX_FRAME_BYTES, connect, tls};
 
 /// Where another site is to be found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +54,7 @@ impl Default for Tuning {
         Self {
             keep_alive: Duration::from_millis(500),
             idle: Duration::from_secs(5),
-            handshake: Duration::from_secs(5),
+            handshake: Duration::from_secs(3),
             backoff: (Duration::from_millis(50), Duration::from_secs(2)),
             lane_window_bytes: 16 << 20,
             queue_bytes: 18 << 20,
@@ -70,7 +79,7 @@ pub struct LinkConfig {
 impl LinkConfig {
     /// How long the event channel should be so that bulk never takes a control frame's place.
     pub fn event_capacity(&self) -> usize {
-        256 + self.peers.len() * 512
+        256 + self.peers.len() * EVENTS_PER_PEER
     }
 }
 
@@ -145,39 +154,124 @@ pub struct LinkStats {
 /// All links of a site. Cheap to share behind an `Arc`; dropping it closes everything.
 #[derive(Debug)]
 pub struct Links {
-    _private: (),
+    roster: Arc<Roster>,
+    listen: SocketAddr,
+    tasks: JoinSet<()>,
 }
 
 impl Links {
     /// Listens, and connects to every peer for as long as this lives.
-    pub async fn start(_config: LinkConfig, _events: mpsc::Sender<Event>) -> Result<Self, StartError> {
-        Ok(Self { _private: () })
+    pub async fn start(config: LinkConfig, events: mpsc::Sender<Event>) -> Result<Self, StartError> {
+        let LinkConfig { identity, listen, peers, tuning } = config;
+        let slots = slots(&identity, peers)?;
+        let mut random = [0; 8];
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let drawn = provider.secure_random.fill(&mut random);
+        drawn.map_err(|_| StartError::Tls("the system gives no random numbers".to_owned()))?;
+        let nonce = u64::from_be_bytes(random);
+        let (server, client) = tls::configs(&identity, &tuning, nonce).map_err(StartError::Tls)?;
+        let endpoint =
+            Endpoint::server(server, listen).map_err(|cause| StartError::Bind { listen, cause })?;
+        let listen = endpoint.local_addr().map_err(|cause| StartError::Bind { listen, cause })?;
+        let roster = Arc::new(Roster {
+            own: identity.own,
+            nonce,
+            tuning,
+            endpoint,
+            client,
+            events,
+            slots,
+            told: Told::default(),
+            generations: AtomicU64::new(1),
+        });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(connect::accept(Arc::clone(&roster)));
+        for site in roster.slots.keys() {
+            tasks.spawn(connect::keep_connected(Arc::clone(&roster), *site));
+        }
+        Ok(Self { roster, listen, tasks })
     }
 
     /// The address listened on (with the real port, where 0 was asked for).
     pub fn local_address(&self) -> SocketAddr {
-        SocketAddr::from(([0, 0, 0, 0], 0))
+        self.listen
     }
 
     /// Queues a frame. Never waits.
-    pub fn send(&self, site: u16, _generation: u64, _lane: Lane, _bytes: Bytes) -> Result<(), SendError> {
-        Err(SendError::NotUp(site))
+    pub fn send(&self, site: u16, generation: u64, lane: Lane, bytes: Bytes) -> Result<(), SendError> {
+        if bytes.len() > MAX_FRAME_BYTES {
+            return Err(SendError::TooLarge(bytes.len()));
+        }
+        let live = self.live(site, generation)?;
+        live.outboxes[lane.index()].push(bytes).map_err(|closed| match closed {
+            Closed::Full(queued) => SendError::Full { queued },
+            Closed::Gone => SendError::NotUp(site),
+        })
     }
 
     /// Sends what only matters while fresh: as a datagram that may be lost or overtaken, or, where it does not fit in
     /// one, as a control frame.
-    pub fn send_pulse(&self, site: u16, _generation: u64, _bytes: Bytes) -> Result<(), SendError> {
-        Err(SendError::NotUp(site))
+    pub fn send_pulse(&self, site: u16, generation: u64, bytes: Bytes) -> Result<(), SendError> {
+        let live = self.live(site, generation)?;
+        match live.connection.send_datagram(bytes.clone()) {
+            Ok(()) => Ok(()),
+            Err(SendDatagramError::ConnectionLost(_)) => Err(SendError::NotUp(site)),
+            Err(_) => self.send(site, generation, Lane::Control, bytes),
+        }
     }
 
     /// How every link is doing, in the order of site ids.
     pub fn stats(&self) -> Vec<LinkStats> {
-        Vec::new()
+        let of = |slot: &Slot| match slot.live() {
+            Some(live) => live_stats(slot.peer.site, &live),
+            None => LinkStats { site: slot.peer.site, ..LinkStats::default() },
+        };
+        self.roster.slots.values().map(of).collect()
     }
 
     /// Drops the connection to a site; it is made anew.
-    pub fn reset(&self, _site: u16, _reason: &str) {}
+    pub fn reset(&self, site: u16, reason: &str) {
+        if let Some(live) = self.roster.slots.get(&site).and_then(Slot::live) {
+            Refusal::new(Code::Reset, reason).close(&live.connection);
+        }
+    }
 
     /// Tells every peer goodbye and ends all tasks.
-    pub async fn close(self) {}
+    pub async fn close(mut self) {
+        connect::say_goodbye(&self.roster).await;
+        self.tasks.shutdown().await;
+    }
+
+    fn live(&self, site: u16, generation: u64) -> Result<Arc<Live>, SendError> {
+        let live = self.roster.slots.get(&site).and_then(Slot::live).ok_or(SendError::NotUp(site))?;
+        if live.generation == generation { Ok(live) } else { Err(SendError::Stale(live.generation)) }
+    }
+}
+
+fn slots(identity: &Identity, peers: Vec<PeerAddress>) -> Result<BTreeMap<u16, Slot>, StartError> {
+    let mut slots = BTreeMap::new();
+    for peer in peers {
+        let site = peer.site;
+        if site == identity.own.site || slots.insert(site, Slot::new(peer)).is_some() {
+            return Err(StartError::DuplicateId(site));
+        }
+    }
+    Ok(slots)
+}
+
+fn live_stats(site: u16, live: &Live) -> LinkStats {
+    let stats = live.connection.stats();
+    LinkStats {
+        site,
+        up: true,
+        generation: live.generation,
+        rtt_us: stats.path.rtt.as_micros() as u64,
+        lost_packets: stats.path.lost_packets,
+        sent_packets: stats.path.sent_packets,
+        cwnd_bytes: stats.path.cwnd,
+        mtu_bytes: stats.path.current_mtu,
+        sent_bytes: stats.udp_tx.bytes,
+        received_bytes: stats.udp_rx.bytes,
+        queued_bytes: Lane::ALL.map(|lane| live.outboxes[lane.index()].queued_bytes()),
+    }
 }
