@@ -5,6 +5,9 @@
 //! trip, and how short a round trip can be. Their product is what fits on the way, and the window stays close to it.
 //!
 //! [`path`] is the arithmetic: plain numbers in, a window out, no clock. [`controller`] dresses it for quinn.
+//! One limit comes from quinn's receiver: it gives up a connection whose stream has more than 1024 holes. So nothing here
+//! may ever overrun a path by thousands of packets at once, which is why startup doubles only while windows are small.
+//!
 //! It refuses to answer loss below three percent, to let more than a quarter of a round trip (but at least 10 ms) of queue
 //! stand, and to go above the configured window.
 
@@ -16,3 +19,5 @@ pub use controller::WanController;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wire_tests;

@@ -17,6 +17,11 @@ const LOSS_TOLERATED: f64 = 0.03;
 const LOST_PACKETS_MIN: u64 = 8;
 /// While starting, this share of loss in a round means that the path is overrun.
 const LOSS_STARTUP: f64 = 0.10;
+/// The most that startup grows by in a round. What startup sends too much is lost in many small holes, and quinn gives a
+/// connection up when a stream has more than 1024 of them; two rounds of this stay below.
+const STARTUP_GROWTH_BYTES: u64 = 512 << 10;
+/// Startup ends when even the quickest of so many acknowledgements in a row had to queue.
+const QUEUED_ACKS: u32 = 32;
 /// How long a shortest round trip is believed without having been seen again.
 const RTT_TRUSTED_US: u64 = 10_000_000;
 /// Rounds on fast paths last at least this long, so that a rate is measured over more than a burst.
@@ -61,11 +66,22 @@ struct Round {
     rtt_us: u64,
     app_limited: bool,
     passed: bool,
+    grown: u64,
+    queued_acks: u32,
 }
 
 impl Round {
     fn new(start_us: u64) -> Self {
-        Self { start_us, delivered: 0, lost: 0, rtt_us: u64::MAX, app_limited: false, passed: false }
+        Self {
+            start_us,
+            delivered: 0,
+            lost: 0,
+            rtt_us: u64::MAX,
+            app_limited: false,
+            passed: false,
+            grown: 0,
+            queued_acks: 0,
+        }
     }
 
     fn loss(&self) -> f64 {
@@ -134,8 +150,20 @@ impl Path {
             self.rtt_seen_us = now_us;
         }
         if self.phase == Phase::Startup && !app_limited {
-            self.set_window(self.window + bytes);
+            self.grow(now_us, rtt_us, bytes);
         }
+    }
+
+    fn grow(&mut self, now_us: u64, rtt_us: u64, bytes: u64) {
+        let queued = rtt_us > self.rtt_us.saturating_add((self.rtt_us / 8).clamp(8_000, 16_000));
+        self.round.queued_acks = if queued { self.round.queued_acks + 1 } else { 0 };
+        if self.round.queued_acks >= QUEUED_ACKS && self.rate.get() > 0 {
+            // The rate has not been seen whole yet; the drain round measures it.
+            return self.enter(Phase::Drain(4), now_us);
+        }
+        let growth = bytes.min(STARTUP_GROWTH_BYTES - self.round.grown);
+        self.round.grown += growth;
+        self.set_window(self.window + growth);
     }
 
     pub(super) fn acks_done(&mut self, now_us: u64, app_limited: bool) {
@@ -197,7 +225,9 @@ impl Path {
         if round.app_limited {
             return;
         }
-        if rate > self.growth.rate + self.growth.rate / 4 {
+        // Half of what the window grew by should show; the first rounds double it.
+        let wanted = (round.grown as f64 / self.window as f64 / 2.0).min(0.25);
+        if rate as f64 > self.growth.rate as f64 * (1.0 + wanted) {
             self.growth = Growth { rate, flat_rounds: 0 };
         } else {
             self.growth.flat_rounds += 1;
