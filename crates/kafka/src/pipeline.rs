@@ -188,12 +188,12 @@ mod tests {
         let started = Mutex::new(Vec::new());
         let mut bench = Bench { pipeline: Pipeline::new(), started: &started };
         let ends = [1, 2, 3].map(|number| bench.push(number, Turn::Overlapping));
-        assert_eq!(bench.poll(), []);
+        assert!(bench.poll().is_empty());
         assert_eq!(bench.started(), [1, 2, 3]);
         let [first, second, third] = ends;
         third.send(()).unwrap();
         second.send(()).unwrap();
-        assert_eq!(bench.poll(), []);
+        assert!(bench.poll().is_empty());
         first.send(()).unwrap();
         assert_eq!(bench.poll(), [1, 2, 3]);
         assert_eq!((bench.pipeline.len(), bench.pipeline.bytes()), (0, 0));
@@ -207,10 +207,10 @@ mod tests {
         let produce = bench.push(2, Turn::Overlapping);
         let commit = bench.push(3, Turn::Alone);
         let later = bench.push(4, Turn::Overlapping);
-        assert_eq!(bench.poll(), []);
+        assert!(bench.poll().is_empty());
         assert_eq!(bench.started(), [1, 2]);
         produce.send(()).unwrap();
-        assert_eq!(bench.poll(), []);
+        assert!(bench.poll().is_empty());
         assert_eq!(bench.started(), [1, 2]);
         fetch.send(()).unwrap();
         assert_eq!(bench.poll(), [1, 2]);

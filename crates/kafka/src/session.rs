@@ -174,7 +174,16 @@ fn start<'a, B: Broker>(
             Ok((Box::pin(answer(context, call)), turn))
         }
         Asked::Unsupported { api, version, answer } => {
-            tracing::warn!(api = api.name, version, peer = %context.client_host, "a client asked in a version that is not spoken here");
+            // Newer clients begin with a version of ApiVersions that nobody here knows, and go on from the answer.
+            match api.key == api::ApiKey::ApiVersions {
+                true => tracing::debug!(version, "a newer client asks what is spoken here"),
+                false => tracing::warn!(
+                    api = api.name,
+                    version,
+                    client = %context.client_host,
+                    "a client uses a version that is not spoken here: it is too old, too new, or did not ask first"
+                ),
+            }
             Ok((Box::pin(async move { Ok(Some(answer)) }), Turn::Alone))
         }
         Asked::Unknown(key) => Err(End::UnknownApi(key)),

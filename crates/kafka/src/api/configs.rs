@@ -80,7 +80,8 @@ fn show<'a>(
             ));
         }
     };
-    if let Some(keys) = &resource.what {
+    // No keys and an empty list of them both mean all: some clients send the one, some the other.
+    if let Some(keys) = resource.what.as_ref().filter(|keys| !keys.is_empty()) {
         all.retain(|shown| keys.iter().any(|key| key == shown.key));
     }
     Ok(all)

@@ -181,7 +181,7 @@ async fn described(
     name: &str,
 ) -> (i16, Vec<(String, String, i8)>) {
     let resource = DescribeConfigsResource::default().with_resource_type(kind).with_resource_name(text(name));
-    let resource = resource.with_configuration_keys(None);
+    let resource = resource.with_configuration_keys((version < 3).then(Vec::new));
     let request =
         DescribeConfigsRequest::default().with_resources(vec![resource]).with_include_synonyms(true);
     let response = client.ask(version, &request).await;
