@@ -40,17 +40,26 @@ pub(crate) struct Inbox {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timepiece {
     began: Instant,
+    began_us: u64,
+}
+
+/// Time since the machine was booted, sleep included: waking up must not look like a jump of the wall clock.
+fn boot_us() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let (seconds, nanos) =
+        (u64::try_from(time.tv_sec).unwrap_or(0), u64::try_from(time.tv_nsec).unwrap_or(0));
+    seconds * 1_000_000 + nanos / 1000
 }
 
 impl Timepiece {
     pub(crate) fn start() -> Timepiece {
-        Timepiece { began: Instant::now() }
+        Timepiece { began: Instant::now(), began_us: boot_us() }
     }
 
     pub(crate) fn now(&self) -> Now {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Now {
-            mono_us: u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            mono_us: boot_us().saturating_sub(self.began_us),
             wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
         }
     }

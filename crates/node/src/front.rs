@@ -55,10 +55,11 @@ impl Front {
     }
 
     /// Looks at the machine.
-    pub(crate) fn look<T: Send + 'static>(
-        &self,
-        look: impl FnOnce(&Site, &Files, Now) -> T + Send + 'static,
-    ) -> impl Future<Output = Result<T, Gone>> + Send + use<T> {
+    pub(crate) fn look<T, L>(&self, look: L) -> impl Future<Output = Result<T, Gone>> + Send + use<T, L>
+    where
+        T: Send + 'static,
+        L: FnOnce(&Site, &Files, Now) -> T + Send + 'static,
+    {
         let (answer, waiting) = oneshot::channel();
         let boxed = Box::new(move |site: &Site, files: &Files, now: Now| {
             let _ = answer.send(look(site, files, now));

@@ -5,25 +5,32 @@
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `run` | opens, wires together, serves, closes |
+//! | `config`, `setup` | what the operator wrote, and what the parts are told |
+//! | `serve`, `run` | opens, wires together, serves, closes |
 //! | `engine` | the thread that owns the site |
 //! | `carry` | carries out what the site asks for |
 //! | `writer`, `files`, `hold` | disk threads, files, one process per directory |
 //! | `front`, `views`, `readable` | the node as the Kafka front sees it |
+//! | `operator` | the node as its operator sees it |
 
 mod carry;
+pub mod config;
 mod engine;
 mod files;
 mod front;
 mod hold;
+mod operator;
 mod readable;
 mod run;
+mod serve;
+mod setup;
 mod views;
 mod writer;
 
 pub use files::Files;
 pub use hold::HoldError;
-pub use run::{Running, ServeError, Setup, found, join, start};
+pub use run::{Running, ServeError, Setup, start};
+pub use serve::{bootstrap, join, serve};
 pub use views::Fixed;
 
 /// Exit code when the disk failed: restart, recover; nothing unacknowledged was promised.

@@ -35,6 +35,8 @@ pub struct Setup {
     pub limits: kafka::Limits,
     /// The links to other sites.
     pub links: peer::LinkConfig,
+    /// Where health and metrics are served.
+    pub http: SocketAddr,
 }
 
 /// Why a node does not run, or ended.
@@ -49,6 +51,20 @@ pub enum ServeError {
     /// Its identity cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Certificates(#[from] peer::IdentityError),
+    /// The operator's socket cannot be made.
+    #[error(transparent)]
+    Socket(#[from] admin::SocketError),
+    /// The port of health and metrics is taken or not ours to take.
+    #[error("cannot listen for health and metrics on {address}: {cause}; is another site running on it?")]
+    Http {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        cause: std::io::Error,
+    },
     /// The links cannot be made.
     #[error(transparent)]
     Links(#[from] peer::StartError),
@@ -90,7 +106,7 @@ pub struct Running {
 ///
 /// # Errors
 /// [`ServeError`] if the directory already is somebody, is in use, or the disk fails.
-pub fn found(setup: &Setup) -> Result<(), ServeError> {
+pub(crate) fn found(setup: &Setup) -> Result<(), ServeError> {
     claim(setup, Site::bootstrap)
 }
 
@@ -98,7 +114,7 @@ pub fn found(setup: &Setup) -> Result<(), ServeError> {
 ///
 /// # Errors
 /// [`ServeError`] if the directory already is somebody, is in use, or the disk fails.
-pub fn join(setup: &Setup) -> Result<(), ServeError> {
+pub(crate) fn join(setup: &Setup) -> Result<(), ServeError> {
     claim(setup, Site::join)
 }
 
@@ -197,6 +213,11 @@ impl Running {
             Some(Ending::Halted(reason)) => Err(ServeError::Halted(reason)),
             Some(Ending::Stopped) | None => Ok(()),
         }
+    }
+
+    /// How the engine ended, once it has.
+    pub(crate) fn ended(&self) -> watch::Receiver<Option<Ending>> {
+        self.ended.clone()
     }
 
     /// Where this site stands.

@@ -1,0 +1,266 @@
+//! The node as its operator sees it: where it stands, in names instead of numbers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Instant;
+
+use admin::{
+    Admin, AdminError, BlockerStatus, DigestQuery, Group, GroupPosition, Halt, JournalStatus, LogDigest,
+    PeerStatus, SiteStatus,
+};
+use clock::Stamp;
+use entry::{JournalId, SiteId, StorageId, TopicId};
+use order::{Blocker, Why};
+use site::{Event, Reading, Site, Status};
+use tokio::sync::watch;
+
+use crate::carry::Ending;
+use crate::engine::Command;
+use crate::files::Files;
+use crate::front::{Front, Gone};
+use crate::views::Fixed;
+
+/// Answers an operator's questions.
+pub(crate) struct Operator {
+    front: Arc<Front>,
+    links: Arc<peer::Links>,
+    fixed: Fixed,
+    ended: watch::Receiver<Option<Ending>>,
+    stop: watch::Sender<bool>,
+    /// Who held the order back when last asked, and since when.
+    blocked: Mutex<Option<(Blocker, Instant)>>,
+}
+
+impl Operator {
+    pub(crate) fn new(
+        front: Arc<Front>,
+        links: Arc<peer::Links>,
+        fixed: Fixed,
+        ended: watch::Receiver<Option<Ending>>,
+        stop: watch::Sender<bool>,
+    ) -> Operator {
+        Operator { front, links, fixed, ended, stop, blocked: Mutex::default() }
+    }
+
+    fn name(&self, site: SiteId) -> String {
+        let found = self.fixed.sites.iter().find(|(id, _, _)| *id == site);
+        found.map_or_else(|| format!("site {site}"), |(_, name, _)| name.clone())
+    }
+
+    fn journal(&self, journal: JournalId) -> String {
+        format!("{}.{}", self.name(journal.site), journal.incarnation.0)
+    }
+
+    fn put(&self, status: Status, wall_ms: u64) -> SiteStatus {
+        let journals = status.journals.iter();
+        let journals = journals.map(|(id, journal)| self.journal_status(*id, journal, &status, wall_ms));
+        let frontiers = status.frontiers.iter().map(|(site, held)| {
+            (self.name(*site), held.iter().map(|(id, next)| (self.journal(*id), *next)).collect())
+        });
+        SiteStatus {
+            site: self.name(status.site),
+            id: status.site.0,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            cluster: self.fixed.cluster.clone(),
+            storage: StorageId::to_string(&status.storage),
+            journal: status.journal.map(|id| self.journal(id)),
+            journals: journals.collect(),
+            frontiers: frontiers.collect(),
+            halt: Halt {
+                halted: status.halted.clone(),
+                not_writing: status.not_writing.clone(),
+                unconfirmed: status.unconfirmed,
+                waits_for_opening: status.waits_for_opening,
+            },
+            alive: status.alive.iter().map(|site| self.name(*site)).collect(),
+            stable_point_ms: unix_ms(status.stable_point),
+            stable_lag_ms: lag_ms(status.stable_point, wall_ms),
+            released: status.released,
+            unreleased: status.unreleased as u64,
+            blocker: self.blocker(status.blocker.clone(), wall_ms),
+            peers: self.links.stats().iter().map(|stats| self.peer(stats)).collect(),
+            wal_bytes: status.wal_bytes,
+            passed_over: BTreeMap::from([
+                ("duplicate".to_owned(), status.counts.duplicates),
+                ("topic deleted".to_owned(), status.counts.dropped),
+            ]),
+            alarms: status.alarms,
+        }
+    }
+
+    fn journal_status(
+        &self,
+        id: JournalId,
+        journal: &site::JournalStatus,
+        status: &Status,
+        wall_ms: u64,
+    ) -> JournalStatus {
+        JournalStatus {
+            journal: self.journal(id),
+            site: self.name(id.site),
+            known: journal.known,
+            held: journal.held,
+            released: journal.released,
+            lag_bytes: None,
+            promise_lag_ms: lag_ms(journal.promise, wall_ms),
+            quarantined: status.quarantined.contains(&id),
+        }
+    }
+
+    fn blocker(&self, blocker: Option<Blocker>, wall_ms: u64) -> Option<BlockerStatus> {
+        let mut blocked = self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(blocker) = blocker else {
+            *blocked = None;
+            return None;
+        };
+        let since = match &*blocked {
+            Some((known, since)) if known.journal == blocker.journal => *since,
+            _ => Instant::now(),
+        };
+        *blocked = Some((blocker.clone(), since));
+        let for_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Some(BlockerStatus {
+            journal: self.journal(blocker.journal),
+            site: self.name(blocker.journal.site),
+            why: self.why(&blocker),
+            since_ms: wall_ms.saturating_sub(for_ms),
+            for_ms,
+        })
+    }
+
+    fn why(&self, blocker: &Blocker) -> String {
+        let site = self.name(blocker.journal.site);
+        match &blocker.why {
+            Why::NoPromise { .. } => {
+                format!("{site} is silent, or its clock is behind: it has promised too little")
+            }
+            Why::HeadNotReached { held, head } => {
+                format!("entries {held} to {head} of {site} are on their way here")
+            }
+            Why::NoQuorum { seq, holders, needed } => {
+                let names: Vec<_> = holders.iter().map(|site| self.name(*site)).collect();
+                format!(
+                    "entry {seq} of {site} is held by {} and has to be by {needed} sites",
+                    names.join(", ")
+                )
+            }
+            Why::NotOpened { .. } => format!("{site} is back and waits to be let into the order again"),
+            Why::BrokenPromise { seq, .. } => {
+                format!(
+                    "entry {seq} of {site} is stamped below what it had promised: its clock or disk went back"
+                )
+            }
+        }
+    }
+
+    fn peer(&self, stats: &peer::LinkStats) -> PeerStatus {
+        PeerStatus {
+            site: self.name(SiteId(stats.site)),
+            up: stats.up,
+            rtt_us: stats.rtt_us,
+            lost_packets: stats.lost_packets,
+            sent_packets: stats.sent_packets,
+            window_bytes: stats.cwnd_bytes,
+            sent_bytes: stats.sent_bytes,
+            received_bytes: stats.received_bytes,
+            queued_bytes: stats.queued_bytes.iter().map(|bytes| *bytes as u64).sum(),
+        }
+    }
+}
+
+impl Admin for Operator {
+    fn healthy(&self) -> Result<(), String> {
+        match &*self.ended.borrow() {
+            Some(Ending::Halted(reason)) => Err(reason.clone()),
+            Some(Ending::Stopped) | None => Ok(()),
+        }
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        let view = self.front.views.current();
+        if view.cluster.live.contains(&view.cluster.this_site) {
+            Ok(())
+        } else {
+            Err("this site takes no writes now; `meridian site status` says why".to_owned())
+        }
+    }
+
+    async fn status(&self) -> Result<SiteStatus, AdminError> {
+        let looked = self.front.look(|site, _, now| (site.status(now.mono_us), now.wall_ms)).await;
+        looked.map(|(status, wall_ms)| self.put(status, wall_ms)).map_err(stopping)
+    }
+
+    async fn digests(&self, query: DigestQuery) -> Result<Vec<LogDigest>, AdminError> {
+        self.front.look(move |site, files, _| digests(site, files, &query)).await.map_err(stopping)?
+    }
+
+    async fn groups(&self) -> Result<Vec<Group>, AdminError> {
+        let mut groups = self.front.look(|site, _, _| groups(site)).await.map_err(stopping)?;
+        for group in &mut groups {
+            let id = self.front.groups.coordinator(&group.group);
+            group.coordinator = id.and_then(|id| u16::try_from(id).ok()).map(|id| self.name(SiteId(id)));
+        }
+        Ok(groups)
+    }
+
+    fn stop(&self) -> Result<(), AdminError> {
+        let _ = self.front.engine.send(Command::Event(Event::Stop));
+        self.stop.send(true).map_err(|_| stopping(Gone))
+    }
+}
+
+fn stopping(_: Gone) -> AdminError {
+    AdminError::Unavailable("the site is stopping".to_owned())
+}
+
+fn digests(site: &Site, files: &Files, query: &DigestQuery) -> Result<Vec<LogDigest>, AdminError> {
+    let mut out = Vec::new();
+    let wanted = |name: &str| query.topic.as_ref().is_none_or(|topic| topic == name);
+    for topic in site.topics().filter(|topic| wanted(&topic.name)) {
+        for partition in (0..topic.partitions).filter(|it| query.partition.is_none_or(|wanted| wanted == *it))
+        {
+            let extent = site.extent(topic.id, partition, Reading::Merged);
+            let end = query.end.map_or(extent.end, |end| end.min(extent.end));
+            let digest = site.digest(files, topic.id, partition, end);
+            let digest = digest.map_err(|error| AdminError::Unavailable(error.to_string()))?;
+            out.push(LogDigest {
+                topic: topic.name.clone(),
+                topic_id: topic.id.to_string(),
+                partition,
+                start: extent.start,
+                end,
+                digest: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            });
+        }
+    }
+    if out.is_empty() && query.topic.is_some() {
+        return Err(AdminError::Unknown("there is no such topic or partition here".to_owned()));
+    }
+    Ok(out)
+}
+
+fn groups(site: &Site) -> Vec<Group> {
+    let name = |id: TopicId| site.topic(id).map_or_else(|| id.to_string(), |topic| topic.name.clone());
+    let position = |((topic, partition), at): (&(TopicId, u32), &site::Position)| GroupPosition {
+        topic: name(*topic),
+        partition: *partition,
+        offset: at.progress.committed(),
+    };
+    site.groups()
+        .map(|group| Group {
+            group: group.to_owned(),
+            coordinator: None,
+            positions: site.positions_of(group).map(position).collect(),
+        })
+        .collect()
+}
+
+fn unix_ms(stamp: Stamp) -> u64 {
+    if stamp == Stamp::ZERO { 0 } else { stamp.unix_ms() }
+}
+
+fn lag_ms(stamp: Stamp, wall_ms: u64) -> u64 {
+    wall_ms.saturating_sub(unix_ms(stamp))
+}

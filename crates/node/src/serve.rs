@@ -1,0 +1,57 @@
+//! A node from a configuration: what the commands `serve`, `bootstrap` and `join` do.
+
+use std::sync::Arc;
+
+use admin::{Metrics, serve_http, serve_socket};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::operator::Operator;
+use crate::run::{self, ServeError, Setup};
+
+/// Founds this site's data directory: the first life of a founding member.
+///
+/// # Errors
+/// [`ServeError`] if the directory already is somebody, is in use, or the disk fails.
+pub fn bootstrap(config: &Config) -> Result<(), ServeError> {
+    run::found(&Setup::of(config)?)
+}
+
+/// Prepares an empty data directory of a known site.
+///
+/// # Errors
+/// [`ServeError`] if the directory already is somebody, is in use, or the disk fails.
+pub fn join(config: &Config) -> Result<(), ServeError> {
+    run::join(&Setup::of(config)?)
+}
+
+/// Runs a node until `shutdown` ends, an operator stops it, or it cannot go on.
+///
+/// # Errors
+/// [`ServeError`], which says what to do.
+pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+    let setup = Setup::of(&config)?;
+    let (fixed, http, data) = (setup.clients.clone(), setup.http, setup.data.clone());
+    let listener = TcpListener::bind(http).await;
+    let listener = listener.map_err(|cause| ServeError::Http { address: http, cause })?;
+    let running = run::start(setup).await?;
+    let socket = admin::bind(&data)?;
+    let (stop, mut stopped) = watch::channel(false);
+    let operator =
+        Operator::new(Arc::clone(&running.front), Arc::clone(&running.links), fixed, running.ended(), stop);
+    let (operator, metrics) = (Arc::new(operator), Arc::new(Metrics::new(&config.site.name)));
+    // These end with the process: an operator may look until the very end.
+    tokio::spawn(serve_http(listener, Arc::clone(&operator), Arc::clone(&metrics), std::future::pending()));
+    tokio::spawn(serve_socket(socket, operator, metrics, std::future::pending()));
+    let homes: Vec<_> =
+        config.shared.homes.iter().map(|home| format!("{} on {}", home.name, home.port)).collect();
+    tracing::info!(site = config.site.name, homes = homes.join(", "), "serving");
+    let told = async move {
+        tokio::select! {
+            () = shutdown => {}
+            _ = stopped.wait_for(|stop| *stop) => {}
+        }
+    };
+    running.until(told).await
+}

@@ -1,0 +1,106 @@
+//! From what an operator wrote to what the parts of a node are told.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use entry::{ClusterId, MemberEpoch, SiteId};
+use kafka::broker::HomeView;
+use peer::{Identity, LinkConfig, PeerAddress, SiteName, Tuning};
+use site::{Limits, Member, SiteConfig};
+
+use crate::config::Config;
+use crate::run::{ServeError, Setup};
+use crate::views::Fixed;
+
+/// How long a start waits to hear from all others before it writes on.
+const START_WAIT_MS: u64 = 1_500;
+/// What a lane's queue holds beyond the window of entries: room for framing.
+const QUEUE_SLACK_BYTES: usize = 4 << 20;
+
+impl Setup {
+    /// Puts a configuration into the parts' words; reads the certificates.
+    ///
+    /// # Errors
+    /// [`ServeError`] if a certificate or key cannot be used.
+    pub fn of(config: &Config) -> Result<Setup, ServeError> {
+        let doors = config.shared.homes.iter();
+        let doors = doors.map(|home| (home.name.clone(), SocketAddr::new(config.listen.kafka, home.port)));
+        Ok(Setup {
+            data: config.site.data_dir.clone(),
+            site: machine(config),
+            clients: clients(config),
+            doors: doors.collect(),
+            limits: kafka::Limits {
+                connections_max: config.limits.connections,
+                frame_bytes_max: config.limits.request_bytes_max,
+                fetch_bytes_max: config.limits.fetch_bytes_max,
+                ..kafka::Limits::default()
+            },
+            links: links(config)?,
+            http: config.listen.http,
+        })
+    }
+}
+
+fn machine(config: &Config) -> SiteConfig {
+    let members = config.shared.members.iter();
+    SiteConfig {
+        cluster: ClusterId(config.shared.cluster),
+        own: SiteId(config.site.id),
+        members: members
+            .map(|member| Member { site: SiteId(member.id), name: member.name.clone() })
+            .collect(),
+        epoch: MemberEpoch(config.shared.epoch),
+        shared_digest: config.shared_digest(),
+        clock_bound_ms: config.clock_bound_ms,
+        start_wait_ms: START_WAIT_MS,
+        alive_ms: config.peers.silence_ms,
+        limits: Limits {
+            batch_bytes_max: config.limits.batch_bytes_max,
+            waiting_bytes_max: config.limits.pending_bytes_max,
+            peer_window_bytes: config.limits.peer_window_bytes,
+            checkpoint_bytes: config.journal.checkpoint_bytes,
+            wal_segment_bytes: config.journal.segment_bytes,
+            ..Limits::default()
+        },
+    }
+}
+
+fn clients(config: &Config) -> Fixed {
+    let ids: BTreeMap<&str, i32> =
+        config.shared.members.iter().map(|member| (&*member.name, i32::from(member.id))).collect();
+    let home = |home: &crate::config::Home| HomeView {
+        name: home.name.clone(),
+        port: home.port,
+        preference: home.prefer.iter().filter_map(|name| ids.get(&**name).copied()).collect(),
+    };
+    let members = config.shared.members.iter();
+    Fixed {
+        cluster: config.shared.cluster.to_string(),
+        own: SiteId(config.site.id),
+        sites: members.map(|member| (SiteId(member.id), member.name.clone(), member.kafka.clone())).collect(),
+        homes: config.shared.homes.iter().map(home).collect(),
+        auto_create: config.topics.auto_create,
+        default_partitions: config.topics.partitions,
+        home_after: Duration::from_millis(config.peers.home_after_ms),
+    }
+}
+
+fn links(config: &Config) -> Result<LinkConfig, ServeError> {
+    let own = SiteName { site: config.site.id, name: config.site.name.clone() };
+    let identity = Identity::load(own, &config.tls.cert, &config.tls.key, &config.tls.ca)?;
+    let peer = |(member, address): (&crate::config::Member, &str)| PeerAddress {
+        site: member.id,
+        name: member.name.clone(),
+        address: address.to_owned(),
+    };
+    let tuning =
+        Tuning { queue_bytes: config.limits.peer_window_bytes + QUEUE_SLACK_BYTES, ..Tuning::default() };
+    Ok(LinkConfig {
+        identity,
+        listen: config.listen.peer,
+        peers: config.others().map(peer).collect(),
+        tuning,
+    })
+}
