@@ -219,17 +219,80 @@ async fn a_site_that_comes_back_is_linked_again_with_a_higher_generation() {
     assert!(a.up().await > second);
 }
 
+/// Passes datagrams between whoever speaks to it and `to`, until it is cut.
+struct Forwarder {
+    at: SocketAddr,
+    open: tokio::sync::watch::Sender<bool>,
+}
+
+impl Forwarder {
+    async fn start(to: SocketAddr) -> Self {
+        let front = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let back = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let at = front.local_addr().unwrap();
+        let (open, state) = tokio::sync::watch::channel(true);
+        tokio::spawn(async move {
+            let (mut there, mut here) = (vec![0; 65_536], vec![0; 65_536]);
+            let mut dialer = None;
+            while state.has_changed().is_ok() {
+                tokio::select! {
+                    got = front.recv_from(&mut there) => if let Ok((length, from)) = got {
+                        dialer = Some(from);
+                        if *state.borrow() {
+                            let _ = back.send_to(&there[..length], to).await;
+                        }
+                    },
+                    got = back.recv_from(&mut here) => if let (Ok((length, _)), Some(dialer)) = (got, dialer)
+                        && *state.borrow()
+                    {
+                        let _ = front.send_to(&here[..length], dialer).await;
+                    },
+                }
+            }
+        });
+        Self { at, open }
+    }
+}
+
+/// Two sites with a forwarder between them: only the lower one knows a way to the other.
+async fn apart() -> (Pair, Forwarder, SocketAddr, Node, Node) {
+    let authority = cert::authority("test").unwrap();
+    let at = free_address();
+    let b =
+        Node::start(identity(&authority, &authority, 2, "us"), at, vec![peer(1, "eu", free_address())]).await;
+    let between = Forwarder::start(at).await;
+    let own = identity(&authority, &authority, 1, "eu");
+    let a = Node::start(own, free_address(), vec![peer(2, "us", between.at)]).await;
+    (authority, between, at, a, b)
+}
+
 #[tokio::test]
-async fn a_lower_site_killed_without_a_word_is_let_in_again() {
-    let Two { authority, at, mut a, mut b } = Two::start().await;
+async fn a_silent_link_goes_down_at_both_ends_and_comes_back_when_the_path_does() {
+    let (_, between, _, mut a, mut b) = apart().await;
+    a.up().await;
+    b.up().await;
+    between.open.send_replace(false);
+    assert!(a.down().await.1.contains("timed out"));
+    assert!(b.down().await.1.contains("timed out"));
+    between.open.send_replace(true);
+    let generation = a.up().await;
+    b.up().await;
+    a.links.send(2, generation, Lane::CatchUp, Bytes::from_static(b"back")).unwrap();
+    assert_eq!(b.frame().await.1, &b"back"[..]);
+}
+
+#[tokio::test]
+async fn a_site_started_again_replaces_its_connection_that_fell_silent() {
+    let (authority, between, at, mut a, mut b) = apart().await;
     a.up().await;
     let old = b.up().await;
-    // Leaking the endpoint's driver would be a kill; dropping all tasks and then the socket comes close.
-    drop(a);
-    let mut a =
-        Node::start(identity(&authority, &authority, 1, "eu"), at[0], vec![peer(2, "us", at[1])]).await;
-    a.up().await;
+    // To the other end a cut path looks like a killed process: no goodbye.
+    between.open.send_replace(false);
+    let again = identity(&authority, &authority, 1, "eu");
+    let mut again = Node::start(again, free_address(), vec![peer(2, "us", at)]).await;
+    assert_eq!(b.down().await.0, old);
     assert!(b.up().await > old);
+    again.up().await;
 }
 
 #[tokio::test]
