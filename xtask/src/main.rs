@@ -1,3 +1,104 @@
-//! One door for automation, the same on a laptop and in CI.
+//! One door for automation, the same on a laptop and in CI: `cargo xtask <task>`.
+//!
+//! A task runs the tools one would run by hand and says which, so nothing here is magic. It refuses to hide output or to
+//! go on after a failure. Few dependencies, so that the first task of a fresh clone starts soon.
 
-fn main() {}
+mod python;
+mod rooms;
+mod run;
+
+use std::process::ExitCode;
+
+use crate::run::Step;
+
+const HELP: &str = "\
+cargo xtask <task> [arguments]
+
+  demo [--keep] [--regions 3|5] …   builds, then shows three regions as one queue (see `demo --help`)
+  test [rust|e2e] [filter …]        all tests: the workspace's, then real clients against real sites
+  ci                                what must pass before a change is kept: format, lints, rooms, all tests
+  rooms                             checks which crate may depend on which
+  bench <what> …                    benchmarks, in release (see `bench --help`)
+  sim [--seeds N] …                 the simulator, in release (see `sim --help`)
+
+`test e2e` installs what it needs: the Python clients into target/venv, and kcat through apt-get where it may.";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut words = arguments.iter().map(String::as_str);
+    let task = words.next().unwrap_or("help");
+    let rest: Vec<&str> = words.collect();
+    let outcome = match task {
+        "demo" => demo(&rest),
+        "test" => test(&rest),
+        "ci" => ci(),
+        "rooms" => rooms::check(),
+        "bench" => run_in_release("bench", &rest),
+        "sim" => run_in_release("sim", &rest),
+        "help" | "-h" | "--help" => {
+            println!("{HELP}");
+            Ok(())
+        }
+        unknown => Err(anyhow::anyhow!("there is no task {unknown}\n\n{HELP}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The dev profile is optimised enough to be honest and builds in half the time that release takes.
+fn demo(arguments: &[&str]) -> anyhow::Result<()> {
+    Step::cargo(&["build", "--locked", "--package", "meridian"]).run("building meridian")?;
+    Step::built("meridian").with(&["demo"]).with(arguments).run("three regions, one queue")
+}
+
+fn test(arguments: &[&str]) -> anyhow::Result<()> {
+    match arguments.split_first() {
+        None => {
+            rust_tests(&[])?;
+            e2e_tests(&[])
+        }
+        Some((&"rust", filter)) => rust_tests(filter),
+        Some((&"e2e", filter)) => e2e_tests(filter),
+        Some((other, _)) => {
+            anyhow::bail!("there are no {other} tests: write `test`, `test rust` or `test e2e`")
+        }
+    }
+}
+
+fn rust_tests(filter: &[&str]) -> anyhow::Result<()> {
+    Step::cargo(&["test", "--locked", "--workspace"]).with(filter).run("tests of the workspace")
+}
+
+fn e2e_tests(filter: &[&str]) -> anyhow::Result<()> {
+    let python = python::prepare()?;
+    let binaries = ["build", "--locked", "--package", "meridian", "--package", "wan", "--bins"];
+    Step::cargo(&binaries).run("building the binaries under test")?;
+    let mut pytest = Step::program(&python).with(&["-m", "pytest", "-p", "no:cacheprovider"]);
+    pytest = if filter.is_empty() { pytest.with(&["tests"]) } else { pytest.with(filter) };
+    pytest
+        .variable("MERIDIAN_BIN", &run::built("meridian"))
+        .variable("WAN_BIN", &run::built("wan"))
+        .run("unmodified Kafka clients against three sites")
+}
+
+fn ci() -> anyhow::Result<()> {
+    Step::cargo(&["fmt", "--all", "--check"]).run("format")?;
+    rooms::check()?;
+    let lints = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    Step::cargo(&lints).run("lints")?;
+    if Step::cargo(&["deny", "--version"]).succeeds() {
+        Step::cargo(&["deny", "check"]).run("licences, sources and advisories of dependencies")?;
+    } else {
+        println!("\n== cargo-deny is not installed here: dependencies are not checked against deny.toml");
+    }
+    test(&[])
+}
+
+fn run_in_release(package: &str, arguments: &[&str]) -> anyhow::Result<()> {
+    Step::cargo(&["run", "--locked", "--release", "--package", package, "--"]).with(arguments).run(package)
+}
