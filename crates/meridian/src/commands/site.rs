@@ -1,0 +1,211 @@
+//! `site`: where sites stand.
+
+use std::time::Duration;
+
+use admin::client::{self, Address};
+use admin::{PeerStatus, SiteStatus};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::connect::Connect;
+use crate::output::{self, Output, size, span};
+use crate::table::{Lean, Table};
+
+/// What to show of sites.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Site {
+    /// List the sites that clients are told of
+    List(List),
+    /// Show where one site stands: frontiers, lag, what holds the order back
+    Status(Status),
+    /// Stop a site cleanly
+    Stop(Stop),
+}
+
+/// All of them.
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    connect: Connect,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Which site.
+#[derive(Debug, Args)]
+pub(crate) struct Where {
+    /// The site's admin API: its data directory, the admin.sock in it, or http://HOST:PORT of its listen.http
+    #[arg(long, env = "MERIDIAN_ADMIN", value_name = "PATH|URL")]
+    admin: String,
+}
+
+/// One of them.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    output: Output,
+    /// Show it again and again, every so many seconds
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1")]
+    watch: Option<u64>,
+}
+
+/// Which one.
+#[derive(Debug, Args)]
+pub(crate) struct Stop {
+    #[command(flatten)]
+    place: Where,
+}
+
+impl Site {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        match self {
+            Site::List(list) => Box::pin(list.run()).await,
+            Site::Status(status) => status.run().await,
+            Site::Stop(stop) => {
+                client::stop(&Address::parse(&stop.place.admin)).await?;
+                output::line("stopping")
+            }
+        }
+    }
+}
+
+impl List {
+    async fn run(self) -> anyhow::Result<()> {
+        let cluster = self.connect.client().await?.describe_cluster().await?;
+        let name = |broker: &::client::Broker| broker.rack.clone().unwrap_or_default();
+        let sites: Vec<Value> = cluster
+            .brokers
+            .iter()
+            .map(|broker| json!({ "site": name(broker), "id": broker.id, "kafka": broker.address }))
+            .collect();
+        self.output.show(&json!({ "cluster": cluster.id, "sites": sites }), || {
+            let mut table = Table::new(&[("SITE", Lean::Left), ("ID", Lean::Right), ("KAFKA", Lean::Left)]);
+            for broker in &cluster.brokers {
+                table.row([name(broker), broker.id.to_string(), broker.address.clone()]);
+            }
+            format!("cluster {}\n\n{table}", cluster.id)
+        })
+    }
+}
+
+impl Status {
+    async fn run(self) -> anyhow::Result<()> {
+        let address = Address::parse(&self.place.admin);
+        loop {
+            let status = client::status(&address).await?;
+            if self.watch.is_some() && !self.output.json {
+                // Back to the top left, and nothing below.
+                output::print("\x1b[H\x1b[2J")?;
+            }
+            self.output.show(&status, || text(&status))?;
+            match self.watch {
+                Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds.max(1))).await,
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+fn text(status: &SiteStatus) -> String {
+    let mut parts = vec![summary(status), journals(status).to_string()];
+    if status.frontiers.len() > 1 {
+        parts.push(format!("next entry held, by site\n{}", frontiers(status)));
+    }
+    if !status.peers.is_empty() {
+        parts.push(peers(&status.peers).to_string());
+    }
+    let mut text = parts.join("\n");
+    for alarm in &status.alarms {
+        text.push_str(&format!("\nALARM: {alarm}\n"));
+    }
+    text
+}
+
+fn summary(status: &SiteStatus) -> String {
+    let mut lines = vec![format!(
+        "{} (id {}), cluster {}, storage {}",
+        status.site, status.id, status.cluster, status.storage
+    )];
+    let writes = match (&status.halt.halted, &status.halt.not_writing) {
+        (Some(reason), _) => format!("halted: {reason}"),
+        (None, Some(reason)) => format!("not now: {reason}"),
+        (None, None) => "taken".to_owned(),
+    };
+    lines.push(format!("writes        {writes}"));
+    if status.halt.unconfirmed {
+        lines.push("              went on without having heard all other sites".to_owned());
+    }
+    if status.halt.waits_for_opening {
+        lines.push("              its return waits to be ordered".to_owned());
+    }
+    lines.push(format!("alive         {}", status.alive.join(", ")));
+    lines.push(format!("stable point  {} behind the clock", span(status.stable_lag_ms)));
+    lines.push(format!("released      {} entries, {} wait", status.released, status.unreleased));
+    if let Some(blocker) = &status.blocker {
+        let (site, why, time) = (&blocker.site, &blocker.why, span(blocker.for_ms));
+        lines.push(format!("held back by  {site}, for {time}: {why}"));
+    }
+    lines.push(format!("WAL           {}", size(status.wal_bytes)));
+    let passed: Vec<String> =
+        status.passed_over.iter().filter(|(_, n)| **n > 0).map(|(why, n)| format!("{n} {why}")).collect();
+    if !passed.is_empty() {
+        lines.push(format!("passed over   {}", passed.join(", ")));
+    }
+    format!("{}\n", lines.join("\n"))
+}
+
+fn journals(status: &SiteStatus) -> Table {
+    let head = [
+        ("JOURNAL", Lean::Left),
+        ("KNOWN", Lean::Right),
+        ("HELD", Lean::Right),
+        ("RELEASED", Lean::Right),
+        ("LAG", Lean::Right),
+        ("LAG BYTES", Lean::Right),
+        ("PROMISE BEHIND", Lean::Right),
+        ("", Lean::Left),
+    ];
+    let mut table = Table::new(&head);
+    for journal in &status.journals {
+        let note = if journal.quarantined { "quarantined" } else { "" };
+        let numbers =
+            [journal.known, journal.held, journal.released, journal.lag_entries()].map(|n| n.to_string());
+        let bytes = journal.lag_bytes.map_or("-".to_owned(), size);
+        let rest = [bytes, span(journal.promise_lag_ms), note.to_owned()];
+        table.row([journal.journal.clone()].into_iter().chain(numbers).chain(rest));
+    }
+    table
+}
+
+fn frontiers(status: &SiteStatus) -> String {
+    let mut table = Table::new(&[("SITE", Lean::Left), ("HOLDS", Lean::Left)]);
+    for (site, held) in &status.frontiers {
+        let held: Vec<String> = held.iter().map(|(journal, next)| format!("{journal} {next}")).collect();
+        table.row([site.clone(), held.join(", ")]);
+    }
+    table.to_string()
+}
+
+fn peers(peers: &[PeerStatus]) -> Table {
+    let head = [
+        ("PEER", Lean::Left),
+        ("LINK", Lean::Left),
+        ("RTT ms", Lean::Right),
+        ("LOST", Lean::Right),
+        ("WINDOW", Lean::Right),
+        ("QUEUED", Lean::Right),
+        ("SENT", Lean::Right),
+        ("RECEIVED", Lean::Right),
+    ];
+    let mut table = Table::new(&head);
+    for peer in peers {
+        let link = if peer.up { "up" } else { "down" };
+        let rtt = format!("{:.1}", peer.rtt_us as f64 / 1e3);
+        let sizes = [peer.window_bytes, peer.queued_bytes, peer.sent_bytes, peer.received_bytes].map(size);
+        let start = [peer.site.clone(), link.to_owned(), rtt, peer.lost_packets.to_string()];
+        table.row(start.into_iter().chain(sizes));
+    }
+    table
+}

@@ -1,0 +1,114 @@
+//! Verdicts over sites that are pretended, asked over real sockets.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use admin::client::Address;
+use admin::{Admin, AdminError, DigestQuery, Group, Halt, LogDigest, Metrics, SiteStatus};
+
+use super::{Verdict, judge, witness};
+
+/// A site with one log, a text per offset.
+struct Pretend {
+    name: &'static str,
+    log: Vec<&'static str>,
+}
+
+impl Admin for Pretend {
+    fn healthy(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn status(&self) -> Result<SiteStatus, AdminError> {
+        Ok(SiteStatus {
+            site: self.name.to_owned(),
+            id: 1,
+            version: String::new(),
+            cluster: String::new(),
+            storage: String::new(),
+            journal: None,
+            halt: Halt::default(),
+            alive: Vec::new(),
+            stable_point_ms: 0,
+            stable_lag_ms: 0,
+            released: 0,
+            unreleased: 0,
+            blocker: None,
+            journals: Vec::new(),
+            frontiers: BTreeMap::new(),
+            peers: Vec::new(),
+            wal_bytes: 0,
+            passed_over: BTreeMap::new(),
+            alarms: Vec::new(),
+        })
+    }
+
+    async fn digests(&self, query: DigestQuery) -> Result<Vec<LogDigest>, AdminError> {
+        let end = query.end.unwrap_or(self.log.len() as u64);
+        let digest = self.log[..usize::try_from(end).unwrap()].concat();
+        let (topic, topic_id) = ("orders".to_owned(), String::new());
+        Ok(vec![LogDigest { topic, topic_id, partition: 0, start: 0, end, digest }])
+    }
+
+    async fn groups(&self) -> Result<Vec<Group>, AdminError> {
+        Ok(Vec::new())
+    }
+
+    fn stop(&self) -> Result<(), AdminError> {
+        Ok(())
+    }
+}
+
+async fn verdict(logs: &[(&'static str, &[&'static str])]) -> Verdict {
+    let mut witnesses = Vec::new();
+    let mut folders = Vec::new();
+    for (name, log) in logs {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = admin::bind(folder.path()).unwrap();
+        let site = Arc::new(Pretend { name, log: log.to_vec() });
+        let metrics = Arc::new(Metrics::new(name));
+        tokio::spawn(admin::serve_socket(socket, site, metrics, std::future::pending()));
+        let address = Address::parse(folder.path().to_str().unwrap());
+        witnesses.push(witness(address, None).await.unwrap());
+        folders.push(folder);
+    }
+    judge(&witnesses, ("orders".to_owned(), 0)).await.unwrap()
+}
+
+#[tokio::test]
+async fn equal_logs_are_identical() {
+    let verdict = verdict(&[("a", &["x", "y"]), ("b", &["x", "y"])]).await;
+    assert!(verdict.identical);
+    assert_eq!((verdict.compared, verdict.differs_at), (2, None));
+}
+
+#[tokio::test]
+async fn to_be_behind_is_no_difference() {
+    let verdict = verdict(&[("a", &["x", "y", "z"]), ("b", &["x", "y"]), ("c", &["x", "y", "z"])]).await;
+    assert!(verdict.identical);
+    assert_eq!(verdict.compared, 2);
+    assert_eq!(verdict.ends["a"], 3);
+}
+
+#[tokio::test]
+async fn the_first_difference_is_found() {
+    let log: Vec<&'static str> = vec!["x"; 100];
+    for at in [0, 1, 49, 50, 98, 99] {
+        let mut other = log.clone();
+        other[at] = "y";
+        let verdict = verdict(&[("a", &log), ("b", &log), ("c", &other)]).await;
+        assert!(!verdict.identical);
+        assert_eq!(verdict.differs_at, Some(at as u64));
+    }
+}
+
+#[tokio::test]
+async fn a_site_without_the_log_has_nothing_to_differ() {
+    let verdict = verdict(&[("a", &["x"]), ("b", &[])]).await;
+    assert!(verdict.identical);
+    assert_eq!(verdict.compared, 0);
+}

@@ -1,0 +1,69 @@
+//! Aligned tables for people.
+
+/// Which way a column leans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lean {
+    /// Texts.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// A table: a head and rows of as many cells.
+#[derive(Debug)]
+pub(crate) struct Table {
+    head: Vec<(&'static str, Lean)>,
+    rows: Vec<Vec<String>>,
+}
+
+const GAP: &str = "  ";
+
+impl Table {
+    pub(crate) fn new(head: &[(&'static str, Lean)]) -> Table {
+        Table { head: head.to_vec(), rows: Vec::new() }
+    }
+
+    /// Adds a row.
+    ///
+    /// # Panics
+    /// If it has more or fewer cells than the head.
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        let cells: Vec<String> = cells.into_iter().collect();
+        assert_eq!(cells.len(), self.head.len(), "a row has a cell for each column");
+        self.rows.push(cells);
+    }
+
+    fn width(&self, column: usize) -> usize {
+        let cells = self.rows.iter().map(|row| row[column].chars().count());
+        cells.chain([self.head[column].0.chars().count()]).max().unwrap_or(0)
+    }
+
+    fn line<'a>(&self, cells: impl Iterator<Item = &'a str>) -> String {
+        let columns = cells.zip(&self.head).enumerate();
+        let padded = columns.map(|(at, (cell, (_, lean)))| match lean {
+            Lean::Left => format!("{cell:<width$}", width = self.width(at)),
+            Lean::Right => format!("{cell:>width$}", width = self.width(at)),
+        });
+        padded.collect::<Vec<_>>().join(GAP).trim_end().to_owned()
+    }
+}
+
+impl std::fmt::Display for Table {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(out, "{}", self.line(self.head.iter().map(|(name, _)| *name)))?;
+        self.rows.iter().try_for_each(|row| writeln!(out, "{}", self.line(row.iter().map(String::as_str))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Lean, Table};
+
+    #[test]
+    fn columns_line_up_and_lines_do_not_trail() {
+        let mut table = Table::new(&[("TOPIC", Lean::Left), ("END", Lean::Right), ("NOTE", Lean::Left)]);
+        table.row(["orders", "7", ""].map(str::to_owned));
+        table.row(["ü", "12345", "late"].map(str::to_owned));
+        assert_eq!(table.to_string(), "TOPIC     END  NOTE\norders      7\nü       12345  late\n");
+    }
+}
