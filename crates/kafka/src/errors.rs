@@ -145,6 +145,7 @@ impl From<&GroupRefusal> for ErrorCode {
             GroupRefusal::UnknownGroup => ErrorCode::GroupIdNotFound,
             GroupRefusal::NotEmpty => ErrorCode::NonEmptyGroup,
             GroupRefusal::UnknownTopic => ErrorCode::UnknownTopicOrPartition,
+            GroupRefusal::TooLarge => ErrorCode::InvalidRequest,
             GroupRefusal::NoteTooLong => ErrorCode::OffsetMetadataTooLarge,
         }
     }

@@ -27,6 +27,8 @@ impl<'a> FromHome<'a> {
     pub(crate) fn new(view: &'a ClusterView, listener: &str, client_id: Option<&str>) -> FromHome<'a> {
         let home =
             client_id.and_then(marked).and_then(|name| view.home(name)).or_else(|| view.home(listener));
+        // A door whose home the view does not know is a mistake of configuration; any home is better than port 0.
+        let home = home.or_else(|| view.homes.first());
         FromHome { view, home }
     }
 

@@ -267,10 +267,10 @@ pub enum GroupRefusal {
     #[error("this site is still learning what the group has done")]
     Loading,
     /// Retry.
-    #[error("the group's coordinator is not known now")]
+    #[error("the group's coordinator is not known now, or has no room for more")]
     NotAvailable,
     /// Do not retry.
-    #[error("a group's name cannot be empty here")]
+    #[error("a group's name is empty or too long")]
     BadGroupName,
     /// Join again.
     #[error("this generation is over")]
@@ -305,6 +305,9 @@ pub enum GroupRefusal {
     /// Refresh metadata, then decide.
     #[error("this topic or partition does not exist here")]
     UnknownTopic,
+    /// Do not retry: something in the call is larger than this site keeps.
+    #[error("something in the call is larger than a group may hold")]
+    TooLarge,
     /// Do not retry.
     #[error("the note to the commit is too long")]
     NoteTooLong,
