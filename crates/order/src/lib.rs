@@ -7,8 +7,8 @@
 //! [`Producers`] says which released batches are copies of earlier ones, alike everywhere; [`LocalWindow`] answers a
 //! producer's retry at the site that has answered it before.
 //!
-//! The rules are model-checked (`tests/model.rs`, whose head lists them) and the code is compared with a naive oracle
-//! on generated histories (`tests/oracle.rs`). Seals and adoption are not here yet.
+//! The rules are model-checked (`tests/model`, whose head lists them) and the code is compared with a naive oracle
+//! on generated histories (`tests/oracle`). Seals and adoption are not here yet.
 
 mod blocker;
 mod holders;

@@ -1,1 +1,192 @@
-//! To come with the property tests.
+//! The order, rule by rule; what holds for all histories is in `tests/oracle`.
+
+use clock::Stamp;
+use entry::{Incarnation, JournalId, SiteId, StorageId};
+
+use super::Order;
+use crate::blocker::{Blocker, Why};
+use crate::release::{BrokenPromise, Effect, Release, Weight};
+
+const SITES: [SiteId; 3] = [SiteId(1), SiteId(2), SiteId(3)];
+
+fn of(site: u16) -> JournalId {
+    JournalId::genesis(SiteId(site))
+}
+
+fn at(stamp: u64) -> Stamp {
+    Stamp::from_raw(stamp)
+}
+
+fn order() -> Order {
+    Order::new(SITES[0], &SITES)
+}
+
+/// Sites 1 and 2 hold all of a journal.
+fn held_by_two(order: &mut Order, journal: JournalId) {
+    for site in 1..=2 {
+        order.counted(SiteId(site), StorageId(site.into()), journal, u64::MAX);
+    }
+}
+
+fn all_promise(order: &mut Order, w: u64) {
+    for site in 1..=3 {
+        let head = order.journals[&of(site)].held();
+        order.promised(of(site), at(w), head);
+    }
+}
+
+fn places(released: &[Release]) -> Vec<(u16, u64, u64)> {
+    released.iter().map(|release| (release.journal.site.0, release.seq, release.at.raw())).collect()
+}
+
+#[test]
+fn it_tells_what_it_waits_for() {
+    let mut order = order();
+    assert_eq!(order.blocker(), None);
+    order.held(of(1), 0, at(5), Weight::Data);
+    order.promised(of(2), at(9), 0);
+    let silent = Blocker { journal: of(3), why: Why::NoPromise { since: at(0), needed: at(5) } };
+    assert_eq!(order.blocker(), Some(silent));
+    order.promised(of(3), at(9), 2);
+    let behind = Blocker { journal: of(3), why: Why::HeadNotReached { held: 0, head: 2 } };
+    assert_eq!(order.blocker(), Some(behind));
+    order.held(of(3), 0, at(6), Weight::Data);
+    order.counted(SITES[2], StorageId(3), of(1), 1);
+    let why = Why::NoQuorum { seq: 0, holders: vec![SITES[2]], needed: 2 };
+    assert_eq!(order.blocker(), Some(Blocker { journal: of(1), why }));
+    order.counted(SITES[0], StorageId(1), of(1), 1);
+    assert_eq!(order.blocker(), None);
+    assert_eq!(places(&order.release(9)), [(1, 0, 5)]);
+    assert_eq!(order.stable_point(), at(5), "held entries are promises: 1 has said no more than that");
+}
+
+#[test]
+fn a_parted_journal_is_not_waited_for_and_comes_back_at_its_opening() {
+    let mut order = order();
+    [of(1), of(2), of(3)].into_iter().for_each(|journal| held_by_two(&mut order, journal));
+    order.held(of(1), 0, at(4), Weight::Part);
+    order.held(of(1), 1, at(5), Weight::Data);
+    order.held(of(1), 2, at(30), Weight::Data);
+    order.promised(of(2), at(20), 0);
+    order.promised(of(3), at(20), 0);
+    assert_eq!(order.release(9)[0].effect, Effect::Parted);
+    assert_eq!(order.parted_first(of(1)), Some(1));
+    assert_eq!(order.blocker(), Some(Blocker { journal: of(1), why: Why::NotOpened { first: 1 } }));
+
+    order.held(of(2), 0, at(21), Weight::Open { journal: of(1), first: 7 });
+    order.held(of(3), 0, at(21), Weight::Open { journal: of(1), first: 1 });
+    order.held(of(2), 1, at(22), Weight::Open { journal: of(1), first: 1 });
+    order.promised(of(3), at(22), 1);
+    let released = order.release(9);
+    assert_eq!(places(&released), [(2, 0, 21), (3, 0, 21), (1, 1, 21), (2, 1, 22)]);
+    let effects: Vec<_> = released.into_iter().map(|release| release.effect).collect();
+    let void = Effect::OpenVoid { journal: of(1) };
+    assert_eq!(effects, [void.clone(), Effect::Opened { journal: of(1) }, Effect::None, void]);
+    assert_eq!(order.parted_first(of(1)), None);
+    all_promise(&mut order, 30);
+    assert_eq!(places(&order.release(9)), [(1, 2, 30)]);
+}
+
+#[test]
+fn the_last_open_journal_stays() {
+    let mut order = order();
+    [of(1), of(2), of(3)].into_iter().for_each(|journal| held_by_two(&mut order, journal));
+    for site in 1..=3 {
+        order.held(of(site), 0, at(5), Weight::Part);
+    }
+    let effects: Vec<_> = order.release(9).into_iter().map(|release| release.effect).collect();
+    assert_eq!(effects, [Effect::Parted, Effect::Parted, Effect::PartVoid]);
+    order.held(of(3), 1, at(6), Weight::Data);
+    assert_eq!(order.release(9).len(), 1);
+}
+
+#[test]
+fn a_new_incarnation_waits_for_its_opening() {
+    let mut order = order();
+    let second = JournalId { site: SiteId(2), incarnation: Incarnation(1) };
+    let stranger = of(7);
+    assert_eq!((order.parted_first(second), order.parted_first(stranger)), (Some(0), None));
+    [second, of(1)].into_iter().for_each(|journal| held_by_two(&mut order, journal));
+    order.held(second, 0, at(2), Weight::Data);
+    order.held(of(1), 0, at(8), Weight::Open { journal: stranger, first: 0 });
+    order.held(of(1), 1, at(9), Weight::Open { journal: second, first: 0 });
+    order.promised(of(2), at(9), 0);
+    order.promised(of(3), at(9), 0);
+    let released = order.release(9);
+    assert_eq!(released[0].effect, Effect::OpenVoid { journal: stranger });
+    assert_eq!(places(&released), [(1, 0, 8), (1, 1, 9)]);
+    assert_eq!(order.stable_point(), at(2), "the new journal's promise is required");
+    order.promised(second, at(9), 1);
+    assert_eq!(places(&order.release(9)), [(2, 0, 9)]);
+}
+
+#[test]
+fn a_broken_promise_stops_the_order_for_good() {
+    let mut order = order();
+    order.promised(of(2), at(7), 0);
+    order.promised(of(2), at(9), 1);
+    assert!(order.check(of(2), 0, at(8)).is_ok());
+    assert!(order.check(of(2), 1, at(9)).is_err(), "a promise binds before its head is reached");
+    let broken = BrokenPromise { journal: of(2), seq: 0, stamp: at(7), promised: at(7) };
+    assert_eq!(order.check(of(2), 0, at(7)), Err(broken));
+    order.held(of(2), 0, at(7), Weight::Data);
+    held_by_two(&mut order, of(2));
+    all_promise(&mut order, 50);
+    assert!(order.release(9).is_empty());
+    let why = Why::BrokenPromise { seq: 0, stamp: at(7), promised: at(7) };
+    assert_eq!(order.blocker(), Some(Blocker { journal: of(2), why }));
+    assert_eq!(order.broken(), Some(broken));
+}
+
+#[test]
+fn what_sorts_before_the_released_is_refused_even_where_promises_are_forgotten() {
+    let mut order = order();
+    order.held(of(1), 0, at(5), Weight::Data);
+    assert_eq!(order.replay(1).len(), 1);
+    assert!(order.check(of(2), 0, at(5)).is_err());
+    assert!(order.check(of(2), 0, at(6)).is_ok());
+}
+
+#[test]
+#[should_panic(expected = "3 entries were released, but only 1 are held")]
+fn recovery_refuses_to_come_back_short() {
+    let mut order = order();
+    order.held(of(1), 0, at(5), Weight::Data);
+    order.replay(3);
+}
+
+#[test]
+fn a_burst_goes_out_in_pieces_and_leaves_nothing_behind() {
+    let mut order = order();
+    for seq in 0..100_000 {
+        for site in 1..=3 {
+            order.held(of(site), seq, at(seq + 1), Weight::Data);
+        }
+    }
+    [of(1), of(2), of(3)].into_iter().for_each(|journal| held_by_two(&mut order, journal));
+    let mut released = 0;
+    while order.position() < 300_000 {
+        let piece = order.release(4_096);
+        assert!(!piece.is_empty());
+        released += piece.len();
+    }
+    assert_eq!(released, 300_000);
+    assert!(order.heads.is_empty());
+}
+
+#[test]
+fn a_checkpoint_in_other_hands_keeps_the_order_and_forgets_who_counted() {
+    let mut order = order();
+    order.held(of(1), 0, at(5), Weight::Data);
+    held_by_two(&mut order, of(1));
+    order.counted(SITES[1], StorageId(22), of(1), 0);
+    let kept = postcard::to_stdvec(&order).expect("plain data");
+    let restored: Order = postcard::from_bytes(&kept).expect("what was written reads");
+    let mut same = restored.clone().handed_to(SITES[0]);
+    same.counted(SITES[1], StorageId(2), of(1), 1);
+    assert!(same.holders.of(of(1), 0).is_empty(), "the old storage still counts nowhere");
+    let mut other = restored.handed_to(SITES[2]);
+    other.counted(SITES[1], StorageId(2), of(1), 1);
+    assert_eq!(other.holders.of(of(1), 0), [SITES[1]]);
+    assert_eq!(other.next_unreleased(of(1)), 0);
+}

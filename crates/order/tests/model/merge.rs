@@ -55,9 +55,10 @@ impl View {
         }
     }
 
-    fn has_quorum(self, world: &World, site: usize, seq: usize) -> bool {
+    fn has_quorum(self, world: &World, site: usize, seq: usize, open: usize) -> bool {
         match self {
             View::Everything(_) | View::Site(_, Mutant::LocalHold) => true,
+            View::Site(_, Mutant::QuorumOfOpen) => world.holders(site, seq) > open / 2,
             View::Site(..) => world.holders(site, seq) > SITES / 2,
         }
     }
@@ -73,8 +74,12 @@ pub(crate) fn merge(world: &World, view: View) -> Merged {
         // The requirement falls away as soon as the parting is held.
         floors = std::array::from_fn(|site| (!holds_part(world, view, site)).then_some(0));
     }
+    let mut passed = [false; SITES];
     loop {
         let head = |site: usize| -> Option<(u8, usize, Entry)> {
+            if passed[site] {
+                return None;
+            }
             let said = &world.sites[site].said[..view.held(world, site)];
             let entry = *said.get(next[site])?;
             let floor = match floors[site] {
@@ -89,8 +94,15 @@ pub(crate) fn merge(world: &World, view: View) -> Merged {
             break;
         };
         let stable = (0..SITES).all(|other| floors[other].is_none() || view.has_promised(world, other, at));
-        if !stable || !view.has_quorum(world, site, next[site]) {
+        if !stable {
             break;
+        }
+        if !view.has_quorum(world, site, next[site], merged.open) {
+            if view.mutant() != Mutant::PassesTheBlocked {
+                break;
+            }
+            passed[site] = true;
+            continue;
         }
         merged.placed.push(Placed { site: site as u8, seq: next[site] as u8, stamp: entry.stamp, at });
         next[site] += 1;

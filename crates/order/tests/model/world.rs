@@ -14,7 +14,7 @@ pub(crate) struct Bounds {
     /// Entries in all.
     pub(crate) entries: usize,
     /// Entries per site.
-    pub(crate) entries_each: usize,
+    pub(crate) entries_each: [usize; SITES],
     pub(crate) crashes: u8,
     pub(crate) kinds: Kinds,
 }
@@ -23,7 +23,7 @@ pub(crate) struct Bounds {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kinds {
     Data,
-    /// Site 0 parts and goes on; the others say data, or open site 0.
+    /// Site 0 parts and then goes on; the others say data, or open site 0.
     OneParts,
     /// Everyone may part and may open whoever has parted.
     AllPart,
@@ -43,6 +43,10 @@ pub(crate) enum Mutant {
     LocalHold,
     /// Rule 3: one journal is not asked for its promise.
     IgnoresOneJournal,
+    /// Rule 3: a majority of those that take part is enough.
+    QuorumOfOpen,
+    /// Rule 3: what waits for its quorum does not hold up the other journals.
+    PassesTheBlocked,
     /// Rule 5: an opening acts when it is held.
     OpensWhenHeld,
     /// Rule 5: a parting acts when it is held.
@@ -127,6 +131,14 @@ impl World {
         (0..SITES).all(|own| (0..SITES).all(|site| told(own, site)))
     }
 
+    /// Where nothing more can be said, clocks do not tell two worlds apart.
+    fn forget_clocks(&mut self, bounds: Bounds) {
+        let said: usize = self.sites.iter().map(|site| site.said.len()).sum();
+        if said == bounds.entries && self.crashes == bounds.crashes {
+            self.sites.iter_mut().for_each(|site| site.clock = 0);
+        }
+    }
+
     fn release(&mut self, mutant: Mutant) {
         for own in 0..SITES {
             let placed = merge(self, View::Site(own, mutant)).placed;
@@ -156,7 +168,7 @@ impl Setting {
         if may_part && !has_parted {
             kinds.push(Kind::Part);
         }
-        if self.bounds.kinds != Kinds::AllPart || has_parted {
+        if !may_part || has_parted {
             kinds.push(Kind::Data);
         }
         // Worse than the code: anyone opens whoever has parted, released or not, as often as there is room.
@@ -169,7 +181,9 @@ impl Setting {
 
     fn promises(&self, world: &World, site: usize) -> impl Iterator<Item = u8> {
         let Site { said, durable, promises, .. } = &world.sites[site];
-        let from = promises.last().map_or(1, |(w, _)| w + 1);
+        // What a held entry implies need not be said.
+        let implied = durable.checked_sub(1).map_or(0, |last| said[last].stamp);
+        let from = promises.last().map_or(0, |(w, _)| *w).max(implied) + 1;
         let upto = match said.get(*durable) {
             Some(waiting) if self.mutant != Mutant::PromiseBeforeDurable => waiting.stamp - 1,
             _ => self.bounds.stamps,
@@ -189,7 +203,7 @@ impl Model for Setting {
     fn actions(&self, world: &World, steps: &mut Vec<Step>) {
         let said: usize = world.sites.iter().map(|site| site.said.len()).sum();
         for (own, site) in world.sites.iter().enumerate() {
-            if said < self.bounds.entries && site.said.len() < self.bounds.entries_each {
+            if said < self.bounds.entries && site.said.len() < self.bounds.entries_each[own] {
                 for stamp in site.clock + 1..=self.bounds.stamps {
                     let kinds = self.kinds(world, own);
                     steps.extend(kinds.into_iter().map(|kind| Step::Say(own, Entry { stamp, kind })));
@@ -217,6 +231,8 @@ impl Model for Setting {
             Step::Sync(own) => world.sites[own].durable = world.sites[own].said.len(),
             Step::Promise(own, w) => {
                 let site = &mut world.sites[own];
+                // Of two promises with one head the higher says it all.
+                site.promises.retain(|(_, head)| *head != site.durable);
                 site.promises.push((w, site.durable));
                 site.clock = site.clock.max(w);
             }
@@ -231,6 +247,7 @@ impl Model for Setting {
             }
         }
         world.release(self.mutant);
+        world.forget_clocks(self.bounds);
         Some(world)
     }
 
