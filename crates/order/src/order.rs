@@ -122,11 +122,31 @@ impl Order {
 
     /// Releases what can be, at most `max` entries.
     pub fn release(&mut self, max: usize) -> Vec<Release> {
+        self.release_where(max, |order, at, journal, stable| at <= stable && order.is_held_enough(journal))
+    }
+
+    /// A bug on purpose: releases without asking for promises, or without asking for a quorum.
+    #[cfg(feature = "mutants")]
+    pub fn release_carelessly(&mut self, max: usize, promises: bool, quorum: bool) -> Vec<Release> {
+        self.release_where(max, |order, at, journal, stable| {
+            (!promises || at <= stable) && (!quorum || order.is_held_enough(journal))
+        })
+    }
+
+    fn is_held_enough(&self, journal: JournalId) -> bool {
+        self.next_unreleased(journal) < self.holders.quorum(journal)
+    }
+
+    fn release_where(
+        &mut self,
+        max: usize,
+        may: impl Fn(&Order, Stamp, JournalId, Stamp) -> bool,
+    ) -> Vec<Release> {
         let mut out = Vec::new();
         let mut stable = self.stable_point();
         while out.len() < max && self.broken.is_none() {
             let Some(&(at, journal)) = self.heads.first() else { break };
-            if at > stable || self.next_unreleased(journal) >= self.holders.quorum(journal) {
+            if !may(self, at, journal, stable) {
                 break;
             }
             let release = self.take();

@@ -10,6 +10,7 @@ use order::{LocalVerdict, ProducerKey};
 use crate::action::{Action, Answer, Refusal};
 use crate::desk::{PRODUCER_IDS_AT_ONCE, Pending, Until, appended};
 use crate::event::{Acknowledge, Append, Commit, Request, Ticket};
+use crate::mutant::Mutant;
 use crate::notes::Note;
 use crate::progress::Target;
 use crate::site::{Site, Step};
@@ -149,7 +150,13 @@ impl Site {
         let moves = commit.positions.iter().map(|(topic, partition, offset, metadata)| {
             let to =
                 Target { topic: *topic, partition: *partition, offset: *offset, metadata: metadata.clone() };
-            self.desk.intended.moved(&commit.group, &to, stamp, self.config.own)
+            let mut moved = self.desk.intended.moved(&commit.group, &to, stamp, self.config.own);
+            if self.state.switch.has(Mutant::RewindsLost) {
+                let known = self.desk.intended.position(&commit.group, *topic, *partition);
+                moved.progress = known.map(|known| known.progress.clone()).unwrap_or_default();
+                moved.progress.commit(*offset);
+            }
+            moved
         });
         let delta = ProgressBody { group: commit.group.clone(), moves: moves.collect() };
         let seq = self.say(stamp, Body::Progress(delta.clone())).map_err(|_| Refusal::Busy)?;

@@ -11,6 +11,7 @@ use partition::OriginKey;
 
 use crate::action::{Action, Grown};
 use crate::merge::{Deed, Outcome, ProducerBatch, weight};
+use crate::mutant::Mutant;
 use crate::notes::Note;
 use crate::site::{Fatal, Site, Step};
 
@@ -62,7 +63,7 @@ impl Site {
                 let placed = self.logs.append_origin(disk, key, &batch.records)?;
                 let (topic, partition) = (batch.topic, batch.partition);
                 self.state.grown.insert(Grown { topic, partition, origin: Some(journal.site) });
-                let producer = ProducerBatch::of(&batch.records);
+                let producer = self.numbering(&batch.records);
                 Deed::Batch { topic, partition, origin_offset: placed.origin_offset, producer }
             }
             Body::Progress(delta) => {
@@ -81,6 +82,11 @@ impl Site {
         };
         self.merge.hold(entry, deed, weight);
         Ok(())
+    }
+
+    fn numbering(&self, records: &[u8]) -> Option<ProducerBatch> {
+        let ignored = self.state.switch.has(Mutant::DuplicatesKept);
+        ProducerBatch::of(records).filter(|_| !ignored)
     }
 
     fn note_durable(&mut self, note: Note, step: &mut Step<'_>) -> Result<(), Fatal> {

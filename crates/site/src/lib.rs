@@ -26,6 +26,7 @@ mod greet;
 mod identity;
 mod journals;
 mod merge;
+mod mutant;
 mod notes;
 mod peers;
 mod pipeline;
@@ -48,6 +49,8 @@ pub use config::{Limits, Member, SiteConfig};
 pub use event::{Acknowledge, Append, Commit, Event, Request, Ticket};
 pub use identity::{Identity, IdentityError};
 pub use merge::Counts;
+#[cfg(feature = "mutants")]
+pub use mutant::Mutant;
 pub use progress::{Position, Positions, Target};
 pub use recover::{Entropy, Fresh, RecoverError, Recovery};
 pub use site::Site;

@@ -17,6 +17,8 @@ use order::{Effect, Order, Producers, Release, Verdict, Weight};
 use partition::{Logs, LogsError, OriginKey};
 use serde::{Deserialize, Serialize};
 
+use crate::mutant::Switch;
+
 /// The order, and what has been made of it.
 #[derive(Debug)]
 pub(crate) struct Merge {
@@ -108,16 +110,27 @@ impl Merge {
     }
 
     /// Asks the order for more, unless the last answer is not durable yet. Returns the position to note, if it moved.
-    pub(crate) fn release(&mut self, most: usize) -> Option<u64> {
+    pub(crate) fn release(&mut self, most: usize, switch: Switch) -> Option<u64> {
         if self.releasing.is_some() {
             return None;
         }
-        let released = self.order.release(most);
+        let released = self.ask_order(most, switch);
         if released.is_empty() {
             return None;
         }
         self.releasing = Some(released);
         Some(self.order.position())
+    }
+
+    #[cfg(feature = "mutants")]
+    fn ask_order(&mut self, most: usize, switch: Switch) -> Vec<Release> {
+        use crate::mutant::Mutant::{PromisesIgnored, QuorumOfOne};
+        self.order.release_carelessly(most, !switch.has(PromisesIgnored), !switch.has(QuorumOfOne))
+    }
+
+    #[cfg(not(feature = "mutants"))]
+    fn ask_order(&mut self, most: usize, _switch: Switch) -> Vec<Release> {
+        self.order.release(most)
     }
 
     /// Whether the order has given something out that has not taken effect.

@@ -16,6 +16,7 @@ use crate::desk::{Desk, ProducerIds};
 use crate::identity::{Identity, IdentityError};
 use crate::journals::Journals;
 use crate::merge::Merge;
+use crate::mutant::{Mutant, Switch};
 use crate::notes::Note;
 use crate::peers::Peers;
 use crate::pipeline::Pipeline;
@@ -111,6 +112,31 @@ impl Site {
         now: Now,
         disk: &mut dyn Disk,
     ) -> Result<(Site, Recovery), RecoverError> {
+        Site::open_with(config, entropy, now, disk, Switch::default())
+    }
+
+    /// The same with a bug in it.
+    ///
+    /// # Errors
+    /// As [`Site::open`].
+    #[cfg(feature = "mutants")]
+    pub fn open_mutant(
+        config: SiteConfig,
+        entropy: Entropy,
+        now: Now,
+        disk: &mut dyn Disk,
+        mutant: Mutant,
+    ) -> Result<(Site, Recovery), RecoverError> {
+        Site::open_with(config, entropy, now, disk, Switch { mutant: Some(mutant) })
+    }
+
+    fn open_with(
+        config: SiteConfig,
+        entropy: Entropy,
+        now: Now,
+        disk: &mut dyn Disk,
+        switch: Switch,
+    ) -> Result<(Site, Recovery), RecoverError> {
         let identity = Identity::read(disk)?.ok_or(RecoverError::Empty)?;
         identity.expect(config.cluster, config.own)?;
         let mut recovery = Recovery::default();
@@ -135,6 +161,7 @@ impl Site {
         let opened = Wal::open(disk, &folder("wal"), options, position)?;
         recovery.truncated = opened.truncated;
         let mut site = Site::assemble(config, identity, opened.wal, checkpoint, entropy, disk)?;
+        site.state.switch = switch;
         let mut actions = Vec::new();
         site.replay(position, &mut Step { now, disk, out: &mut actions }, &mut recovery)?;
         Ok((site, recovery))
@@ -232,6 +259,8 @@ impl Site {
                 match Note::decode(bytes)
                     .ok_or_else(|| RecoverError::Nonsense("a note of another version".into()))?
                 {
+                    Note::Ceiling(_) if self.state.switch.has(Mutant::CeilingForgotten) => {}
+                    Note::Released(_) if self.state.switch.has(Mutant::ReleaseForgotten) => {}
                     Note::Ceiling(ceiling) => reserved.ceiling = reserved.ceiling.max(ceiling),
                     Note::ProducerIds(upto) => reserved.producer_ids = reserved.producer_ids.max(upto),
                     Note::Released(position) => return Ok(position > self.merge.order.position()),

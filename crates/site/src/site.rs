@@ -58,6 +58,8 @@ pub(crate) struct State {
     pub(crate) alive: Vec<entry::SiteId>,
     /// Logs that grew during this event.
     pub(crate) grown: std::collections::BTreeSet<Grown>,
+    /// A bug on purpose.
+    pub(crate) switch: crate::mutant::Switch,
     /// Alarms that were raised, each once until it clears.
     pub(crate) alarms: std::collections::BTreeSet<String>,
 }
@@ -174,7 +176,7 @@ impl Site {
             return;
         }
         self.promise_to_self(step.now);
-        if let Some(position) = self.merge.release(RELEASE_AT_ONCE) {
+        if let Some(position) = self.merge.release(RELEASE_AT_ONCE, self.state.switch) {
             self.pipeline.note(Note::Released(position));
         }
     }

@@ -1,0 +1,71 @@
+//! I-16: when faults end, all sites come to hold the same: frontiers, topics, positions, merged logs.
+
+use std::collections::BTreeMap;
+
+use disk::Disk;
+use site::{Reading, Site};
+
+use super::{Verdict, ensure};
+
+/// What the sites still differ in; `None` when nothing moves any more.
+pub(super) fn difference(sites: &[&Site]) -> Option<String> {
+    let first = sites.first()?;
+    for site in sites {
+        let id = site.identity().site;
+        if !site.is_writing() {
+            return Some(format!("site {id} takes no writes: {:?}", site.status(0).not_writing));
+        }
+        if site.frontier() != first.frontier() {
+            return Some(format!("site {id} holds {:?}, not {:?}", site.frontier(), first.frontier()));
+        }
+        if site.released() != first.released() {
+            return Some(format!("site {id} has released {}, not {}", site.released(), first.released()));
+        }
+        let held: u64 = site.frontier().values().sum();
+        if site.released() != held {
+            let status = site.status(0);
+            return Some(format!(
+                "site {id} has released {} of {held}; blocker {:?}; alarms {:?}",
+                site.released(),
+                status.blocker,
+                status.alarms
+            ));
+        }
+    }
+    None
+}
+
+/// All sites hold the same.
+pub(super) fn equal(sites: &[(&Site, &dyn Disk)]) -> Verdict {
+    let Some(((first, first_disk), rest)) = sites.split_first() else { return Ok(()) };
+    let topics: Vec<_> = first.topics().cloned().collect();
+    for (site, disk) in rest {
+        let id = site.identity().site;
+        let theirs: Vec<_> = site.topics().cloned().collect();
+        ensure(theirs == topics, "I-16", || format!("site {id} has topics {theirs:?}, not {topics:?}"))?;
+        for topic in &topics {
+            for partition in 0..topic.partitions {
+                let (ours, end) = (
+                    site.extent(topic.id, partition, Reading::Merged),
+                    first.extent(topic.id, partition, Reading::Merged),
+                );
+                ensure(ours == end, "I-16", || {
+                    format!("site {id} has {}-{partition} at {ours:?}, not {end:?}", topic.name)
+                })?;
+                let here = site.digest(*disk, topic.id, partition, end.end);
+                let there = first.digest(*first_disk, topic.id, partition, end.end);
+                ensure(here.is_ok() && here == there, "I-18", || {
+                    format!("digests of {}-{partition} at {}: {here:?} and {there:?}", topic.name, end.end)
+                })?;
+            }
+        }
+        let (here, there) = (positions(site), positions(first));
+        ensure(here == there, "I-16", || format!("site {id} has positions {here:?}, not {there:?}"))?;
+    }
+    Ok(())
+}
+
+fn positions(site: &Site) -> BTreeMap<String, Vec<String>> {
+    let of = |group: &str| site.positions_of(group).map(|it| format!("{it:?}")).collect();
+    site.groups().map(|group| (group.to_owned(), of(group))).collect()
+}

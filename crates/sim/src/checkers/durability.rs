@@ -1,0 +1,82 @@
+//! I-02: no acknowledgement before the bytes are on as many platters as were asked for.
+//! I-03: what was acknowledged is never lost: a restart finds at least what was durable.
+
+use entry::{JournalId, Seq};
+use site::{Answer, Site};
+
+use super::truth::Truth;
+use super::{Actor, Asked, Verdict, broken, ensure};
+use crate::submission::Submissions;
+
+/// What was acknowledged.
+#[derive(Debug, Default)]
+pub(super) struct Durability {
+    acknowledged: Vec<(JournalId, Seq)>,
+}
+
+/// A site has recovered: all that was on its platter is there.
+pub(super) fn recovered(truth: &Truth, by: Actor, site: &Site) -> Verdict {
+    let found = site.frontier();
+    truth.frontier(by.site).iter().try_for_each(|(journal, held)| {
+        let now = found.get(journal).copied().unwrap_or(0);
+        ensure(now >= *held, "I-03", || {
+            format!("site {} held journal {journal} up to {held} and recovers only {now}", by.site)
+        })
+    })
+}
+
+impl Durability {
+    /// A site acknowledges.
+    pub(super) fn replied(
+        &mut self,
+        truth: &Truth,
+        by: Actor,
+        asked: &Asked,
+        answer: &Answer,
+        submissions: &Submissions,
+    ) -> Verdict {
+        let (Answer::Appended { stamp, base_offset }, Some(submission)) = (answer, asked.submission) else {
+            return Ok(());
+        };
+        let Some(journal) = by.journal else {
+            return broken("I-02", format!("site {} acknowledges without a journal", by.site));
+        };
+        let site = by.site;
+        let Some(seq) = truth.seq_of(journal, *stamp) else {
+            return broken(
+                "I-02",
+                format!(
+                    "site {site} acknowledges an entry of {journal} stamped {stamp} that is on no platter"
+                ),
+            );
+        };
+        let here = truth.held(site, journal) > seq;
+        let holders = truth.holders(journal, seq);
+        ensure(here && holders >= asked.sites, "I-02", || {
+            format!(
+                "site {site} acknowledges entry {seq} of {journal}: on its platter: {here}, on {holders} of {}",
+                asked.sites
+            )
+        })?;
+        ensure(submissions.is_at(submission, journal, seq), "I-02", || {
+            format!(
+                "site {site} acknowledges submission {submission} by entry {seq} of {journal}, another one"
+            )
+        })?;
+        if asked.released && base_offset.is_some() {
+            submissions.is_readable(submission)?;
+        }
+        self.acknowledged.push((journal, seq));
+        Ok(())
+    }
+
+    /// In the end every site holds every acknowledged entry.
+    pub(super) fn finish(&self, truth: &Truth) -> Verdict {
+        self.acknowledged.iter().try_for_each(|(journal, seq)| {
+            let holders = truth.holders(*journal, *seq);
+            ensure(holders > 0, "I-03", || {
+                format!("entry {seq} of {journal} was acknowledged and is nowhere")
+            })
+        })
+    }
+}

@@ -1,0 +1,32 @@
+//! I-14: a frontier says what is on the platter: a site that says it holds n holds 0..n durably. Also of others.
+
+use std::collections::BTreeMap;
+
+use entry::{JournalId, Seq, SiteId};
+use site::wire::Message;
+
+use super::truth::Truth;
+use super::{Actor, Verdict, ensure};
+
+/// A site says where it, and those it hears, stand.
+pub(super) fn sent(truth: &Truth, by: Actor, message: &Message) -> Verdict {
+    match message {
+        Message::Hello(hello) => {
+            let said = hello.held.iter().map(|(journal, (next, _))| (*journal, *next)).collect();
+            honest(truth, by, by.site, &said)
+        }
+        Message::Pulse(pulse) => {
+            pulse.frontiers.iter().try_for_each(|(site, (_, said))| honest(truth, by, *site, said))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn honest(truth: &Truth, by: Actor, of: SiteId, said: &BTreeMap<JournalId, Seq>) -> Verdict {
+    said.iter().try_for_each(|(journal, next)| {
+        let held = truth.held(of, *journal);
+        ensure(*next <= held, "I-14", || {
+            format!("site {} says that {of} holds journal {journal} up to {next}; it is {held}", by.site)
+        })
+    })
+}

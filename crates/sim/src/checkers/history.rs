@@ -1,0 +1,65 @@
+//! I-01: one journal, one history: (journal, seq) names one chain hash, at every site and for all time.
+//! I-15: nobody holds seq n + 1 of a journal before n. I-17: what comes twice changes nothing: no entry is written twice.
+
+use entry::Encoded;
+use site::wire::Message;
+
+use super::truth::Truth;
+use super::{Actor, Verdict, Violation, broken, ensure};
+
+/// A site gives an entry to its disk.
+pub(super) fn wrote(truth: &mut Truth, by: Actor, entry: &Encoded) -> Verdict {
+    let (site, journal, seq) = (by.site, entry.head.journal, entry.head.seq);
+    same_history(truth, entry, &format!("site {site} writes"))?;
+    let next = truth.given(site, journal);
+    let expected = *next;
+    *next = seq + 1;
+    ensure(seq >= expected, "I-17", || {
+        format!("site {site} writes entry {seq} of journal {journal} again, {expected} comes next")
+    })?;
+    ensure(seq == expected, "I-15", || {
+        format!("site {site} writes entry {seq} of journal {journal} before {expected}")
+    })
+}
+
+/// An entry is on a site's platter. Says whether it was on none before.
+pub(super) fn durable(truth: &mut Truth, by: Actor, entry: &Encoded) -> Result<bool, Violation> {
+    let (site, journal, seq) = (by.site, entry.head.journal, entry.head.seq);
+    same_history(truth, entry, &format!("site {site} holds"))?;
+    let expected = truth.held(site, journal);
+    if seq < expected {
+        return Ok(false);
+    }
+    if seq > expected {
+        return broken(
+            "I-15",
+            format!("site {site} holds entry {seq} of journal {journal} without {expected}"),
+        );
+    }
+    Ok(truth.add(site, entry))
+}
+
+/// A site sends entries: only what is on its own platter leaves it, and unaltered.
+pub(super) fn sent(truth: &Truth, message: &Message) -> Verdict {
+    let Message::Entries(bytes) = message else { return Ok(()) };
+    let mut bytes = bytes.clone();
+    while !bytes.is_empty() {
+        let Ok(entry) = Encoded::split_from(&mut bytes) else {
+            return broken("I-01", "entries that do not read were sent");
+        };
+        let (journal, seq) = (entry.head.journal, entry.head.seq);
+        ensure(truth.known(&entry).is_some(), "I-02", || {
+            format!("entry {seq} of journal {journal} was sent before it was durable anywhere")
+        })?;
+        same_history(truth, &entry, "sent was")?;
+    }
+    Ok(())
+}
+
+fn same_history(truth: &Truth, entry: &Encoded, who: &str) -> Verdict {
+    let Some(known) = truth.known(entry) else { return Ok(()) };
+    let (journal, seq, hash) = (entry.head.journal, entry.head.seq, entry.hash());
+    ensure(known.hash == hash, "I-01", || {
+        format!("{who} entry {seq} of journal {journal} with hash {hash}, but it is {}", known.hash)
+    })
+}

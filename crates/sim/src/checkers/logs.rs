@@ -1,0 +1,197 @@
+//! I-18: one merged log: (topic, partition, offset) names one batch at every site, at all times; origin logs too.
+//! I-20: what was readable once stays readable. I-19: no batch twice, no batch of an idempotent producer twice.
+//! I-04: nothing is readable that nobody wrote.
+
+use std::collections::BTreeMap;
+
+use disk::Disk;
+use entry::{Incarnation, JournalId, PartitionId, SiteId, TopicId};
+use partition::Slice;
+use site::{Grown, Reading, Site};
+
+use super::release::Releases;
+use super::truth::{KnownBatch, Truth};
+use super::{Verdict, Violation, broken, ensure};
+use crate::submission::Submissions;
+
+/// A log: a partition, and whose origin log it is.
+type Log = (TopicId, PartitionId, Option<SiteId>);
+
+/// One batch in a log, as all sites must show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Placed {
+    end: u64,
+    crc: u32,
+    file: String,
+    at: u64,
+    content: [u8; 32],
+}
+
+/// What was read of every log, anywhere and at each site.
+#[derive(Debug, Default)]
+pub(super) struct Readings {
+    placed: BTreeMap<Log, BTreeMap<u64, Placed>>,
+    ends: BTreeMap<(SiteId, Log), u64>,
+    /// How many of a journal's batches of a partition the merged log has passed.
+    passed: BTreeMap<(TopicId, PartitionId, JournalId), usize>,
+}
+
+/// How much is read at once.
+const BYTES_AT_ONCE: usize = 1 << 16;
+
+impl Readings {
+    /// A log grew at a site: what is new there is what is there everywhere.
+    pub(super) fn grew(
+        &mut self,
+        id: SiteId,
+        site: &Site,
+        disk: &dyn Disk,
+        grown: Grown,
+        seen: (&Truth, &mut Submissions),
+        release: &mut Releases,
+    ) -> Verdict {
+        let log = (grown.topic, grown.partition, grown.origin);
+        let reading = grown.origin.map_or(Reading::Merged, Reading::Origin);
+        let end = site.extent(grown.topic, grown.partition, reading).end;
+        let mut offset = self.ends.get(&(id, log)).copied().unwrap_or(0);
+        ensure(end >= offset, "I-20", || {
+            format!("{log:?} ended at {offset} at site {id} and ends at {end}")
+        })?;
+        while offset < end {
+            let at = (grown.topic, grown.partition, reading);
+            let plan = match site.plan(disk, at, offset, BYTES_AT_ONCE) {
+                Ok(plan) if !plan.slices.is_empty() => plan,
+                other => {
+                    return broken("I-20", format!("site {id} cannot read {log:?} at {offset}: {other:?}"));
+                }
+            };
+            for slice in &plan.slices {
+                self.read(id, disk, log, slice, (seen.0, &mut *seen.1), release)?;
+            }
+            offset = plan.next_offset;
+        }
+        self.ends.insert((id, log), end);
+        Ok(())
+    }
+
+    /// A site has recovered: all that was readable there is, and it is the same.
+    pub(super) fn opened(
+        &mut self,
+        id: SiteId,
+        site: &Site,
+        disk: &dyn Disk,
+        seen: (&Truth, &mut Submissions),
+        release: &mut Releases,
+    ) -> Verdict {
+        let logs: Vec<(Log, u64)> = self
+            .ends
+            .range((id, LOWEST)..)
+            .take_while(|(key, _)| key.0 == id)
+            .map(|(key, end)| (key.1, *end))
+            .collect();
+        for (log, before) in logs {
+            let (topic, partition, origin) = log;
+            let reading = origin.map_or(Reading::Merged, Reading::Origin);
+            let end = site.extent(topic, partition, reading).end;
+            ensure(end >= before, "I-20", || {
+                format!("{log:?} was readable up to {before} at site {id}, after the restart up to {end}")
+            })?;
+            self.ends.insert((id, log), 0);
+            self.grew(id, site, disk, Grown { topic, partition, origin }, (seen.0, &mut *seen.1), release)?;
+        }
+        Ok(())
+    }
+
+    fn read(
+        &mut self,
+        id: SiteId,
+        disk: &dyn Disk,
+        log: Log,
+        slice: &Slice,
+        seen: (&Truth, &mut Submissions),
+        release: &mut Releases,
+    ) -> Verdict {
+        let bytes = match partition::read(disk, std::slice::from_ref(slice)) {
+            Ok(bytes) => bytes,
+            Err(error) => return broken("I-20", format!("site {id} cannot read {log:?}: {error}")),
+        };
+        let placed = Placed {
+            end: slice.base_offset + u64::from(slice.records),
+            crc: slice.crc,
+            file: slice.file.as_str().to_owned(),
+            at: slice.at,
+            content: entry::ChainHash::of(&bytes).0,
+        };
+        let known = self.placed.entry(log).or_default();
+        if let Some(there) = known.get(&slice.base_offset) {
+            return ensure(*there == placed, "I-18", || {
+                format!(
+                    "{log:?} at {}: site {id} has {placed:?}, elsewhere it is {there:?}",
+                    slice.base_offset
+                )
+            });
+        }
+        if let Some((before, last)) = known.last_key_value() {
+            let follows = slice.base_offset == last.end || log.2.is_some();
+            ensure(*before < slice.base_offset && follows, "I-18", || {
+                format!("{log:?} at {}: site {id} has a batch where {last:?} ends", slice.base_offset)
+            })?;
+        }
+        known.insert(slice.base_offset, placed);
+        if log.2.is_none() {
+            self.first_read((log.0, log.1), slice, &bytes, seen, release)?;
+        }
+        Ok(())
+    }
+
+    /// A batch is readable in a merged log for the first time anywhere.
+    fn first_read(
+        &mut self,
+        at: (TopicId, PartitionId),
+        slice: &Slice,
+        bytes: &bytes::Bytes,
+        seen: (&Truth, &mut Submissions),
+        release: &mut Releases,
+    ) -> Verdict {
+        let (truth, submissions) = seen;
+        let journal = journal_of(slice)?;
+        let part = (at.0, at.1, journal);
+        let passed = self.passed.entry(part).or_default();
+        let batches = truth.batches(part);
+        let next = batches.iter().enumerate().skip(*passed).find(|(_, batch)| batch.crc == slice.crc);
+        let Some((index, batch)) = next.map(|(index, batch)| (index, *batch)) else {
+            return broken(
+                "I-19",
+                format!(
+                    "{at:?} at {}: no batch of journal {journal} is left that could stand there",
+                    slice.base_offset
+                ),
+            );
+        };
+        let skipped: Vec<KnownBatch> = batches[*passed..index].to_vec();
+        *passed = index + 1;
+        for batch in skipped {
+            submissions.passed_over(journal, batch.seq)?;
+        }
+        submissions.placed(bytes, (journal, batch.seq), slice.base_offset)?;
+        release.released(truth, at, journal, batch)
+    }
+}
+
+const LOWEST: Log = (TopicId(uuid::Uuid::nil()), 0, None);
+
+/// Whose origin log a slice lies in.
+fn journal_of(slice: &Slice) -> Result<JournalId, Violation> {
+    let parts: Vec<&str> = slice.file.as_str().split('/').collect();
+    let named = parts.iter().rev().nth(1).and_then(|name| {
+        let (site, incarnation) = name.split_once('.')?;
+        Some(JournalId {
+            site: SiteId(site.parse().ok()?),
+            incarnation: Incarnation(incarnation.parse().ok()?),
+        })
+    });
+    match named {
+        Some(journal) => Ok(journal),
+        None => broken("I-18", format!("{} is in no journal's folder", slice.file)),
+    }
+}

@@ -1,0 +1,190 @@
+//! The checkers: what must hold, each in its own module, each invariant by its number.
+//!
+//! They look at what leaves the machine (writes, messages, replies, readable logs) and at the platters, never at what a
+//! site believes. All of them work step by step; a step costs what it changed.
+
+mod clock;
+mod convergence;
+mod durability;
+mod frontier;
+mod history;
+
+mod logs;
+mod progress;
+mod release;
+pub mod truth;
+
+use std::fmt;
+
+use disk::Disk;
+use entry::{JournalId, SiteId, StorageId};
+use journal::Record;
+use site::wire::Message;
+use site::{Answer, Request, Site};
+
+use crate::submission::Submissions;
+use truth::Truth;
+
+/// An invariant that did not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Its number.
+    pub invariant: &'static str,
+    /// What was seen.
+    pub seen: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.invariant, self.seen)
+    }
+}
+
+/// A checker's word.
+pub type Verdict = Result<(), Violation>;
+
+/// Fails with an invariant's number.
+pub(crate) fn broken<T>(invariant: &'static str, seen: impl Into<String>) -> Result<T, Violation> {
+    Err(Violation { invariant, seen: seen.into() })
+}
+
+/// Holds if `holds`; else it is this invariant that does not.
+pub(crate) fn ensure(holds: bool, invariant: &'static str, seen: impl FnOnce() -> String) -> Verdict {
+    if holds { Ok(()) } else { broken(invariant, seen()) }
+}
+
+/// All checkers and what they know.
+#[derive(Debug)]
+pub struct Checkers {
+    /// What is on the platters.
+    pub truth: Truth,
+    /// What clients asked for.
+    pub submissions: Submissions,
+    clock: clock::Clocks,
+    durability: durability::Durability,
+    logs: logs::Readings,
+    release: release::Releases,
+    progress: progress::Progresses,
+}
+
+/// Who acts, and the journal it writes.
+#[derive(Debug, Clone, Copy)]
+pub struct Actor {
+    /// The site.
+    pub site: SiteId,
+    /// Its data directory.
+    pub storage: StorageId,
+    /// Its journal.
+    pub journal: Option<JournalId>,
+}
+
+impl Checkers {
+    /// Checkers for a cluster of so many sites.
+    #[must_use]
+    pub fn new(sites: usize) -> Checkers {
+        Checkers {
+            truth: Truth::default(),
+            submissions: Submissions::default(),
+            clock: clock::Clocks::default(),
+            durability: durability::Durability::default(),
+            logs: logs::Readings::default(),
+            release: release::Releases::new(sites / 2 + 1),
+            progress: progress::Progresses::default(),
+        }
+    }
+
+    /// A site gave these records to its disk.
+    pub fn wrote(&mut self, by: Actor, records: &[Record]) -> Verdict {
+        for entry in records.iter().filter_map(truth::entry) {
+            history::wrote(&mut self.truth, by, entry)?;
+            if Some(entry.head.journal) == by.journal && self.truth.known(entry).is_none() {
+                self.clock.minted(entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// These records are on the platter now.
+    pub fn durable(&mut self, by: Actor, records: &[Record]) -> Verdict {
+        for entry in records.iter().filter_map(truth::entry) {
+            let fresh = history::durable(&mut self.truth, by, entry)?;
+            if fresh {
+                self.release.minted(entry)?;
+                self.submissions.journaled(entry);
+            }
+        }
+        Ok(())
+    }
+
+    /// A site's process is gone; what was on its way to the disk may or may not be there.
+    pub fn ended(&mut self, site: SiteId) {
+        self.truth.ended(site);
+        self.progress.ended(site);
+    }
+
+    /// A site has recovered.
+    pub fn opened(&mut self, by: Actor, site: &Site, disk: &dyn Disk) -> Verdict {
+        durability::recovered(&self.truth, by, site)?;
+        self.logs.opened(by.site, site, disk, (&self.truth, &mut self.submissions), &mut self.release)?;
+        self.progress.looked(by.site, site)
+    }
+
+    /// A site sends this.
+    pub fn sent(&mut self, by: Actor, message: &Message) -> Verdict {
+        frontier::sent(&self.truth, by, message)?;
+        self.clock.sent(by, message);
+        history::sent(&self.truth, message)
+    }
+
+    /// A site answers a client's request.
+    pub fn replied(&mut self, by: Actor, site: &Site, request: &Asked, answer: &Answer) -> Verdict {
+        self.durability.replied(&self.truth, by, request, answer, &self.submissions)?;
+        if let (Request::Commit(commit), Answer::Committed) = (&request.request, answer) {
+            self.progress.committed(by.site, site, commit, &request.stood)?;
+        }
+        Ok(())
+    }
+
+    /// A site says that there is more to read.
+    pub fn readable(&mut self, by: Actor, site: &Site, disk: &dyn Disk, grown: &[site::Grown]) -> Verdict {
+        for log in grown {
+            let seen = (&self.truth, &mut self.submissions);
+            self.logs.grew(by.site, site, disk, *log, seen, &mut self.release)?;
+        }
+        Ok(())
+    }
+
+    /// A look at a site that is running.
+    pub fn looked(&mut self, by: Actor, site: &Site) -> Verdict {
+        self.progress.looked(by.site, site)
+    }
+
+    /// Whether the sites agree on everything that moves; if not, what they differ in.
+    #[must_use]
+    pub fn difference(&self, sites: &[&Site]) -> Option<String> {
+        convergence::difference(sites)
+    }
+
+    /// The run is over and all sites agree: what must have come of it.
+    pub fn finish(&mut self, sites: &[(&Site, &dyn Disk)]) -> Verdict {
+        convergence::equal(sites)?;
+        self.progress.finish(sites)?;
+        self.submissions.finish()?;
+        self.durability.finish(&self.truth)
+    }
+}
+
+/// A request as a site was asked it.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The request.
+    pub request: Request,
+    /// What it wants to append, if it does.
+    pub submission: Option<usize>,
+    /// How many sites must hold it before it is acknowledged.
+    pub sites: usize,
+    /// Whether it must be readable before it is acknowledged.
+    pub released: bool,
+    /// Where the group stood at the site when it was asked to commit.
+    pub stood: Vec<Option<(crdt::Epoch, u64)>>,
+}

@@ -1,0 +1,90 @@
+//! I-36: a committed position never goes back but by a rewind, which is a new epoch; an acknowledged commit survives.
+
+use std::collections::BTreeMap;
+
+use crdt::Epoch;
+use disk::Disk;
+use entry::{PartitionId, SiteId, TopicId};
+use site::{Commit, Site};
+
+use super::{Verdict, broken, ensure};
+
+type Place = (String, TopicId, PartitionId);
+/// An epoch, and a position in it.
+type Reached = (Epoch, u64);
+
+/// How far groups have come.
+#[derive(Debug, Default)]
+pub(super) struct Progresses {
+    seen: BTreeMap<SiteId, BTreeMap<Place, Reached>>,
+    acknowledged: BTreeMap<Place, Reached>,
+}
+
+fn reached(site: &Site, place: &Place) -> Option<Reached> {
+    let position = site.position(&place.0, place.1, place.2)?;
+    Some((position.progress.epoch(), position.progress.committed()))
+}
+
+impl Progresses {
+    pub(super) fn ended(&mut self, _site: SiteId) {}
+
+    /// A look at all positions of a site: none is below what was seen there before.
+    pub(super) fn looked(&mut self, id: SiteId, site: &Site) -> Verdict {
+        let seen = self.seen.entry(id).or_default();
+        for (place, before) in seen.iter() {
+            let now = reached(site, place);
+            ensure(now >= Some(*before), "I-36", || {
+                format!("{place:?} was at {before:?} at site {id} and is at {now:?}")
+            })?;
+        }
+        for group in site.groups() {
+            for ((topic, partition), position) in site.positions_of(group) {
+                let now = (position.progress.epoch(), position.progress.committed());
+                seen.insert((group.to_owned(), *topic, *partition), now);
+            }
+        }
+        Ok(())
+    }
+
+    /// A site acknowledges a commit: it stands at what was asked, or a later rewind has moved it.
+    pub(super) fn committed(
+        &mut self,
+        id: SiteId,
+        site: &Site,
+        commit: &Commit,
+        stood: &[Option<Reached>],
+    ) -> Verdict {
+        for (index, (topic, partition, offset, _)) in commit.positions.iter().enumerate() {
+            let place = (commit.group.clone(), *topic, *partition);
+            let Some(now) = reached(site, &place) else {
+                return broken("I-36", format!("site {id} acknowledges a commit of {place:?} and has none"));
+            };
+            ensure(now.1 >= *offset || now.0.rewinds > 0, "I-36", || {
+                format!("site {id} acknowledges a commit of {place:?} at {offset} and is at {now:?}")
+            })?;
+            let rewinds = stood.get(index).copied().flatten().filter(|(_, stood)| stood > offset);
+            ensure(rewinds.is_none_or(|(epoch, _)| now.0 > epoch), "I-36", || {
+                format!(
+                    "site {id} acknowledges a rewind of {place:?} to {offset} from {rewinds:?} and is at {now:?}"
+                )
+            })?;
+            let known = self.acknowledged.entry(place).or_insert(now);
+            *known = (*known).max(now);
+        }
+        Ok(())
+    }
+
+    /// In the end every site has every acknowledged commit.
+    pub(super) fn finish(&self, sites: &[(&Site, &dyn Disk)]) -> Verdict {
+        for (place, least) in &self.acknowledged {
+            for (site, _) in sites {
+                let now = reached(site, place);
+                ensure(now >= Some(*least), "I-36", || {
+                    let id = site.identity().site;
+                    format!("{place:?} was acknowledged at {least:?} and is at {now:?} at site {id}")
+                })?;
+            }
+        }
+        Ok(())
+    }
+}

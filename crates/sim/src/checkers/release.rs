@@ -1,0 +1,66 @@
+//! I-21: what is released is held by a quorum, and nothing that sorts before it can still come.
+//! I-23: the merged log's order is that of (stamp, site, incarnation, seq); within a journal it is the journal's.
+
+use std::collections::BTreeMap;
+
+use clock::Stamp;
+use entry::{Encoded, JournalId, PartitionId, Seq, TopicId};
+
+use super::truth::{KnownBatch, Truth};
+use super::{Verdict, ensure};
+
+/// What was released anywhere.
+#[derive(Debug)]
+pub(super) struct Releases {
+    quorum: usize,
+    /// The highest stamp of a released entry of a journal that never parted.
+    reached: Stamp,
+    parted: BTreeMap<JournalId, Seq>,
+    last: BTreeMap<(TopicId, PartitionId), (Stamp, JournalId, Seq)>,
+}
+
+impl Releases {
+    pub(super) fn new(quorum: usize) -> Releases {
+        Releases { quorum, reached: Stamp::ZERO, parted: BTreeMap::new(), last: BTreeMap::new() }
+    }
+
+    /// A new entry is durable for the first time.
+    pub(super) fn minted(&mut self, entry: &Encoded) -> Verdict {
+        let (journal, seq, stamp) = (entry.head.journal, entry.head.seq, entry.head.stamp);
+        if matches!(entry.body(), Ok(entry::Body::Part)) {
+            self.parted.entry(journal).or_insert(seq);
+        }
+        let parted = self.parted.get(&journal).is_some_and(|parted| *parted <= seq);
+        ensure(parted || stamp > self.reached, "I-21", || {
+            let reached = self.reached;
+            format!("entry {seq} of journal {journal} is stamped {stamp}, but {reached} was released already")
+        })
+    }
+
+    /// A batch is readable in a merged log for the first time anywhere.
+    pub(super) fn released(
+        &mut self,
+        truth: &Truth,
+        at: (TopicId, PartitionId),
+        journal: JournalId,
+        batch: KnownBatch,
+    ) -> Verdict {
+        let KnownBatch { seq, stamp, .. } = batch;
+        let holders = truth.holders(journal, seq);
+        ensure(holders >= self.quorum, "I-21", || {
+            format!("entry {seq} of journal {journal} is readable, but on {holders} platters only")
+        })?;
+        if truth.had_parted(journal, seq) {
+            return Ok(());
+        }
+        let last = self.last.insert(at, (stamp, journal, seq));
+        ensure(last.is_none_or(|last| last < (stamp, journal, seq)), "I-23", || {
+            let (before, whose, which) = last.unwrap_or((stamp, journal, seq));
+            format!(
+                "entry {seq} of journal {journal}, stamped {stamp}, stands behind entry {which} of {whose}, stamped {before}"
+            )
+        })?;
+        self.reached = self.reached.max(stamp);
+        Ok(())
+    }
+}

@@ -1,0 +1,143 @@
+//! What is on the platters: every entry that was ever durable anywhere, and how far each site really holds each journal.
+
+use std::collections::BTreeMap;
+
+use clock::Stamp;
+use entry::{Body, ChainHash, Encoded, JournalId, PartitionId, Seq, SiteId, TopicId};
+use journal::Record;
+
+/// The entry in a record, if it is one.
+pub(crate) fn entry(record: &Record) -> Option<&Encoded> {
+    match record {
+        Record::Entry(entry) => Some(entry),
+        Record::Note(_) => None,
+    }
+}
+
+/// An entry that is, or was, durable somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Its chain hash.
+    pub hash: ChainHash,
+    /// Its stamp.
+    pub stamp: Stamp,
+}
+
+/// A batch in a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownBatch {
+    /// Its entry.
+    pub seq: Seq,
+    /// Its entry's stamp.
+    pub stamp: Stamp,
+    /// The checksum in its header.
+    pub crc: u32,
+}
+
+/// One journal's batches of one partition.
+pub type Part = (TopicId, PartitionId, JournalId);
+
+/// Everything that is known for sure.
+#[derive(Debug, Default)]
+pub struct Truth {
+    journals: BTreeMap<JournalId, Vec<Known>>,
+    stamps: BTreeMap<(JournalId, Stamp), Seq>,
+    batches: BTreeMap<Part, Vec<KnownBatch>>,
+    parted: BTreeMap<JournalId, Seq>,
+    /// How far each site holds each journal on its platter.
+    held: BTreeMap<SiteId, BTreeMap<JournalId, Seq>>,
+    /// How far each site has given each journal to its disk.
+    given: BTreeMap<SiteId, BTreeMap<JournalId, Seq>>,
+}
+
+impl Truth {
+    /// The entry of this journal and seq, if one was ever durable.
+    #[must_use]
+    pub fn at(&self, journal: JournalId, seq: Seq) -> Option<Known> {
+        self.journals.get(&journal)?.get(usize::try_from(seq).ok()?).copied()
+    }
+
+    /// What is known at the place of this entry.
+    #[must_use]
+    pub fn known(&self, entry: &Encoded) -> Option<Known> {
+        self.at(entry.head.journal, entry.head.seq)
+    }
+
+    /// The seq of a journal's entry with this stamp.
+    #[must_use]
+    pub fn seq_of(&self, journal: JournalId, stamp: Stamp) -> Option<Seq> {
+        self.stamps.get(&(journal, stamp)).copied()
+    }
+
+    /// How far a site holds a journal.
+    #[must_use]
+    pub fn held(&self, site: SiteId, journal: JournalId) -> Seq {
+        self.held.get(&site).and_then(|held| held.get(&journal)).copied().unwrap_or(0)
+    }
+
+    /// How far a site holds every journal.
+    #[must_use]
+    pub fn frontier(&self, site: SiteId) -> BTreeMap<JournalId, Seq> {
+        self.held.get(&site).cloned().unwrap_or_default()
+    }
+
+    /// How many sites hold an entry.
+    #[must_use]
+    pub fn holders(&self, journal: JournalId, seq: Seq) -> usize {
+        self.held.values().filter(|held| held.get(&journal).is_some_and(|next| *next > seq)).count()
+    }
+
+    /// One journal's batches of one partition, in order.
+    #[must_use]
+    pub fn batches(&self, part: Part) -> &[KnownBatch] {
+        self.batches.get(&part).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a journal had parted at some time before an entry.
+    #[must_use]
+    pub fn had_parted(&self, journal: JournalId, seq: Seq) -> bool {
+        self.parted.get(&journal).is_some_and(|parted| *parted < seq)
+    }
+
+    /// A site's next entry to be given to its disk.
+    pub(crate) fn given(&mut self, site: SiteId, journal: JournalId) -> &mut Seq {
+        self.given.entry(site).or_default().entry(journal).or_default()
+    }
+
+    /// A site's process is gone: it goes on from what is durable, or from what it finds.
+    pub(crate) fn ended(&mut self, site: SiteId) {
+        let held = self.frontier(site);
+        self.given.insert(site, held);
+    }
+
+    /// An entry is on a site's platter. Says whether it was on none before.
+    pub(crate) fn add(&mut self, site: SiteId, entry: &Encoded) -> bool {
+        let head = &entry.head;
+        self.held.entry(site).or_default().insert(head.journal, head.seq + 1);
+        let journal = self.journals.entry(head.journal).or_default();
+        if head.seq < journal.len() as u64 {
+            return false;
+        }
+        journal.push(Known { hash: entry.hash(), stamp: head.stamp });
+        self.stamps.insert((head.journal, head.stamp), head.seq);
+        match entry.body() {
+            Ok(Body::Batch(batch)) => {
+                let crc = batch::parse(&batch.records).map_or(0, |header| header.info().crc);
+                let part = (batch.topic, batch.partition, head.journal);
+                let known = KnownBatch { seq: head.seq, stamp: head.stamp, crc };
+                self.batches.entry(part).or_default().push(known);
+            }
+            Ok(Body::Part) => {
+                self.parted.entry(head.journal).or_insert(head.seq);
+            }
+            _ => {}
+        }
+        true
+    }
+
+    /// How many entries were ever durable.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        self.journals.values().map(Vec::len).sum()
+    }
+}

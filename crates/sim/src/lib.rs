@@ -1,0 +1,149 @@
+//! N sites in one process, under injected faults, with checkers.
+//!
+//! The sites are the very machines that ship (`site::Site`); everything around them is made here: disks that lose what
+//! was not synced, links that die half-way, clocks that are wrong, processes that end between two actions. One seed is
+//! one run, and the same run every time. After the faults everything is repaired, and then all sites must agree within a stated time.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `world` | the queue of what is due, and its steps |
+//! | `shell`, `host` | what a real shell does: disk work, sends, replies, links |
+//! | `disk`, `net`, `clock`, `rng` | the hostile parts |
+//! | `swarm`, `faults` | what goes wrong in a run, and carrying it out |
+//! | `client`, `traffic`, `submission` | clients and what they want |
+//! | `checkers/` | the invariants, by number |
+//! | `mutant` | bugs on purpose, which the checkers must find |
+//! | `trace` | one line per event, and a hash over them |
+//!
+//! What it cannot tell: anything about kernels, file systems, TLS, threads. The disk model is our belief.
+
+pub mod checkers;
+pub mod client;
+pub mod clock;
+pub mod disk;
+mod faults;
+pub mod host;
+mod mutant;
+pub mod net;
+pub mod rng;
+mod shell;
+pub mod submission;
+pub mod swarm;
+pub mod trace;
+mod traffic;
+mod world;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use checkers::{Verdict, Violation, broken};
+pub use mutant::Mutant;
+use swarm::Kind;
+use world::World;
+
+/// How long the sites may take to agree once faults have ended, in microseconds of their time.
+const AGREE_WITHIN_US: u64 = 60_000_000;
+
+/// What kind of run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How many sites.
+    pub sites: u16,
+    /// How many steps before the faults end.
+    pub steps: u64,
+    /// Whether every line of the trace is printed.
+    pub prints: bool,
+    /// A bug to put in.
+    pub mutant: Option<Mutant>,
+    /// Faults that happen whatever the seed says.
+    pub also: Vec<Kind>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { sites: 3, steps: 6_000, prints: false, mutant: None, also: Vec::new() }
+    }
+}
+
+/// What a run was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The hash of its trace.
+    pub hash: u64,
+    /// Steps taken.
+    pub steps: u64,
+    /// Simulated time, in microseconds.
+    pub true_us: u64,
+    /// Entries in all journals.
+    pub entries: usize,
+    /// Batches sent, and acknowledged.
+    pub batches: (usize, usize),
+}
+
+/// A run that broke an invariant.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// The seed.
+    pub seed: u64,
+    /// How many sites there were, and steps before the faults ended.
+    pub options: Options,
+    /// What was broken.
+    pub violation: Violation,
+    /// The last lines of the trace.
+    pub trace: Vec<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.trace {
+            writeln!(f, "{line}")?;
+        }
+        writeln!(f, "seed {} broke {}", self.seed, self.violation)?;
+        let Options { sites, steps, .. } = self.options;
+        write!(f, "again: cargo run -p sim -- --seed {} --sites {sites} --steps {steps} --trace", self.seed)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Runs one seed.
+///
+/// # Errors
+/// [`Failure`] if an invariant did not hold, or the machine panicked.
+pub fn run(seed: u64, options: &Options) -> Result<Report, Box<Failure>> {
+    let mut world = World::new(seed, options.clone());
+    let verdict = catch_unwind(AssertUnwindSafe(|| whole(&mut world)));
+    let verdict = verdict.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        broken("assertion", text.unwrap_or_default())
+    });
+    match verdict {
+        Ok(()) => Ok(Report {
+            hash: world.trace.hash(),
+            steps: world.steps,
+            true_us: world.now_us,
+            entries: world.checkers.truth.entries(),
+            batches: (world.checkers.submissions.len(), world.checkers.submissions.acknowledged()),
+        }),
+        Err(violation) => {
+            let (options, trace) = (options.clone(), world.trace.tail());
+            Err(Box::new(Failure { seed, options, violation, trace }))
+        }
+    }
+}
+
+fn whole(world: &mut World) -> Verdict {
+    world.run_steps(world.options.steps)?;
+    world.calm_down();
+    let until_us = world.now_us + AGREE_WITHIN_US;
+    let mut difference = None;
+    while world.now_us < until_us {
+        world.run_steps(100)?;
+        difference = world.difference();
+        if difference.is_none() {
+            return world.finish();
+        }
+    }
+    broken("I-16", format!("after {} s: {}", AGREE_WITHIN_US / 1_000_000, difference.unwrap_or_default()))
+}

@@ -1,0 +1,253 @@
+//! What a real shell does with a machine's actions: disk work, messages, replies, ends; and the links.
+
+use bytes::{Bytes, BytesMut};
+use disk::DiskError;
+use entry::SiteId;
+use site::wire::Message;
+use site::{Action, Answer, Event, Lane, Refusal, Ticket};
+
+use crate::checkers::{Verdict, broken};
+use crate::host::{Flight, Job};
+use crate::mutant::Mutant;
+use crate::net::{Sent, Stream};
+use crate::world::{What, World};
+
+impl World {
+    /// Carries out one action of a site.
+    pub(crate) fn carry_out(&mut self, id: SiteId, action: Action) -> Verdict {
+        match action {
+            Action::Write(write) => self.write(id, write)?,
+            Action::Prepare(op) => self.begin(id, Job::prepare(op)),
+            Action::Checkpoint { id: number, sync, position, state } => {
+                self.begin(id, Job::checkpoint(number, sync, position, state));
+            }
+            Action::Send { to, lane, message } => self.send(id, to, lane, message)?,
+            Action::Hangup { to, .. } => {
+                if let Some(generation) = self.knows(id, to) {
+                    self.give_up(id, to, generation);
+                }
+            }
+            Action::Reply { ticket, answer } => self.reply(id, ticket, answer)?,
+            Action::Readable(grown) => {
+                let Some(host) = self.hosts.get(&id) else { return Ok(()) };
+                let Some(process) = &host.process else { return Ok(()) };
+                self.checkers.readable(host.actor(), &process.site, &host.disk, &grown)?;
+            }
+            Action::ViewChanged => {}
+            Action::Alarm(text) => self.alarm(id, &text)?,
+            Action::Stopped => {
+                self.kill(id, "stopped")?;
+            }
+            Action::Halt(reason) => {
+                if !reason.contains("no space left") {
+                    return broken("I-07", format!("site {id} halts: {reason}"));
+                }
+                self.kill(id, "halted")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Disks are intact here, so nothing may look like a fork.
+    fn alarm(&self, id: SiteId, text: &str) -> Verdict {
+        let of_a_fork = text.contains("is halted:") || text.contains("nothing more is taken of");
+        if of_a_fork { broken("I-12", format!("site {id} cries wolf: {text}")) } else { Ok(()) }
+    }
+
+    fn write(&mut self, id: SiteId, write: journal::WalWrite) -> Verdict {
+        let Some(host) = self.hosts.get_mut(&id) else { return Ok(()) };
+        let by = host.actor();
+        let Some(flight) = Flight::of(&write) else {
+            return broken("I-05", format!("site {id} writes what is no frame"));
+        };
+        let again = host.flight.as_ref().is_some_and(|before| before.bytes == flight.bytes);
+        host.flight = Some(flight.clone());
+        if !again {
+            self.checkers.wrote(by, &flight.records)?;
+        }
+        if self.options.mutant == Some(Mutant::AckBeforeSync) {
+            let number = write.id;
+            self.begin(id, Job::write(write));
+            return self.feed(id, Event::Written { id: number });
+        }
+        self.begin(id, Job::write(write));
+        Ok(())
+    }
+
+    fn begin(&mut self, id: SiteId, job: Job) {
+        let in_us = self.disk_us(id);
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        let life = host.life;
+        let Some(process) = &mut host.process else { return };
+        let number = process.next_job;
+        process.next_job += 1;
+        process.jobs.insert(number, job);
+        self.at(in_us, What::Disk(id, life, number));
+    }
+
+    fn disk_us(&mut self, id: SiteId) -> u64 {
+        let least = self.hosts.get(&id).map_or(100, |host| host.disk_us);
+        least + self.dice.shell.below(least * 2 + 1)
+    }
+
+    /// The next step of a job on a disk.
+    pub(crate) fn work(&mut self, id: SiteId, life: u64, number: u64) -> Verdict {
+        let synced = self.options.mutant != Some(Mutant::CheckpointUnsynced);
+        let Some(host) = self.hosts.get_mut(&id).filter(|host| host.life == life) else { return Ok(()) };
+        let mut worked = host.work(number, synced);
+        if self.options.mutant == Some(Mutant::SyncErrorIgnored)
+            && matches!(worked, Err(DiskError::Failed { .. }))
+        {
+            worked = Ok(true);
+        }
+        match worked {
+            Ok(false) => {
+                let in_us = self.disk_us(id);
+                self.at(in_us, What::Disk(id, life, number));
+                Ok(())
+            }
+            Ok(true) => self.done(id, number),
+            Err(DiskError::Full(_)) => {
+                let job = host.process.as_mut().and_then(|process| process.jobs.remove(&number));
+                self.trace.line(self.now_us, Some(id), "disk full");
+                job.map_or(Ok(()), |job| self.feed(id, job.full))
+            }
+            Err(error) => {
+                self.trace.line(self.now_us, Some(id), &format!("disk failed: {error}"));
+                self.kill(id, "disk failed")
+            }
+        }
+    }
+
+    fn done(&mut self, id: SiteId, number: u64) -> Verdict {
+        let Some(host) = self.hosts.get_mut(&id) else { return Ok(()) };
+        let job = host.process.as_mut().and_then(|process| process.jobs.remove(&number));
+        let Some(job) = job else { return Ok(()) };
+        if let Some(flight) = &job.flight
+            && host.is_durable(flight)
+        {
+            let by = host.actor();
+            host.flight = None;
+            self.checkers.durable(by, &flight.records)?;
+        }
+        if job.flight.is_some() && self.options.mutant == Some(Mutant::AckBeforeSync) {
+            return Ok(());
+        }
+        self.feed(id, job.done)
+    }
+
+    fn send(&mut self, from: SiteId, to: SiteId, lane: Lane, mut message: Message) -> Verdict {
+        let Some(host) = self.hosts.get(&from) else { return Ok(()) };
+        let by = host.actor();
+        self.mutate(from, &mut message);
+        self.checkers.sent(by, &message)?;
+        let Some(generation) = self.knows(from, to) else { return Ok(()) };
+        let mut bytes = message.encode();
+        if self.options.mutant == Some(Mutant::EntryAltered) && matches!(lane, Lane::Tail | Lane::CatchUp) {
+            let mut altered = BytesMut::from(&bytes[..]);
+            if let Some(last) = altered.last_mut() {
+                *last ^= 1;
+            }
+            bytes = altered.freeze();
+        }
+        let stream = Stream { generation, from, to, lane };
+        match self.net.send(stream, bytes.clone()) {
+            Sent::Stream(in_us, stream) => self.at(in_us, What::Stream(stream)),
+            Sent::Datagrams(all) => {
+                all.into_iter()
+                    .for_each(|in_us| self.at(in_us, What::Datagram(stream, Bytes::clone(&bytes))));
+            }
+            Sent::Nowhere => {}
+        }
+        Ok(())
+    }
+
+    fn mutate(&self, from: SiteId, message: &mut Message) {
+        let Message::Pulse(pulse) = message else { return };
+        match self.options.mutant {
+            Some(Mutant::PromiseAhead) => {
+                let own = pulse.promises.iter_mut().filter(|(journal, _)| journal.site == from);
+                own.for_each(|(_, (w, _))| *w = clock::Stamp::from_unix_ms(w.unix_ms() + 2_000));
+            }
+            Some(Mutant::FrontierAhead) => {
+                let own = pulse.frontiers.iter_mut().filter(|(site, _)| **site == from);
+                own.for_each(|(_, (_, held))| held.values_mut().for_each(|next| *next += 1));
+            }
+            _ => {}
+        }
+    }
+
+    fn reply(&mut self, id: SiteId, ticket: Ticket, answer: Result<Answer, Refusal>) -> Verdict {
+        let Some(ticketed) = self.tickets.remove(&ticket.0) else { return Ok(()) };
+        let Some(host) = self.hosts.get(&id) else { return Ok(()) };
+        if let (Ok(answer), Some(process)) = (&answer, &host.process) {
+            self.checkers.replied(host.actor(), &process.site, &ticketed.asked, answer)?;
+            if let (Some(number), Answer::Appended { .. }) = (ticketed.asked.submission, answer) {
+                self.checkers.submissions.acknowledge(number);
+            }
+        }
+        let in_us = self.dice.shell.below(2_000);
+        self.at(in_us, What::Answered { client: ticketed.client, ticket: ticket.0, answer });
+        Ok(())
+    }
+
+    /// Tries to connect two sites, again and again.
+    pub(crate) fn connect(&mut self, a: SiteId, b: SiteId) {
+        self.connecting.remove(&(a.min(b), a.max(b)));
+        if self.net.current(a, b).is_some() {
+            return;
+        }
+        let run = |site| self.hosts.get(&site).is_some_and(|host| host.process.is_some());
+        let generation = if run(a) && run(b) { self.net.connect(a, b) } else { None };
+        let Some(generation) = generation else { return self.want_link(a, b) };
+        for (at, peer) in [(a, b), (b, a)] {
+            let in_us = self.net.delay_us(peer, at);
+            self.at(in_us, What::Up { at, peer, generation });
+        }
+    }
+
+    /// There should be a connection between two sites.
+    pub(crate) fn want_link(&mut self, a: SiteId, b: SiteId) {
+        if self.connecting.insert((a.min(b), a.max(b))) {
+            let in_us = self.dice.shell.between(1_000, 300_000);
+            self.at(in_us, What::Connect(a, b));
+        }
+    }
+
+    /// A connection is up at one end.
+    pub(crate) fn up(&mut self, at: SiteId, peer: SiteId, generation: u64) -> Verdict {
+        if self.net.current(at, peer) != Some(generation) || self.knows(at, peer) >= Some(generation) {
+            return Ok(());
+        }
+        let Some(process) = self.hosts.get_mut(&at).and_then(|host| host.process.as_mut()) else {
+            return Ok(());
+        };
+        process.links.insert(peer, generation);
+        self.feed(at, Event::LinkUp { site: peer })
+    }
+
+    /// One end learns that a connection is gone.
+    pub(crate) fn down(&mut self, at: SiteId, peer: SiteId, generation: u64) -> Verdict {
+        if self.knows(at, peer) != Some(generation) {
+            return Ok(());
+        }
+        if let Some(process) = self.hosts.get_mut(&at).and_then(|host| host.process.as_mut()) {
+            process.links.remove(&peer);
+        }
+        self.feed(at, Event::LinkDown { site: peer })
+    }
+
+    /// A connection dies.
+    pub(crate) fn give_up(&mut self, a: SiteId, b: SiteId, generation: u64) {
+        if self.net.current(a, b) != Some(generation) {
+            return;
+        }
+        self.net.give_up(a, b);
+        for (at, peer) in [(a, b), (b, a)] {
+            let late_us = *self.dice.shell.pick(&[1_000, 100_000, 1_000_000]);
+            let in_us = self.dice.shell.below(late_us);
+            self.at(in_us, What::Down { at, peer, generation });
+        }
+        self.want_link(a, b);
+    }
+}

@@ -1,0 +1,175 @@
+//! What clients asked to have written, and what became of it.
+//!
+//! Every batch carries its number in its records, so that a batch found anywhere can be traced to who sent it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use batch::{Builder, NewRecord};
+use bytes::Bytes;
+use entry::{Body, Encoded, JournalId, PartitionId, Seq, TopicId};
+
+use crate::checkers::{Verdict, broken, ensure};
+
+/// One batch that a client wants to have written.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// Where to.
+    pub topic: TopicId,
+    /// Which partition of it.
+    pub partition: PartitionId,
+    /// Whether it may be written at most once.
+    pub idempotent: bool,
+    /// Whether it was acknowledged.
+    pub acknowledged: bool,
+    /// The entries that hold it.
+    entries: Vec<(JournalId, Seq)>,
+    /// Where it is readable.
+    offsets: Vec<u64>,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct Submissions {
+    all: Vec<Submission>,
+    by_entry: BTreeMap<(JournalId, Seq), usize>,
+    /// Topics that somebody asked to delete: what is written to them may be dropped.
+    doomed: BTreeSet<TopicId>,
+}
+
+/// A producer's id and the number of a batch's first record; none for a producer without.
+pub type Numbering = Option<(i64, i32)>;
+
+impl Submissions {
+    /// Makes a batch of so many records and takes it up.
+    pub fn make(
+        &mut self,
+        (topic, partition): (TopicId, PartitionId),
+        records: u64,
+        padding: usize,
+        numbering: Numbering,
+    ) -> (usize, Bytes) {
+        let number = self.all.len();
+        let mut builder = Builder::new();
+        if let Some((id, sequence)) = numbering {
+            builder = builder.producer(id, 0, sequence);
+        }
+        for record in 0..records {
+            let value = format!("{number}.{record}.{}", "x".repeat(padding));
+            builder.push(&NewRecord::value(1_790_000_000_000 + number as i64, value));
+        }
+        self.all.push(Submission {
+            topic,
+            partition,
+            idempotent: numbering.is_some(),
+            acknowledged: false,
+            entries: Vec::new(),
+            offsets: Vec::new(),
+        });
+        (number, builder.build())
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// How many were acknowledged.
+    #[must_use]
+    pub fn acknowledged(&self) -> usize {
+        self.all.iter().filter(|submission| submission.acknowledged).count()
+    }
+
+    /// A client was told that it is written.
+    pub fn acknowledge(&mut self, number: usize) {
+        self.all[number].acknowledged = true;
+    }
+
+    /// Somebody asked to delete a topic.
+    pub fn doom(&mut self, topic: TopicId) {
+        self.doomed.insert(topic);
+    }
+
+    /// An entry is durable for the first time.
+    pub(crate) fn journaled(&mut self, entry: &Encoded) {
+        let Ok(Body::Batch(body)) = entry.body() else { return };
+        let Some(number) = number_of(&body.records) else { return };
+        let at = (entry.head.journal, entry.head.seq);
+        self.by_entry.insert(at, number);
+        if let Some(submission) = self.all.get_mut(number) {
+            submission.entries.push(at);
+        }
+    }
+
+    /// Whether this entry holds this submission.
+    pub(crate) fn is_at(&self, number: usize, journal: JournalId, seq: Seq) -> bool {
+        self.by_entry.get(&(journal, seq)) == Some(&number)
+    }
+
+    /// Fails unless the submission is readable in the merged log.
+    pub(crate) fn is_readable(&self, number: usize) -> Verdict {
+        let readable = self.all.get(number).is_some_and(|submission| !submission.offsets.is_empty());
+        ensure(readable, "I-02", || {
+            format!("submission {number} is acknowledged as released and not readable")
+        })
+    }
+
+    /// A batch is readable in the merged log.
+    pub(crate) fn placed(&mut self, bytes: &Bytes, entry: (JournalId, Seq), offset: u64) -> Verdict {
+        let number = number_of(bytes);
+        let Some(submission) = number.and_then(|number| self.all.get_mut(number)) else {
+            return broken("I-04", format!("the batch at offset {offset} was sent by nobody"));
+        };
+        let number = number.unwrap_or_default();
+        ensure(submission.entries.contains(&entry), "I-04", || {
+            format!(
+                "submission {number} at offset {offset} does not come from entry {} of {}",
+                entry.1, entry.0
+            )
+        })?;
+        ensure(!submission.idempotent || submission.offsets.is_empty(), "I-19", || {
+            format!("submission {number} is readable at {:?} and again at {offset}", submission.offsets)
+        })?;
+        submission.offsets.push(offset);
+        Ok(())
+    }
+
+    /// The merged log has passed over a journaled batch: only a copy, or one of a topic that was deleted, may be left out.
+    pub(crate) fn passed_over(&mut self, journal: JournalId, seq: Seq) -> Verdict {
+        let number = self.by_entry.get(&(journal, seq)).copied();
+        let Some(submission) = number.and_then(|number| self.all.get(number)) else {
+            return broken("I-04", format!("entry {seq} of {journal} holds a batch that nobody sent"));
+        };
+        let copy = submission.idempotent && !submission.offsets.is_empty();
+        ensure(copy || self.doomed.contains(&submission.topic), "I-03", || {
+            format!("entry {seq} of {journal} (submission {number:?}) was left out of the merged log")
+        })
+    }
+
+    /// In the end everything that was acknowledged is readable, and everything journaled as well.
+    pub(crate) fn finish(&self) -> Verdict {
+        for (number, submission) in self.all.iter().enumerate() {
+            let due = submission.acknowledged || !submission.entries.is_empty();
+            let readable = !submission.offsets.is_empty() || self.doomed.contains(&submission.topic);
+            ensure(!due || readable, "I-03", || {
+                format!("submission {number} is nowhere readable: {submission:?}")
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// The number in a batch's first record.
+fn number_of(bytes: &Bytes) -> Option<usize> {
+    let limits = batch::DecompressLimits { bytes_max: 1 << 20, ratio_max: 1000 };
+    let mut records = batch::records(bytes, limits).ok()?;
+    let value = records.next()?.ok()?.value?;
+    let text = std::str::from_utf8(&value).ok()?;
+    text.split('.').next()?.parse().ok()
+}

@@ -1,0 +1,132 @@
+//! What goes wrong in a run, and how often: drawn from the seed, a different mix each time.
+//!
+//! A run that has all faults at once finds less than many runs with a few each, since faults hide each other. So each
+//! kind is in or out per seed, one run in four is quiet, and rates differ by orders of magnitude.
+
+use std::collections::BTreeMap;
+
+use entry::SiteId;
+
+use crate::net::Weather;
+use crate::rng::Rng;
+
+/// A kind of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A process is killed.
+    Kill,
+    /// A process is killed between two actions of one step.
+    KillBetween,
+    /// The power of one site goes.
+    Power,
+    /// The power of all sites goes.
+    PowerAll,
+    /// A process stands still.
+    Pause,
+    /// A site is cut off from all others.
+    Isolate,
+    /// One direction of one link is blocked.
+    Block,
+    /// A connection dies.
+    Cut,
+    /// A wall clock jumps.
+    Jump,
+    /// A disk has no room left.
+    Full,
+    /// A sync fails.
+    SyncFails,
+    /// A site is stopped in good order.
+    Stop,
+    /// A disk becomes slow.
+    Slow,
+}
+
+const KINDS: [Kind; 13] = [
+    Kind::Kill,
+    Kind::KillBetween,
+    Kind::Power,
+    Kind::PowerAll,
+    Kind::Pause,
+    Kind::Isolate,
+    Kind::Block,
+    Kind::Cut,
+    Kind::Jump,
+    Kind::Full,
+    Kind::SyncFails,
+    Kind::Stop,
+    Kind::Slow,
+];
+
+/// The mix of one run.
+#[derive(Debug, Clone)]
+pub struct Swarm {
+    /// The kinds that happen.
+    pub kinds: Vec<Kind>,
+    /// Microseconds between two faults, at most.
+    pub every_us: u64,
+    /// How far clocks may be off, in milliseconds.
+    pub offset_ms: i64,
+    /// Whether topics are deleted.
+    pub deletes: bool,
+    /// How many clients there are.
+    pub clients: usize,
+    /// Microseconds that a client rests between two requests, at most.
+    pub rest_us: u64,
+    /// WAL bytes between two checkpoints.
+    pub checkpoint_bytes: u64,
+    /// Length of a WAL segment.
+    pub segment_bytes: u64,
+    /// Bytes on their way to a peer, at most.
+    pub window_bytes: usize,
+    /// How long a start waits for the others, in milliseconds.
+    pub start_wait_ms: u64,
+    /// How long a disk operation takes at least, in microseconds.
+    pub disk_us: u64,
+}
+
+impl Swarm {
+    /// The mix of a seed.
+    #[must_use]
+    pub fn of(rng: &mut Rng) -> Swarm {
+        let quiet = rng.chance(250);
+        let kinds = KINDS.iter().filter(|_| !quiet && rng.chance(350)).copied().collect();
+        Swarm {
+            kinds,
+            every_us: *rng.pick(&[300_000, 1_000_000, 3_000_000]),
+            offset_ms: *rng.pick(&[5, 100, 240]),
+            deletes: rng.chance(300),
+            clients: usize::try_from(rng.between(2, 7)).unwrap_or(2),
+            rest_us: *rng.pick(&[10_000, 100_000, 400_000]),
+            checkpoint_bytes: *rng.pick(&[4 << 10, 32 << 10, 256 << 10]),
+            segment_bytes: *rng.pick(&[8 << 10, 32 << 10, 128 << 10]),
+            window_bytes: *rng.pick(&[2 << 10, 16 << 10, 1 << 20]),
+            start_wait_ms: *rng.pick(&[200, 1000, 3000]),
+            disk_us: *rng.pick(&[50, 500, 5_000]),
+        }
+    }
+
+    /// The same without what is not there in another mix: for mutants, which want some kinds for sure.
+    pub fn also(&mut self, kinds: &[Kind]) {
+        self.kinds.extend(kinds.iter().copied());
+    }
+}
+
+/// The network of a seed.
+#[must_use]
+pub fn weather(sites: &[SiteId], rng: &mut Rng) -> Weather {
+    let scale = *rng.pick(&[1, 10, 10, 50]);
+    let mut delay_us = BTreeMap::new();
+    for from in sites {
+        for to in sites.iter().filter(|to| *to > from) {
+            let delay = rng.between(500, 2_500) * scale;
+            delay_us.insert((*from, *to), delay);
+            delay_us.insert((*to, *from), delay + rng.below(delay / 4 + 1));
+        }
+    }
+    Weather {
+        delay_us,
+        jitter_us: rng.below(2_000 * scale),
+        loss_permille: *rng.pick(&[0, 0, 10, 200]),
+        double_permille: *rng.pick(&[0, 0, 20]),
+    }
+}

@@ -1,0 +1,96 @@
+//! Clients and sites meet: requests on their way there, answers on their way back, and patience.
+
+use entry::SiteId;
+use site::{Answer, Event, Refusal, Request, Ticket};
+
+use crate::checkers::Verdict;
+use crate::client::Allowed;
+use crate::world::{Ticketed, What, World};
+
+/// How long a client waits for an answer, in microseconds.
+const PATIENCE_US: u64 = 4_000_000;
+
+impl World {
+    /// A client looks at what it waits for.
+    pub(crate) fn wake(&mut self, number: usize) {
+        let now_us = self.now_us;
+        let sites = self.options.sites;
+        let allowed = Allowed { deletes: self.swarm.deletes, sites };
+        let client = &mut self.clients[number];
+        let late = client.open.iter().any(|open| open.ticket.is_some() && open.until_us <= now_us);
+        if late {
+            let tickets: Vec<u64> = client.open.iter().filter_map(|open| open.ticket).collect();
+            client.timed_out(allowed.sites);
+            for ticket in tickets {
+                self.tickets.remove(&ticket);
+            }
+        }
+        let client = &mut self.clients[number];
+        if client.open.is_empty() && !self.calm {
+            let process = self.hosts.get(&client.at).and_then(|host| host.process.as_ref());
+            match process {
+                Some(process) => client.think(&process.site, &mut self.checkers, allowed),
+                None => client.move_on(sites),
+            }
+        }
+        self.send_open(number);
+        let rest_us = if self.calm { 50_000 } else { self.swarm.rest_us };
+        let in_us = self.clients[number].rng.between(rest_us / 4 + 1, rest_us + 2);
+        self.at(in_us, What::Client(number));
+    }
+
+    /// Sends what a client waits for and has not asked, unless something before it has no answer yet elsewhere.
+    fn send_open(&mut self, number: usize) {
+        let now_us = self.now_us;
+        let client = &mut self.clients[number];
+        // Asked again as a whole: what is behind a refusal is on its way back, too.
+        if client.open.iter().any(|open| open.ticket.is_some()) {
+            return;
+        }
+        let site = client.at;
+        let mut in_us = client.rng.below(1_000);
+        let mut asks = Vec::new();
+        for open in &mut client.open {
+            let ticket = self.next_ticket;
+            self.next_ticket += 1;
+            open.ticket = Some(ticket);
+            open.until_us = now_us + PATIENCE_US;
+            asks.push((in_us, ticket, open.asked.clone()));
+            in_us += 1 + client.rng.below(200);
+        }
+        for (in_us, ticket, asked) in asks {
+            self.tickets.insert(ticket, Ticketed { client: number, asked, at: None });
+            self.at(in_us, What::Ask { ticket, site });
+        }
+    }
+
+    /// A request arrives at a site.
+    pub(crate) fn ask(&mut self, ticket: u64, site: SiteId) -> Verdict {
+        let Some(host) = self.hosts.get(&site) else { return Ok(()) };
+        let (life, runs) = (host.life, host.process.is_some());
+        let Some(ticketed) = self.tickets.get_mut(&ticket).filter(|_| runs) else { return Ok(()) };
+        ticketed.at = Some((site, life));
+        if let (Request::Append(append), Some(process)) = (&ticketed.asked.request, &host.process)
+            && append.acknowledge == site::Acknowledge::All
+            && let Some(topic) = process.site.topic(append.topic)
+            && topic.settings.ack_all == catalog::AckAll::Local
+        {
+            ticketed.asked.sites = usize::from(topic.settings.min_insync_sites).max(1);
+        }
+        if let (Request::Commit(commit), Some(process)) = (&ticketed.asked.request, &host.process) {
+            let stands = |(topic, partition, ..): &(_, _, u64, String)| {
+                let position = process.site.position(&commit.group, *topic, *partition)?;
+                Some((position.progress.epoch(), position.progress.committed()))
+            };
+            ticketed.asked.stood = commit.positions.iter().map(stands).collect();
+        }
+        let request = ticketed.asked.request.clone();
+        self.feed(site, Event::Request { ticket: Ticket(ticket), request })
+    }
+
+    /// An answer arrives at a client.
+    pub(crate) fn answered(&mut self, client: usize, ticket: u64, answer: Result<Answer, Refusal>) {
+        let sites = self.options.sites;
+        self.clients[client].answered(ticket, &answer, sites);
+    }
+}

@@ -1,0 +1,346 @@
+//! The world: one clock, one queue of what is due, and everything that happens to the sites in its order.
+//!
+//! Each step takes the next thing that is due (ties are broken by the seed), hands it to a site or a client, carries out what
+//! comes of it, and lets the checkers look.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+
+use bytes::Bytes;
+use disk::Disk;
+use entry::SiteId;
+use site::wire::Message;
+use site::{Answer, Event, Lane, Refusal, Site};
+
+use crate::checkers::{Asked, Checkers, Verdict, broken};
+use crate::client::Client;
+use crate::host::Host;
+use crate::net::{Net, Stream};
+use crate::rng::Rng;
+use crate::swarm::Swarm;
+use crate::trace::Trace;
+use crate::{Options, trace};
+
+/// Something that is due.
+#[derive(Debug, Clone)]
+pub(crate) enum What {
+    Tick(SiteId, u64),
+    Inbox(SiteId, u64),
+    Disk(SiteId, u64, u64),
+    Up { at: SiteId, peer: SiteId, generation: u64 },
+    Down { at: SiteId, peer: SiteId, generation: u64 },
+    Stream(Stream),
+    Datagram(Stream, Bytes),
+    Room { site: SiteId, peer: SiteId, generation: u64, bytes: usize },
+    Connect(SiteId, SiteId),
+    Client(usize),
+    Ask { ticket: u64, site: SiteId },
+    Answered { client: usize, ticket: u64, answer: Result<Answer, Refusal> },
+    Restart(SiteId),
+    Heal(Vec<(SiteId, SiteId)>),
+    GiveUp(SiteId, SiteId, u64),
+    Repair(SiteId),
+    Fault,
+    Image,
+}
+
+struct Due {
+    at_us: u64,
+    tie: u64,
+    what: What,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Due) -> bool {
+        (self.at_us, self.tie) == (other.at_us, other.tie)
+    }
+}
+impl Eq for Due {}
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Due) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Due {
+    fn cmp(&self, other: &Due) -> std::cmp::Ordering {
+        (self.at_us, self.tie).cmp(&(other.at_us, other.tie))
+    }
+}
+
+/// A client's request that a site has.
+#[derive(Debug, Clone)]
+pub(crate) struct Ticketed {
+    pub(crate) client: usize,
+    pub(crate) asked: Asked,
+    /// Which process has it.
+    pub(crate) at: Option<(SiteId, u64)>,
+}
+
+/// Streams of randomness, one per part.
+pub(crate) struct Dice {
+    pub(crate) ties: Rng,
+    pub(crate) disk: Rng,
+    pub(crate) faults: Rng,
+    pub(crate) shell: Rng,
+}
+
+/// Everything.
+pub(crate) struct World {
+    pub(crate) options: Options,
+    pub(crate) now_us: u64,
+    queue: BinaryHeap<Reverse<Due>>,
+    pub(crate) dice: Dice,
+    pub(crate) net: Net,
+    pub(crate) hosts: BTreeMap<SiteId, Host>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) tickets: BTreeMap<u64, Ticketed>,
+    pub(crate) next_ticket: u64,
+    pub(crate) checkers: Checkers,
+    pub(crate) trace: Trace,
+    pub(crate) swarm: Swarm,
+    pub(crate) connecting: BTreeSet<(SiteId, SiteId)>,
+    /// Whether faults have ended.
+    pub(crate) calm: bool,
+    pub(crate) steps: u64,
+}
+
+impl World {
+    /// A cluster whose data directories are founded and whose processes are about to start.
+    pub(crate) fn new(seed: u64, options: Options) -> World {
+        let dice = Dice {
+            ties: Rng::stream(seed, "ties"),
+            disk: Rng::stream(seed, "disk"),
+            faults: Rng::stream(seed, "faults"),
+            shell: Rng::stream(seed, "shell"),
+        };
+        let sites: Vec<SiteId> = (1..=options.sites).map(SiteId).collect();
+        let mut swarm = Swarm::of(&mut Rng::stream(seed, "swarm"));
+        swarm.also(&options.also);
+        let weather = crate::swarm::weather(&sites, &mut Rng::stream(seed, "weather"));
+        let mut world = World {
+            now_us: 0,
+            queue: BinaryHeap::new(),
+            net: Net::new(weather, Rng::stream(seed, "net")),
+            hosts: BTreeMap::new(),
+            clients: Vec::new(),
+            tickets: BTreeMap::new(),
+            next_ticket: 1,
+            checkers: Checkers::new(sites.len()),
+            trace: Trace::new(options.prints),
+            connecting: BTreeSet::new(),
+            calm: false,
+            steps: 0,
+            options,
+            dice,
+            swarm,
+        };
+        let mut founding = Rng::stream(seed, "founding");
+        for site in &sites {
+            world.found(*site, &sites, &mut founding);
+            world.at(0, What::Restart(*site));
+        }
+        for client in 0..world.swarm.clients {
+            let home = sites[client % sites.len()];
+            world.clients.push(Client::new(client, home, Rng::stream(seed, &format!("client {client}"))));
+            world.at(0, What::Client(client));
+        }
+        world.at(1000, What::Fault);
+        world.at(1000, What::Image);
+        world
+    }
+
+    /// Puts something on the list.
+    pub(crate) fn at(&mut self, in_us: u64, what: What) {
+        let due = Due { at_us: self.now_us + in_us, tie: self.dice.ties.next(), what };
+        self.queue.push(Reverse(due));
+    }
+
+    /// Runs until so many steps are done.
+    pub(crate) fn run_steps(&mut self, steps: u64) -> Verdict {
+        for _ in 0..steps {
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    /// Takes the next thing that is due.
+    pub(crate) fn step(&mut self) -> Verdict {
+        let Some(Reverse(due)) = self.queue.pop() else { return broken("I-16", "nothing is due any more") };
+        self.now_us = due.at_us;
+        self.steps += 1;
+        match due.what {
+            What::Tick(site, life) => {
+                if let Some(process) = self.running(site, life) {
+                    process.tick_us = None;
+                    self.feed(site, Event::Tick)?;
+                }
+            }
+            What::Inbox(site, life) => {
+                if self.running(site, life).is_some() {
+                    self.drive(site)?;
+                }
+            }
+            What::Disk(site, life, job) => self.work(site, life, job)?,
+            What::Up { at, peer, generation } => self.up(at, peer, generation)?,
+            What::Down { at, peer, generation } => self.down(at, peer, generation)?,
+            What::Stream(stream) => {
+                if let Some(bytes) = self.net.deliver(stream) {
+                    self.arrive(stream, bytes)?;
+                }
+            }
+            What::Datagram(stream, bytes) => self.arrive(stream, bytes)?,
+            What::Room { site, peer, generation, bytes } => {
+                if self.knows(site, peer) == Some(generation) {
+                    self.feed(site, Event::Room { site: peer, bytes })?;
+                }
+            }
+            What::Connect(a, b) => self.connect(a, b),
+            What::Client(client) => self.wake(client),
+            What::Ask { ticket, site } => self.ask(ticket, site)?,
+            What::Answered { client, ticket, answer } => self.answered(client, ticket, answer),
+            What::Restart(site) => self.restart(site)?,
+            What::Heal(directions) => self.heal(&directions),
+            What::GiveUp(a, b, generation) => self.give_up(a, b, generation),
+            What::Repair(site) => self.repair(site),
+            What::Fault => self.fault()?,
+            What::Image => self.take_images(),
+        }
+        Ok(())
+    }
+
+    /// The process of a site, if it is still the one of this life.
+    pub(crate) fn running(&mut self, site: SiteId, life: u64) -> Option<&mut crate::host::Process> {
+        self.hosts.get_mut(&site).filter(|host| host.life == life)?.process.as_mut()
+    }
+
+    /// The connection that a site's process knows to a peer.
+    pub(crate) fn knows(&self, site: SiteId, peer: SiteId) -> Option<u64> {
+        self.hosts.get(&site)?.process.as_ref()?.links.get(&peer).copied()
+    }
+
+    /// The sites whose processes run.
+    pub(crate) fn alive(&self) -> Vec<SiteId> {
+        self.hosts.iter().filter(|(_, host)| host.process.is_some()).map(|(site, _)| *site).collect()
+    }
+
+    /// Something arrives at the end of a stream.
+    fn arrive(&mut self, stream: Stream, bytes: Bytes) -> Verdict {
+        let Stream { generation, from, to, lane } = stream;
+        // Data on a connection means that it is up.
+        if self.net.current(from, to) == Some(generation) && self.knows(to, from) < Some(generation) {
+            self.up(to, from, generation)?;
+        }
+        if self.knows(to, from) != Some(generation) {
+            return Ok(());
+        }
+        if matches!(lane, Lane::Tail | Lane::CatchUp) {
+            let back_us = self.net.delay_us(to, from);
+            let room = What::Room { site: from, peer: to, generation, bytes: bytes.len() };
+            self.at(back_us, room);
+        }
+        let copies = if lane != Lane::Control && self.net.doubles() { 2 } else { 1 };
+        for _ in 0..copies {
+            let message = Message::decode(bytes.clone());
+            let Ok(message) = message else { return broken("I-52", "a site sent what does not read") };
+            self.feed(to, Event::Message { from, message })?;
+        }
+        Ok(())
+    }
+
+    /// Hands an event to a site: at once, or together with what comes next.
+    pub(crate) fn feed(&mut self, site: SiteId, event: Event) -> Verdict {
+        let now_us = self.now_us;
+        let together = self.dice.shell.chance(150);
+        let Some(host) = self.hosts.get_mut(&site) else { return Ok(()) };
+        let life = host.life;
+        let Some(process) = &mut host.process else { return Ok(()) };
+        process.inbox.push(event);
+        if process.paused_until_us > now_us {
+            return Ok(());
+        }
+        if together {
+            let in_us = self.dice.shell.below(500);
+            self.at(in_us, What::Inbox(site, life));
+            return Ok(());
+        }
+        self.drive(site)
+    }
+
+    /// Lets a site take what lies in its inbox, and carries out what comes of it.
+    pub(crate) fn drive(&mut self, id: SiteId) -> Verdict {
+        let now_us = self.now_us;
+        let Some(host) = self.hosts.get_mut(&id) else { return Ok(()) };
+        let Some(process) = &mut host.process else { return Ok(()) };
+        if process.paused_until_us > now_us || process.inbox.is_empty() {
+            return Ok(());
+        }
+        let events = std::mem::take(&mut process.inbox);
+        let told: Vec<String> = events.iter().map(trace::event).collect();
+        let mut actions = Vec::new();
+        process.site.handle(host.clock.now(now_us), events, &mut host.disk, &mut actions);
+        let dies_after = process.dies_after.take();
+        let line = format!("{} →{}", told.join(","), trace::actions(&actions));
+        self.trace.line(now_us, Some(id), &line);
+        for (index, action) in actions.into_iter().enumerate() {
+            if dies_after == Some(index) {
+                return self.kill(id, "between two actions");
+            }
+            self.carry_out(id, action)?;
+            if self.hosts.get(&id).is_none_or(|host| host.process.is_none()) {
+                return Ok(());
+            }
+        }
+        self.look(id)?;
+        self.schedule_tick(id);
+        Ok(())
+    }
+
+    fn look(&mut self, id: SiteId) -> Verdict {
+        if !self.steps.is_multiple_of(8) {
+            return Ok(());
+        }
+        let Some(host) = self.hosts.get(&id) else { return Ok(()) };
+        let Some(process) = &host.process else { return Ok(()) };
+        self.checkers.looked(host.actor(), &process.site)
+    }
+
+    fn schedule_tick(&mut self, id: SiteId) {
+        let now_us = self.now_us;
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        let life = host.life;
+        let Some(process) = &mut host.process else { return };
+        let due_us = host.clock.true_us(process.site.next_tick_us()).max(now_us + 1);
+        if process.tick_us.is_some_and(|known| known <= due_us && known > now_us) {
+            return;
+        }
+        process.tick_us = Some(due_us);
+        self.at(due_us - now_us, What::Tick(id, life));
+    }
+}
+
+impl World {
+    /// What the sites still differ in, or what clients still wait for.
+    pub(crate) fn difference(&self) -> Option<String> {
+        let sites: Vec<&Site> = self
+            .hosts
+            .values()
+            .filter_map(|host| host.process.as_ref().map(|process| &process.site))
+            .collect();
+        if sites.len() < self.hosts.len() {
+            return Some("not all sites run".into());
+        }
+        let waiting = self.clients.iter().position(|client| !client.open.is_empty());
+        let waits = |client: usize| format!("client {client} waits: {:?}", self.clients[client].open.front());
+        self.checkers.difference(&sites).or_else(|| waiting.map(waits))
+    }
+
+    /// All sites agree: whether they agree on what must have come of it.
+    pub(crate) fn finish(&mut self) -> Verdict {
+        let World { hosts, checkers, .. } = self;
+        let all: Vec<(&Site, &dyn Disk)> = hosts
+            .values()
+            .filter_map(|host| host.process.as_ref().map(|process| (&process.site, &host.disk as &dyn Disk)))
+            .collect();
+        checkers.finish(&all)
+    }
+}
