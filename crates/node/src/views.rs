@@ -58,11 +58,11 @@ pub(crate) struct Views {
 }
 
 /// Since when each site has been heard without a break.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Returns {
     since: BTreeMap<SiteId, Instant>,
-    /// Whether the first look has been taken: who is there then was there all along.
-    looked: bool,
+    /// When this process started: who is heard soon after was there all along.
+    started: Instant,
     /// When a site that is back becomes one that clients are sent to.
     due: Option<Instant>,
 }
@@ -71,7 +71,8 @@ impl Views {
     pub(crate) fn new(fixed: Fixed) -> Views {
         let cluster = Arc::new(ClusterView::empty(fixed.cluster.clone(), i32::from(fixed.own.0)));
         let current = ArcSwap::from_pointee(View { cluster, logs: BTreeMap::new() });
-        Views { fixed, current, changed: watch::Sender::new(0), returns: Mutex::default() }
+        let returns = Returns { since: BTreeMap::new(), started: Instant::now(), due: None };
+        Views { fixed, current, changed: watch::Sender::new(0), returns: Mutex::new(returns) }
     }
 
     pub(crate) fn current(&self) -> Arc<View> {
@@ -119,11 +120,11 @@ impl Views {
         let heard = site.alive(mono_us);
         let mut returns = self.returns.lock().unwrap_or_else(PoisonError::into_inner);
         returns.since.retain(|id, _| heard.contains(id));
-        let back = if returns.looked { now } else { now.checked_sub(self.fixed.home_after).unwrap_or(now) };
+        let young = now.duration_since(returns.started) < self.fixed.home_after;
+        let back = if young { now.checked_sub(self.fixed.home_after).unwrap_or(now) } else { now };
         for id in &heard {
             returns.since.entry(*id).or_insert(back);
         }
-        returns.looked |= heard.len() > 1;
         let may = |id: &SiteId, since: Instant| {
             if *id == self.fixed.own { site.is_writing() } else { now >= since + self.fixed.home_after }
         };

@@ -4,7 +4,10 @@
 
 /// A bug that lies inside the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(feature = "mutants"), expect(dead_code, reason = "nobody can ask for a bug without the feature"))]
+#[cfg_attr(
+    not(feature = "mutants"),
+    expect(dead_code, reason = "nobody can ask for a bug without the feature")
+)]
 pub enum Mutant {
     /// The note of the durable ceiling is not read at a restart.
     CeilingForgotten,

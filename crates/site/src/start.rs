@@ -251,6 +251,7 @@ impl Site {
             if grants.len() >= quorum {
                 self.identity.incarnation = Some(asked);
                 self.identity.write(step.disk)?;
+                self.state.start.parted();
                 step.out.push(Action::ViewChanged);
             }
         } else if next > *claimed {

@@ -37,9 +37,10 @@ impl Site {
         };
         let all = self.journals.next(journal);
         let durable = self.journals.durable(journal) == all;
-        let told = 1 + self.config.others().filter(|site| self.peers.holds(*site, journal) >= all).count();
+        let told = |site: &entry::SiteId| self.peers.holds(*site, journal) >= all;
+        let quorum = 1 + self.config.others().filter(told).count() >= self.config.quorum();
         let waited = step.now.mono_us.saturating_sub(since) >= WAIT_US;
-        if waited || (durable && told >= self.config.members.len()) {
+        if waited || (durable && quorum && self.peers.greeted().all(|site| told(&site))) {
             step.out.push(Action::Stopped);
         }
     }
