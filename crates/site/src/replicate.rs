@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use entry::{Body, Encoded, JournalId, Seq, SiteId};
-use journal::ChainError;
+use journal::{ChainError, ReadError};
 
 use crate::action::{Action, Lane};
 use crate::peers::{Cursor, Source};
@@ -95,7 +95,15 @@ impl Site {
                 continue;
             }
             let most = self.config.limits.message_bytes.min(peer.credit);
-            let entries = self.pipeline.wal.entries(step.disk, *journal, cursor.next, most)?;
+            let entries = match self.pipeline.wal.entries(step.disk, *journal, cursor.next, most) {
+                // All members held these before they were dropped: the peer asked before it had them from another.
+                Err(ReadError::Dropped { first, .. }) => {
+                    cursor.next = first;
+                    sent = true;
+                    continue;
+                }
+                other => other?,
+            };
             if entries.is_empty() {
                 continue;
             }
