@@ -1,0 +1,294 @@
+"""What should not be sent, and what should not be there: each is refused with words, and the site goes on."""
+
+import os
+import random
+import shutil
+import socket
+import struct
+import subprocess
+
+import confluent_kafka
+import pytest
+from kafka.record.default_records import DefaultRecordBatchBuilder
+
+import clients
+import load
+from cluster import MERIDIAN, NAMES, eventually, run
+
+HOME, NEXT, FAR = NAMES
+
+
+def works(cluster, topic):
+    """The cluster takes a record and shows it."""
+    before = clients.end(cluster[HOME].address(), topic, 0)
+    clients.Confluent.write(cluster.bootstrap(HOME), topic, 0, ["still here"])
+    eventually("a new record is readable", lambda: clients.end(cluster[FAR].address(), topic, 0) > before)
+
+
+@pytest.fixture(scope="module")
+def topic(cluster):
+    return cluster.create("edges", 1)
+
+
+# --- what clients may do wrong
+
+
+def test_an_unknown_topic_is_named_and_not_made_for_who_only_looks(cluster):
+    refused = run("consume", "nowhere", "--bootstrap", cluster[HOME].address(), "--timeout", 3, check=False)
+    assert refused.returncode == 1 and "nowhere" in refused.stderr, refused
+    consumer = confluent_kafka.Consumer(
+        {"bootstrap.servers": cluster[HOME].address(), "group.id": "g", "allow.auto.create.topics": False}
+    )
+    consumer.subscribe(["nowhere-either"])
+    message = eventually("the client is told", lambda: consumer.poll(1.0))
+    assert message.error().code() == confluent_kafka.KafkaError.UNKNOWN_TOPIC_OR_PART
+    consumer.close()
+
+
+def test_an_oversized_batch_is_refused_and_the_next_is_taken(cluster, topic):
+    errors = []
+    producer = confluent_kafka.Producer(
+        {"bootstrap.servers": cluster[HOME].address(), "message.max.bytes": 8_000_000, "batch.size": 8_000_000}
+    )
+    producer.produce(topic, os.urandom(3_000_000), on_delivery=lambda error, _: errors.append(error))
+    assert producer.flush(30) == 0
+    assert errors[0].code() == confluent_kafka.KafkaError.MSG_SIZE_TOO_LARGE, errors
+    works(cluster, topic)
+
+
+def produce_raw(address, topic, batch):
+    """A Produce request of version 3 by hand; gives the error code."""
+    text = lambda value: struct.pack(">h", len(value)) + value.encode()
+    body = struct.pack(">hhi", 0, 3, 7) + text("by hand")
+    body += struct.pack(">hhi", -1, -1, 5000) + struct.pack(">i", 1) + text(topic)
+    body += struct.pack(">iii", 1, 0, len(batch)) + batch
+    host, port = address.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as stream:
+        stream.sendall(struct.pack(">i", len(body)) + body)
+        answer = stream.makefile("rb")
+        size, correlation = struct.unpack(">ii", answer.read(8))
+        answer = answer.read(size - 4)
+    assert correlation == 7
+    at = 4 + 2 + len(topic) + 4 + 4
+    return struct.unpack(">h", answer[at : at + 2])[0]
+
+
+def batch_of(value):
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 100_000)
+    builder.append(0, 1_700_000_000_000, None, value, [])
+    return bytes(builder.build())
+
+
+def test_a_wrong_crc_is_a_corrupt_message_and_is_never_written(cluster, topic):
+    good = batch_of(b"whole")
+    bad = bytearray(batch_of(b"broken"))
+    bad[-2] ^= 0x20
+    assert produce_raw(cluster[HOME].address(), topic, good) == 0
+    assert produce_raw(cluster[HOME].address(), topic, bytes(bad)) == 2
+    works(cluster, topic)
+    values = clients.Confluent.read(cluster.bootstrap(NEXT), topic, 1, clients.end(cluster[NEXT].address(), topic, 0))
+    assert "whole" in values.values() and len([v for v in values.values() if "brok" in v.lower()]) == 0
+
+
+def test_garbage_on_the_kafka_port_ends_that_connection_only(cluster, topic):
+    chance = random.Random(11)
+    host, port = cluster[HOME].address().split(":")
+    for size in (1, 3, 4, 64, 5000):
+        with socket.create_connection((host, int(port)), timeout=30) as stream:
+            try:
+                stream.sendall(chance.randbytes(size))
+                stream.shutdown(socket.SHUT_WR)
+                while stream.recv(4096):
+                    pass
+            except ConnectionError:
+                pass  # Reset is as good an end as any.
+    # A length that nobody could mean, and then silence.
+    with socket.create_connection((host, int(port)), timeout=30) as stream:
+        stream.sendall(struct.pack(">i", 0x7FFFFFFF))
+        try:
+            assert stream.recv(1) == b""
+        except ConnectionError:
+            pass
+    works(cluster, topic)
+
+
+def test_garbage_on_the_quic_port_is_passed_over(cluster, topic):
+    chance = random.Random(12)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+        for _ in range(2000):
+            out.sendto(chance.randbytes(chance.choice((1, 20, 100, 1200, 1472))), (cluster[HOME].host, 7400))
+    works(cluster, topic)
+    assert len(cluster[HOME].status()["alive"]) == 3
+
+
+# --- what operators may do wrong
+
+
+def serve_and_end(config, *settings):
+    """`meridian serve` that is expected to refuse: gives what it said."""
+    words = [word for setting in settings for word in ("--set", setting)]
+    done = run("serve", "--config", config, *words, check=False)
+    assert done.returncode not in (0, 101), done
+    return done.stderr
+
+
+def elsewhere(cluster, number):
+    """Addresses that no site of the cluster uses."""
+    host = f"{cluster.network}.{number}"
+    return (f"listen.kafka={host}", f"listen.peer={host}:7400", f"listen.http={host}:9644")
+
+
+def test_a_data_directory_in_use_is_refused_with_its_owner_named(cluster):
+    said = serve_and_end(cluster[HOME].config, *elsewhere(cluster, 50))
+    assert "in use" in said and str(cluster[HOME].process.pid) in said and str(cluster[HOME].data) in said, said
+
+
+def test_a_port_in_use_is_named(cluster, tmp_path):
+    config = cluster[HOME].write_config(path=tmp_path / "eu-west.toml", data=tmp_path / "data")
+    run("bootstrap", "--config", config)
+    said = serve_and_end(config)
+    assert f"{cluster[HOME].host}:" in said and "listen" in said, said
+
+
+def test_a_directory_that_was_never_founded_says_how(cluster, tmp_path):
+    config = cluster[HOME].write_config(path=tmp_path / "eu-west.toml", data=tmp_path / "data")
+    said = serve_and_end(config, *elsewhere(cluster, 51))
+    assert "bootstrap" in said and "join" in said, said
+
+
+def test_configuration_errors_name_the_place_and_the_cure(cluster, tmp_path):
+    config = cluster[HOME].write_config(path=tmp_path / "x.toml", extra="[clok]\nbound_ms = 5\n")
+    said = serve_and_end(config)
+    assert "clok" in said and "clock" in said, said
+    said = serve_and_end(cluster[HOME].config, "listen.kafka=10.1.2.3")
+    assert "10.1.2.3" in said and "tls.kafka" in said, said
+    said = serve_and_end(tmp_path / "missing.toml")
+    assert "missing.toml" in said, said
+
+
+def test_strangers_among_the_sites_are_refused(own_cluster, tmp_path):
+    """Another authority's certificate, and another cluster's id: neither gets in, both learn why, the rest goes on."""
+    cluster = own_cluster
+    topic = cluster.create("orders", 1)
+    works(cluster, topic)
+    far = cluster[FAR]
+    assert far.stop() == 0
+    eventually("the others have noticed", lambda: len(cluster[HOME].status()["alive"]) == 2)
+
+    run("cert", "dev", "--out", tmp_path / "certs", "--config", cluster[HOME].config)
+    far.write_config(certs=tmp_path / "certs")
+    far.start()
+    eventually("it says that it is not trusted", lambda: "certificate" in far.said(100_000).lower())
+    assert len(cluster[HOME].status()["alive"]) == 2, "a wrong authority gets nowhere"
+    far.kill()
+
+    other = "7e1a5d8e-3f6c-4f4f-8d7c-2f1c9e1f0c11"
+    far.write_config(cluster_id=other, data=tmp_path / "data")
+    run("bootstrap", "--config", far.config)
+    far.start()
+    eventually("it says which cluster it met", lambda: "cluster" in far.said(100_000) and cluster_named(far))
+    assert len(cluster[HOME].status()["alive"]) == 2, "a wrong cluster id gets nowhere"
+    far.kill()
+
+    far.write_config()
+    far.start().wait_ready()
+    eventually("the right one is let in again", lambda: len(cluster[HOME].status()["alive"]) == 3)
+    works(cluster, topic)
+    cluster.verify()
+
+
+def cluster_named(site):
+    """Whether a warning of it speaks of clusters, beyond the lines of any start."""
+    return any("WARN" in line and "cluster" in line for line in site.said(100_000).splitlines())
+
+
+def test_a_second_site_of_one_id_changes_nothing(own_cluster, tmp_path):
+    """A clone of a site, started elsewhere with a directory of its own: it must not get a record into the order."""
+    cluster = own_cluster
+    topic = cluster.create("orders", 1)
+    works(cluster, topic)
+    config = cluster[HOME].write_config(path=tmp_path / "clone.toml", data=tmp_path / "data")
+    run("bootstrap", "--config", config)
+    host = f"{cluster.network}.60"
+    words = [word for setting in elsewhere(cluster, 60) for word in ("--set", setting)]
+    log = tmp_path / "clone.log"
+    with open(log, "wb") as out:
+        clone = subprocess.Popen([MERIDIAN, "serve", "--config", str(config), *words], stdout=out, stderr=out)
+    try:
+        said = lambda: log.read_text(errors="replace")
+        eventually("somebody speaks of two of one name", lambda: "WARN" in said() or clone.poll() is not None)
+        # Whatever the clone takes from a client of its own must stay out.
+        subprocess.run(
+            ["kcat", "-P", "-b", f"{host}:9092", "-t", topic, "-X", "message.timeout.ms=3000"],
+            input="from the clone\n", text=True, capture_output=True, timeout=60,
+        )
+        works(cluster, topic)
+        cluster.converge(topic, 2)
+        cluster.verify()
+        values = clients.Confluent.read(cluster.bootstrap(NEXT), topic, 1, clients.end(cluster[NEXT].address(), topic, 0))
+        assert "from the clone" not in values.values()
+    finally:
+        clone.kill()
+        clone.wait()
+
+
+# --- a full disk
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 128 MiB, where we may mount one."""
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("needs root to mount a small file system")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128m", "tmpfs", folder], capture_output=True, text=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"may not mount a small file system: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_full_disk_refuses_writes_keeps_serving_and_recovers(own_cluster, small_disk):
+    cluster = own_cluster
+    topic = cluster.create("orders", 1)
+    home = cluster[HOME]
+    assert home.stop() == 0
+    shutil.copytree(home.data, small_disk / "data")
+    home.write_config(data=small_disk / "data")
+    home.start().wait_ready()
+    eventually("it is back", lambda: len(cluster[NEXT].status()["alive"]) == 3)
+
+    running = load.ConfluentLoad(home.address(), topic, 0).start()
+    eventually("it writes", lambda: len(running.acked) > 20)
+    ballast = small_disk / "ballast"
+    free = shutil.disk_usage(small_disk).free
+    with open(ballast, "wb") as out:
+        out.write(b"\0" * max(0, free - 4 * 1024 * 1024))
+
+    def refused():
+        before = len(running.acked)
+        return not eventually_more(running, before)
+
+    eventually("writes are refused", refused)
+    assert home.runs(), home.said()
+    readable = clients.end(home.address(), topic, 0)
+    assert readable > 0 and len(clients.Confluent.read(home.address(), topic, 1, readable)) == readable
+    clients.Confluent.write(cluster[NEXT].address(), topic, 0, ["elsewhere"])
+
+    ballast.unlink()
+    before = len(running.acked)
+    eventually("writes are taken again", lambda: len(running.acked) > before + 20)
+    acked = running.stop()
+    cluster.converge(topic, len(acked) + 1)
+    cluster.verify()
+    values = list(clients.Confluent.read(cluster.bootstrap(FAR), topic, 1, cluster[FAR].ends(topic)[0]).values())
+    assert len(values) == len(set(values)) and acked <= set(values)
+
+
+def eventually_more(running, before):
+    """Whether anything is acknowledged within a few seconds."""
+    try:
+        return eventually("more", lambda: len(running.acked) > before, patience_s=4)
+    except AssertionError:
+        return False
