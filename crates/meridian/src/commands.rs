@@ -15,10 +15,9 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-/// What can be done.
+/// What can be done. Where a variant says nothing, its arguments' own text is shown.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a site until it is told to stop
     Serve(serve::Serve),
     /// Found a site's data directory: once, before its first start in a new cluster
     Bootstrap(serve::Prepare),
@@ -30,9 +29,7 @@ pub(crate) enum Command {
     /// Create, show, change and delete topics
     #[command(subcommand)]
     Topic(topic::Topic),
-    /// Write lines from standard input to a topic
     Produce(produce::Produce),
-    /// Read a topic to standard output
     Consume(consume::Consume),
     /// Show consumer groups
     #[command(subcommand)]
@@ -40,7 +37,6 @@ pub(crate) enum Command {
     /// Show sites: frontiers, lag, what holds the order back
     #[command(subcommand)]
     Site(site::Site),
-    /// Compare the logs of two or more sites
     Verify(verify::Verify),
     /// Look into a site's files without changing them
     #[command(subcommand)]

@@ -7,7 +7,8 @@ use anyhow::Context as _;
 use clap::Args;
 use client::{Client, Options};
 
-/// Where to, and how: a part of every command that speaks the Kafka API.
+// Where to, and how: a part of every command that speaks the Kafka API.
+// (Not a doc comment: clap would let it replace the long help of every command that this is a part of.)
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Connect {
     /// Kafka addresses to begin at, separated by commas; the port decides which region this client belongs to

@@ -7,7 +7,8 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// The choice between the two, a part of every command that answers.
+// The choice between the two, a part of every command that answers.
+// (Not a doc comment: clap would let it replace the long help of every command that this is a part of.)
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Output {
     /// Answer in JSON

@@ -10,7 +10,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::output;
 
-/// Which configuration.
+// Which configuration.
+// (Not a doc comment: clap would let it replace the long help of every command that this is a part of.)
 #[derive(Debug, Args)]
 struct Configured {
     /// The site's configuration file; datacenters/eu-west.toml documents every key
