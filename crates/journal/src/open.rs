@@ -203,7 +203,11 @@ pub(crate) fn open(
     let Walk { mut segments, current, at, last, index, .. } = walk;
     let surplus: Vec<u32> = segments.iter().skip(current + 1).map(|segment| segment.number).collect();
     segments.truncate(current + 1);
-    make_durable(disk, last)?;
+    match &last {
+        Some(_) => make_durable(disk, last)?,
+        // A first segment without a frame may be there by name only, from a write that never was.
+        None => segments.iter().try_for_each(|first| disk.sync(&segment_file(folder, first.number)))?,
+    }
     surplus.iter().try_for_each(|number| disk.remove(&segment_file(folder, *number)))?;
     wipe(disk, truncated.as_ref())?;
     let spares = take_spares(disk, folder, options.segment_bytes)?;

@@ -52,7 +52,7 @@ impl World {
         };
         let disk_us = self.swarm.disk_us;
         let host =
-            Host { config, disk, clock, storage, life: 0, process: None, image: None, flight: None, disk_us };
+            Host { config, disk, clock, storage, life: 0, process: None, image: None, flight: None, jumped: false, disk_us };
         self.hosts.insert(own, host);
     }
 
@@ -101,6 +101,7 @@ impl World {
                 let jump = self.dice.faults.below(2 * far) as i64 - far as i64;
                 if let Some(host) = self.hosts.get_mut(&site) {
                     host.clock.offset_ms += jump;
+                    host.jumped |= jump > 300;
                 }
             }
             Kind::Full => {
@@ -210,6 +211,7 @@ impl World {
             return Ok(());
         }
         host.clock.began_us = now_us;
+        host.jumped = false;
         host.disk.lies = false;
         let opened = open(&self.options, host, entropy, now_us);
         host.disk.lies = lies;
@@ -309,7 +311,10 @@ impl World {
     }
 
     /// Faults end: everything is repaired and runs.
-    pub(crate) fn calm_down(&mut self) {
+    ///
+    /// A clock that is set right by more than the bound is not believed by a running process, so an operator starts
+    /// that one anew.
+    pub(crate) fn calm_down(&mut self) -> Verdict {
         self.calm = true;
         self.trace.line(self.now_us, None, "faults end");
         self.net.calm();
@@ -320,8 +325,15 @@ impl World {
             self.repair(site);
             let Some(host) = self.hosts.get_mut(&site) else { continue };
             host.disk.failing_syncs = 0;
-            host.clock.offset_ms = host.clock.offset_ms.clamp(-50, 50);
+            let right_ms = host.clock.offset_ms.clamp(-50, 50);
+            let is_step = right_ms.abs_diff(host.clock.offset_ms) > 300 || host.jumped;
+            host.clock.offset_ms = right_ms;
             host.clock.drift_ppm = 0;
+            host.jumped = false;
+            if is_step {
+                self.kill(site, "its clock was set right")?;
+                continue;
+            }
             let life = host.life;
             if let Some(process) = &mut host.process {
                 process.dies_after = None;
@@ -329,6 +341,7 @@ impl World {
                 self.at(0, What::Inbox(site, life));
             }
         }
+        Ok(())
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Host {
     pub life: u64,
     /// What runs on it.
     pub process: Option<Process>,
+    /// Whether the wall clock has jumped ahead while this process ran.
+    pub jumped: bool,
     /// The disk as it was some time ago: for a mutant.
     pub image: Option<SimDisk>,
     /// The last commit that was given to the disk and is not known to be durable.

@@ -135,7 +135,7 @@ pub fn run(seed: u64, options: &Options) -> Result<Report, Box<Failure>> {
 
 fn whole(world: &mut World) -> Verdict {
     world.run_steps(world.options.steps)?;
-    world.calm_down();
+    world.calm_down()?;
     let until_us = world.now_us + AGREE_WITHIN_US;
     let mut difference = None;
     while world.now_us < until_us {

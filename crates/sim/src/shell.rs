@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use disk::DiskError;
 use entry::SiteId;
 use site::wire::Message;
-use site::{Action, Answer, Event, Lane, Refusal, Ticket};
+use site::{Action, Answer, Event, Lane, Refusal, Request, Ticket};
 
 use crate::checkers::{Verdict, broken};
 use crate::host::{Flight, Job};
@@ -28,12 +28,7 @@ impl World {
                 }
             }
             Action::Reply { ticket, answer } => self.reply(id, ticket, answer)?,
-            Action::Readable(grown) => {
-                let Some(host) = self.hosts.get(&id) else { return Ok(()) };
-                let Some(process) = &host.process else { return Ok(()) };
-                self.checkers.readable(host.actor(), &process.site, &host.disk, &grown)?;
-            }
-            Action::ViewChanged => {}
+            Action::Readable(_) | Action::ViewChanged => {}
             Action::Alarm(text) => self.alarm(id, &text)?,
             Action::Stopped => {
                 self.kill(id, "stopped")?;
@@ -43,6 +38,18 @@ impl World {
                     return broken("I-07", format!("site {id} halts: {reason}"));
                 }
                 self.kill(id, "halted")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a step made readable is there for readers before any of its actions is carried out.
+    pub(crate) fn read(&mut self, id: SiteId, actions: &[Action]) -> Verdict {
+        let Some(host) = self.hosts.get(&id) else { return Ok(()) };
+        let Some(process) = &host.process else { return Ok(()) };
+        for action in actions {
+            if let Action::Readable(grown) = action {
+                self.checkers.readable(host.actor(), &process.site, &host.disk, grown)?;
             }
         }
         Ok(())
@@ -182,6 +189,9 @@ impl World {
         let Some(host) = self.hosts.get(&id) else { return Ok(()) };
         if let (Ok(answer), Some(process)) = (&answer, &host.process) {
             self.checkers.replied(host.actor(), &process.site, &ticketed.asked, answer)?;
+            if let (Request::DeleteTopic { .. }, Answer::Topic(id)) = (&ticketed.asked.request, answer) {
+                self.checkers.submissions.doom(*id);
+            }
             if let (Some(number), Answer::Appended { .. }) = (ticketed.asked.submission, answer) {
                 self.checkers.submissions.acknowledge(number);
             }

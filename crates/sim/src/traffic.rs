@@ -85,6 +85,10 @@ impl World {
             ticketed.asked.stood = commit.positions.iter().map(stands).collect();
         }
         let request = ticketed.asked.request.clone();
+        if let (Request::DeleteTopic { name }, Some(process)) = (&request, &host.process) {
+            let named = process.site.topics().filter(|topic| topic.name == *name);
+            named.for_each(|topic| self.checkers.submissions.doom(topic.id));
+        }
         self.feed(site, Event::Request { ticket: Ticket(ticket), request })
     }
 

@@ -281,6 +281,7 @@ impl World {
         let dies_after = process.dies_after.take();
         let line = format!("{} →{}", told.join(","), trace::actions(&actions));
         self.trace.line(now_us, Some(id), &line);
+        self.read(id, &actions)?;
         for (index, action) in actions.into_iter().enumerate() {
             if dies_after == Some(index) {
                 return self.kill(id, "between two actions");
@@ -331,16 +332,20 @@ impl World {
         }
         let waiting = self.clients.iter().position(|client| !client.open.is_empty());
         let waits = |client: usize| format!("client {client} waits: {:?}", self.clients[client].open.front());
-        self.checkers.difference(&sites).or_else(|| waiting.map(waits))
+        let all = self.pairs();
+        self.checkers.difference(&all).or_else(|| waiting.map(waits))
     }
 
     /// All sites agree: whether they agree on what must have come of it.
-    pub(crate) fn finish(&mut self) -> Verdict {
-        let World { hosts, checkers, .. } = self;
-        let all: Vec<(&Site, &dyn Disk)> = hosts
-            .values()
-            .filter_map(|host| host.process.as_ref().map(|process| (&process.site, &host.disk as &dyn Disk)))
-            .collect();
-        checkers.finish(&all)
+    pub(crate) fn finish(&self) -> Verdict {
+        self.checkers.finish(&self.pairs())
+    }
+
+    /// The sites that run, and their disks.
+    fn pairs<'a>(&'a self) -> Vec<(&'a Site, &'a dyn Disk)> {
+        let pair = |host: &'a Host| -> Option<(&'a Site, &'a dyn Disk)> {
+            Some((&host.process.as_ref()?.site, &host.disk as &dyn Disk))
+        };
+        self.hosts.values().filter_map(pair).collect()
     }
 }

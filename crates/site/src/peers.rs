@@ -44,8 +44,10 @@ pub(crate) struct Cursor {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Source {
     pub(crate) site: SiteId,
-    /// When a gap was last answered by asking again, in monotonic microseconds.
+    /// When it was last asked, in monotonic microseconds.
     pub(crate) asked_us: u64,
+    /// How far the journal had come when that was last seen to grow, and when that was.
+    pub(crate) reached: (Seq, u64),
 }
 
 impl Peers {

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use clock::Stamp;
 use entry::Encoded;
-use journal::{Record, Wal, WalWrite};
+use journal::{Record, Wal, WalOp, WalWrite};
 
 use crate::notes::Note;
 
@@ -24,11 +24,13 @@ pub(crate) struct Pipeline {
     own: VecDeque<Stamp>,
     /// While the disk has no room: when to try again, in monotonic microseconds.
     full_until_us: Option<u64>,
+    /// Before this no spare segment is ordered: there was no room for the last one.
+    spare_after_us: u64,
 }
 
 impl Pipeline {
     pub(crate) fn new(wal: Wal) -> Pipeline {
-        Pipeline { wal, own: VecDeque::new(), full_until_us: None }
+        Pipeline { wal, own: VecDeque::new(), full_until_us: None, spare_after_us: 0 }
     }
 
     /// Gives an entry of this site's own journal to the WAL.
@@ -53,6 +55,19 @@ impl Pipeline {
             return None;
         }
         self.wal.start_write()
+    }
+
+    /// The next spare segment to be made, if one should be.
+    pub(crate) fn order_spare(&mut self, mono_us: u64) -> Option<WalOp> {
+        if mono_us < self.spare_after_us { None } else { self.wal.order_spare() }
+    }
+
+    /// A spare segment is there, or there was no room for it.
+    pub(crate) fn prepared(&mut self, done: bool, mono_us: u64) {
+        self.wal.prepared(done);
+        if !done {
+            self.spare_after_us = mono_us + ROOM_RETRY_US;
+        }
     }
 
     /// A write is durable: what it held, in order.

@@ -17,6 +17,8 @@ use crate::wire::{Message, Need};
 const TAIL_ENTRIES: u64 = 256;
 /// A gap is answered by asking again at most this often, in microseconds.
 const ASK_AGAIN_US: u64 = 200_000;
+/// Who is known to hold more of a journal and has sent nothing of it for this long is asked again, in microseconds.
+const STALLED_US: u64 = 2_000_000;
 
 impl Site {
     /// For every journal that somebody has more of than we: from whom shall it come?
@@ -32,6 +34,7 @@ impl Site {
             let Some(best) = self.best_source(journal, next) else { continue };
             let current = self.peers.sources.get(&journal).map(|source| source.site);
             if current == Some(best) {
+                self.watch_source(journal, next, step);
                 continue;
             }
             if let Some(old) = current.filter(|old| self.peers.is_greeted(*old)) {
@@ -54,9 +57,24 @@ impl Site {
         self.peers.greeted().filter(more).max_by_key(|site| self.peers.holds(*site, journal))
     }
 
+    /// What was passed over (the disk was full, a stamp was too far ahead) does not come again by itself: who has more
+    /// and sends nothing is asked again.
+    fn watch_source(&mut self, journal: JournalId, next: Seq, step: &mut Step<'_>) {
+        let now_us = step.now.mono_us;
+        let Some(source) = self.peers.sources.get_mut(&journal) else { return };
+        let Source { site, asked_us, reached } = *source;
+        let there = self.peers.frontiers.get(&site).and_then(|(_, held)| held.get(&journal)).copied();
+        if reached.0 != next || there.unwrap_or(0) <= next {
+            source.reached = (next, now_us);
+        } else if now_us.saturating_sub(reached.1.max(asked_us)) >= STALLED_US {
+            self.ask(journal, site, step);
+        }
+    }
+
     fn ask(&mut self, journal: JournalId, site: SiteId, step: &mut Step<'_>) {
-        self.peers.sources.insert(journal, Source { site, asked_us: step.now.mono_us });
-        let need = Need { journal, from: self.journals.next(journal) };
+        let (asked_us, from) = (step.now.mono_us, self.journals.next(journal));
+        self.peers.sources.insert(journal, Source { site, asked_us, reached: (from, asked_us) });
+        let need = Need { journal, from };
         step.out.push(control(site, Message::Need(need)));
     }
 

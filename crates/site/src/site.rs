@@ -128,7 +128,7 @@ impl Site {
             Event::Room { site, bytes } => self.room(site, bytes),
             Event::Written { id } => self.written(id, step)?,
             Event::WriteRefused { id } => self.write_refused(id, step),
-            Event::Prepared { done } => self.pipeline.wal.prepared(done),
+            Event::Prepared { done } => self.pipeline.prepared(done, step.now.mono_us),
             Event::Checkpointed { id, drop_before } => self.checkpointed(id, drop_before, step)?,
             Event::Tick => {}
             Event::Stop => self.stop(step),
@@ -155,7 +155,7 @@ impl Site {
         if let Some(write) = self.pipeline.start_write(step.now.mono_us) {
             step.out.push(Action::Write(write));
         }
-        if let Some(spare) = self.pipeline.wal.order_spare() {
+        if let Some(spare) = self.pipeline.order_spare(step.now.mono_us) {
             step.out.push(Action::Prepare(spare));
         }
         Ok(())

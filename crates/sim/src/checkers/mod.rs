@@ -161,13 +161,14 @@ impl Checkers {
 
     /// Whether the sites agree on everything that moves; if not, what they differ in.
     #[must_use]
-    pub fn difference(&self, sites: &[&Site]) -> Option<String> {
-        convergence::difference(sites)
+    pub fn difference(&self, sites: &[(&Site, &dyn Disk)]) -> Option<String> {
+        let moving: Vec<&Site> = sites.iter().map(|(site, _)| *site).collect();
+        let differ = || convergence::equal(sites).err().map(|violation| violation.to_string());
+        convergence::difference(&moving).or_else(differ)
     }
 
     /// The run is over and all sites agree: what must have come of it.
-    pub fn finish(&mut self, sites: &[(&Site, &dyn Disk)]) -> Verdict {
-        convergence::equal(sites)?;
+    pub fn finish(&self, sites: &[(&Site, &dyn Disk)]) -> Verdict {
         self.progress.finish(sites)?;
         self.submissions.finish()?;
         self.durability.finish(&self.truth)
