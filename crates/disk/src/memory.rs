@@ -43,9 +43,10 @@ impl Disk for MemoryDisk {
         let bytes = self.files.get(file).ok_or_else(|| DiskError::Missing(file.clone()))?;
         let end = offset.saturating_add(len as u64);
         let range = usize::try_from(offset).ok().zip(usize::try_from(end).ok());
-        range.and_then(|(from, to)| bytes.get(from..to)).map(Bytes::copy_from_slice).ok_or_else(|| {
-            DiskError::Short { file: file.clone(), len: bytes.len() as u64, offset, end }
-        })
+        range
+            .and_then(|(from, to)| bytes.get(from..to))
+            .map(Bytes::copy_from_slice)
+            .ok_or_else(|| DiskError::Short { file: file.clone(), len: bytes.len() as u64, offset, end })
     }
 
     fn write(&mut self, file: &FileName, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {

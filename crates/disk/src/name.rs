@@ -56,8 +56,7 @@ impl FileName {
     /// Whether this name lies below `folder`.
     #[must_use]
     pub fn is_below(&self, folder: &FileName) -> bool {
-        folder.0.is_empty()
-            || self.0.strip_prefix(&*folder.0).is_some_and(|rest| rest.starts_with('/'))
+        folder.0.is_empty() || self.0.strip_prefix(&*folder.0).is_some_and(|rest| rest.starts_with('/'))
     }
 }
 

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use catalog::Catalog;
+use clock::Stamp;
 use disk::Disk;
 use entry::{Body, Encoded, JournalId, PartitionId, Seq, TopicBody, TopicId};
 use order::{Effect, Order, Producers, Release, Verdict, Weight};
@@ -31,7 +32,13 @@ pub(crate) struct Merge {
     releasing: Option<Vec<Release>>,
     /// Counts, for metrics.
     pub(crate) counts: Counts,
+    /// The hour, by merged stamps, in which producers were last expired.
+    expired_hour: u64,
 }
+
+/// How long a producer's sequence numbers are remembered after its last batch, by merged stamps: as long as Kafka does.
+const PRODUCER_HOURS: u64 = 7 * 24;
+const HOUR_MS: u64 = 3_600_000;
 
 /// What the merge did, in numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +106,7 @@ impl Merge {
             unreleased: BTreeMap::new(),
             releasing: None,
             counts: Counts::default(),
+            expired_hour: 0,
         }
     }
 
@@ -157,6 +165,7 @@ impl Merge {
         logs: &mut Logs,
         disk: &mut dyn Disk,
     ) -> Result<Outcome, LogsError> {
+        self.expire_producers(release.at);
         let queue = self.unreleased.get_mut(&release.journal).expect("what is released was held");
         let (seq, deed) = queue.pop_front().expect("what is released was held");
         assert_eq!(seq, release.seq, "a journal's entries are released in its order");
@@ -208,6 +217,16 @@ impl Merge {
         verdict == Verdict::Duplicate
     }
 
+    /// Forgets producers that have been silent for long. When that happens is a function of merged stamps alone, to the
+    /// full hour, so that doing it again after a restart changes nothing.
+    fn expire_producers(&mut self, at: Stamp) {
+        let hour = at.unix_ms() / HOUR_MS;
+        if hour > self.expired_hour {
+            self.expired_hour = hour;
+            self.producers.expire_before(Stamp::from_unix_ms(hour.saturating_sub(PRODUCER_HOURS) * HOUR_MS));
+        }
+    }
+
     /// How many entries are held and not released, over all journals.
     pub(crate) fn unreleased(&self) -> usize {
         self.unreleased.values().map(VecDeque::len).sum()
@@ -242,6 +261,7 @@ impl Merge {
             unreleased: state.unreleased,
             releasing: None,
             counts: state.counts,
+            expired_hour: 0,
         }
     }
 }

@@ -84,6 +84,12 @@ impl Start {
         self.parted = true;
     }
 
+    /// A fresh incarnation was granted: nobody can hold anything of its journal, which waits for its opening.
+    fn begin_life(&mut self) {
+        self.phase = Phase::Open;
+        self.parted = true;
+    }
+
     /// Whether our journal waits for an opening.
     pub(crate) fn waits_for_opening(&self) -> bool {
         self.parted
@@ -172,9 +178,10 @@ impl Site {
         if repeated || self.pipeline.is_full() {
             return;
         }
-        self.state.start.sponsored = Some((journal, first));
-        if let Ok(Some(stamp)) = self.mint(step.now) {
-            let _ = self.say(stamp, Body::Open(OpenBody { journal, first }));
+        if let Ok(Some(stamp)) = self.mint(step.now)
+            && self.say(stamp, Body::Open(OpenBody { journal, first })).is_ok()
+        {
+            self.state.start.sponsored = Some((journal, first));
         }
     }
 
@@ -251,7 +258,7 @@ impl Site {
             if grants.len() >= quorum {
                 self.identity.incarnation = Some(asked);
                 self.identity.write(step.disk)?;
-                self.state.start.parted();
+                self.state.start.begin_life();
                 step.out.push(Action::ViewChanged);
             }
         } else if next > *claimed {
