@@ -89,6 +89,26 @@ impl Readings {
             .take_while(|(key, _)| key.0 == id)
             .map(|(key, end)| (key.1, *end))
             .collect();
+        self.reread(id, site, disk, logs, (seen.0, &mut *seen.1), release)?;
+        // What a recovery made readable it does not announce.
+        for topic in site.topics() {
+            for partition in 0..topic.partitions {
+                let grown = Grown { topic: topic.id, partition, origin: None };
+                self.grew(id, site, disk, grown, (seen.0, &mut *seen.1), release)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn reread(
+        &mut self,
+        id: SiteId,
+        site: &Site,
+        disk: &dyn Disk,
+        logs: Vec<(Log, u64)>,
+        seen: (&Truth, &mut Submissions),
+        release: &mut Releases,
+    ) -> Verdict {
         for (log, before) in logs {
             let (topic, partition, origin) = log;
             let reading = origin.map_or(Reading::Merged, Reading::Origin);
