@@ -51,8 +51,18 @@ impl World {
             began_us: 0,
         };
         let disk_us = self.swarm.disk_us;
-        let host =
-            Host { config, disk, clock, storage, life: 0, process: None, image: None, flight: None, jumped: false, disk_us };
+        let host = Host {
+            config,
+            disk,
+            clock,
+            storage,
+            life: 0,
+            process: None,
+            image: None,
+            flight: None,
+            jumped: false,
+            disk_us,
+        };
         self.hosts.insert(own, host);
     }
 

@@ -31,7 +31,9 @@ fn wanted() -> Result<Wanted, String> {
             "--trace" => wanted.options.prints = true,
             "--go-on" => wanted.goes_on = true,
             other => {
-                return Err(format!("{other}? known: --seeds --start --seed --sites --steps --trace --go-on"));
+                return Err(format!(
+                    "{other}? known: --seeds --start --seed --sites --steps --trace --go-on"
+                ));
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::checkers::{Verdict, broken};
 use crate::host::{Flight, Job};
 use crate::mutant::Mutant;
 use crate::net::{Sent, Stream};
+use crate::trace;
 use crate::world::{What, World};
 
 impl World {
@@ -69,6 +70,7 @@ impl World {
         };
         let again = host.flight.as_ref().is_some_and(|before| before.bytes == flight.bytes);
         host.flight = Some(flight.clone());
+        self.trace.line(self.now_us, Some(id), &trace::records(&flight.records));
         if !again {
             self.checkers.wrote(by, &flight.records)?;
         }

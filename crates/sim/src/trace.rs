@@ -125,3 +125,18 @@ pub fn actions(actions: &[Action]) -> String {
     }
     out
 }
+
+/// The records of a commit in a few characters each.
+#[must_use]
+pub fn records(records: &[journal::Record]) -> String {
+    let mut out = "  writes".to_owned();
+    for record in records {
+        let _ = match record {
+            journal::Record::Entry(entry) => {
+                write!(out, " {}@{}{:?}", entry.head.journal, entry.head.seq, entry.head.kind)
+            }
+            journal::Record::Note(_) => write!(out, " note"),
+        };
+    }
+    out
+}

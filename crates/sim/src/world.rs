@@ -12,7 +12,7 @@ use entry::SiteId;
 use site::wire::Message;
 use site::{Answer, Event, Lane, Refusal, Site};
 
-use crate::checkers::{Asked, Checkers, Verdict, broken};
+use crate::checkers::{Asked, Checkers, Verdict, broken, ensure};
 use crate::client::Client;
 use crate::host::Host;
 use crate::net::{Net, Stream};
@@ -320,25 +320,16 @@ impl World {
 }
 
 impl World {
-    /// What the sites still differ in, or what clients still wait for.
-    pub(crate) fn difference(&self) -> Option<String> {
-        let sites: Vec<&Site> = self
-            .hosts
-            .values()
-            .filter_map(|host| host.process.as_ref().map(|process| &process.site))
-            .collect();
-        if sites.len() < self.hosts.len() {
-            return Some("not all sites run".into());
+    /// Whether all sites run and agree, and no client waits.
+    pub(crate) fn agree(&self) -> Verdict {
+        let all_run = self.hosts.values().all(|host| host.process.is_some());
+        ensure(all_run, "I-16", || "not all sites run".into())?;
+        for (number, client) in self.clients.iter().enumerate() {
+            ensure(client.open.is_empty(), "I-16", || {
+                format!("client {number} waits: {:?}", client.open.front())
+            })?;
         }
-        let waiting = self.clients.iter().position(|client| !client.open.is_empty());
-        let waits = |client: usize| format!("client {client} waits: {:?}", self.clients[client].open.front());
-        let all = self.pairs();
-        self.checkers.difference(&all).or_else(|| waiting.map(waits))
-    }
-
-    /// All sites agree: whether they agree on what must have come of it.
-    pub(crate) fn finish(&self) -> Verdict {
-        self.checkers.finish(&self.pairs())
+        self.checkers.agree(&self.pairs())
     }
 
     /// The sites that run, and their disks.

@@ -5,34 +5,43 @@ use std::collections::BTreeMap;
 use disk::Disk;
 use site::{Reading, Site};
 
-use super::{Verdict, ensure};
+use super::{Verdict, broken, ensure};
 
-/// What the sites still differ in; `None` when nothing moves any more.
-pub(super) fn difference(sites: &[&Site]) -> Option<String> {
-    let first = sites.first()?;
+/// Nothing moves any more.
+pub(super) fn settled(sites: &[&Site]) -> Verdict {
+    let Some(first) = sites.first() else { return Ok(()) };
     for site in sites {
         let id = site.identity().site;
         if !site.is_writing() {
-            return Some(format!("site {id} takes no writes: {:?}", site.status(0).not_writing));
+            return broken("I-16", format!("site {id} takes no writes: {:?}", site.status(0).not_writing));
         }
         if site.frontier() != first.frontier() {
-            return Some(format!("site {id} holds {:?}, not {:?}", site.frontier(), first.frontier()));
+            return broken(
+                "I-16",
+                format!("site {id} holds {:?}, not {:?}", site.frontier(), first.frontier()),
+            );
         }
         if site.released() != first.released() {
-            return Some(format!("site {id} has released {}, not {}", site.released(), first.released()));
+            return broken(
+                "I-16",
+                format!("site {id} has released {}, not {}", site.released(), first.released()),
+            );
         }
         let held: u64 = site.frontier().values().sum();
         if site.released() != held {
             let status = site.status(0);
-            return Some(format!(
-                "site {id} has released {} of {held}; blocker {:?}; alarms {:?}",
-                site.released(),
-                status.blocker,
-                status.alarms
-            ));
+            return broken(
+                "I-16",
+                format!(
+                    "site {id} has released {} of {held}; blocker {:?}; alarms {:?}",
+                    site.released(),
+                    status.blocker,
+                    status.alarms
+                ),
+            );
         }
     }
-    None
+    Ok(())
 }
 
 /// All sites hold the same.

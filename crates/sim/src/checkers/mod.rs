@@ -159,18 +159,17 @@ impl Checkers {
         self.progress.looked(by.site, site)
     }
 
-    /// Whether the sites agree on everything that moves; if not, what they differ in.
-    #[must_use]
-    pub fn difference(&self, sites: &[(&Site, &dyn Disk)]) -> Option<String> {
+    /// Whether the sites agree on everything, and everything that was acknowledged is there.
+    pub fn agree(&self, sites: &[(&Site, &dyn Disk)]) -> Verdict {
         let moving: Vec<&Site> = sites.iter().map(|(site, _)| *site).collect();
-        let differ = || convergence::equal(sites).err().map(|violation| violation.to_string());
-        convergence::difference(&moving).or_else(differ)
+        convergence::settled(&moving)?;
+        convergence::equal(sites)?;
+        self.submissions.finish()?;
+        self.finish(sites)
     }
 
-    /// The run is over and all sites agree: what must have come of it.
-    pub fn finish(&self, sites: &[(&Site, &dyn Disk)]) -> Verdict {
+    fn finish(&self, sites: &[(&Site, &dyn Disk)]) -> Verdict {
         self.progress.finish(sites)?;
-        self.submissions.finish()?;
         self.durability.finish(&self.truth)
     }
 }
