@@ -13,14 +13,18 @@ import kafka
 
 PAUSE_S = 0.02
 
+# A client learns that its home is back when it next asks for metadata: after five minutes where nobody says otherwise. No test
+# waits that long, so this one option is set.
+METADATA_AGE_MS = 2000
+
 
 class Load:
     """One producer in a thread of its own."""
 
     name = None
 
-    def __init__(self, bootstrap, topic, partition):
-        self.bootstrap, self.topic, self.partition = bootstrap, topic, partition
+    def __init__(self, bootstrap, topic, partition, label=""):
+        self.bootstrap, self.topic, self.partition, self.label = bootstrap, topic, partition, label
         self.sent, self.acked, self.failed = 0, set(), []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
@@ -40,7 +44,7 @@ class Load:
     def _values(self):
         while not self._stop.is_set():
             self.sent += 1
-            yield f"{self.name}/{self.sent}"
+            yield f"{self.name}/{self.label}{self.sent}"
             time.sleep(PAUSE_S)
 
 
@@ -48,7 +52,13 @@ class ConfluentLoad(Load):
     name = "confluent-kafka"
 
     def _run(self):
-        producer = confluent_kafka.Producer({"bootstrap.servers": self.bootstrap, "enable.idempotence": True})
+        producer = confluent_kafka.Producer(
+            {
+                "bootstrap.servers": self.bootstrap,
+                "enable.idempotence": True,
+                "topic.metadata.refresh.interval.ms": METADATA_AGE_MS,
+            }
+        )
 
         def delivered(error, message):
             if error is None:
@@ -68,7 +78,12 @@ class KafkaPythonLoad(Load):
     name = "kafka-python"
 
     def _run(self):
-        producer = kafka.KafkaProducer(bootstrap_servers=self.bootstrap.split(","), acks="all", enable_idempotence=True)
+        producer = kafka.KafkaProducer(
+            bootstrap_servers=self.bootstrap.split(","),
+            acks="all",
+            enable_idempotence=True,
+            metadata_max_age_ms=METADATA_AGE_MS,
+        )
         for value in self._values():
             answer = producer.send(self.topic, value.encode(), partition=self.partition)
             answer.add_callback(lambda _, value=value: self.acked.add(value))
@@ -84,7 +99,8 @@ class KcatLoad(Load):
 
     def _run(self):
         process = subprocess.Popen(
-            ["kcat", "-P", "-b", self.bootstrap, "-t", self.topic, "-p", str(self.partition), "-X", "enable.idempotence=true"],
+            ["kcat", "-P", "-b", self.bootstrap, "-t", self.topic, "-p", str(self.partition)]
+            + ["-X", "enable.idempotence=true", "-X", f"topic.metadata.refresh.interval.ms={METADATA_AGE_MS}"],
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -51,10 +51,9 @@ def test_killed_at_any_moment_a_site_comes_back_with_all_it_acknowledged(own_clu
     for life, victim in enumerate((HOME, FAR, HOME)):
         # Each producer knows its own site only: what it was told there must outlive the kill there.
         loads = [
-            load.ConfluentLoad(cluster[site].address(), topic, at).start() for at, site in enumerate((HOME, FAR))
+            load.ConfluentLoad(cluster[site].address(), topic, at, f"{site}/{life}/").start()
+            for at, site in enumerate((HOME, FAR))
         ]
-        for running in loads:
-            running.name = f"{running.name}/{life}/{running.partition}"
         eventually("both have written", lambda: all(len(running.acked) > 30 for running in loads))
         cluster[victim].kill()
         cluster[victim].start().wait_ready()
