@@ -1,0 +1,121 @@
+//! What all commands are told alike: which binary, where to keep data, where to leave results.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use launch::{Cluster, Network, Plan, Ports};
+use tempfile::TempDir;
+
+use crate::report::Report;
+
+/// How long a cluster may take to be ready: certificates, zero-filled log segments, and a busy machine.
+const READY_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where results go.
+#[derive(Debug, Args)]
+pub(crate) struct Output {
+    /// Leave the report in this folder as <date>-<what>.{txt,json,html}
+    #[arg(long, global = true, value_name = "DIR")]
+    results: Option<PathBuf>,
+    /// Added to the names of the report's files
+    #[arg(long, global = true, value_name = "WORD")]
+    label: Option<String>,
+}
+
+impl Output {
+    /// Prints a report and, if asked for, leaves it in the folder.
+    pub(crate) fn write(&self, report: &Report) -> anyhow::Result<()> {
+        let text = crate::text::page(report);
+        print!("{text}");
+        let Some(folder) = &self.results else { return Ok(()) };
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let label = self.label.as_ref().map(|label| format!("-{label}")).unwrap_or_default();
+        let stem = format!("{}-{}{label}", report.facts.date(), report.what);
+        let json = serde_json::to_string_pretty(report)?;
+        for (ending, body) in [("txt", text), ("json", json), ("html", crate::html::page(report))] {
+            let path = folder.join(format!("{stem}.{ending}"));
+            std::fs::write(&path, body).with_context(|| format!("cannot write {}", path.display()))?;
+            println!("wrote {}", path.display());
+        }
+        Ok(())
+    }
+}
+
+/// How clusters of our own are started.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Own {
+    /// The meridian binary; by default the one beside this one
+    #[arg(long, value_name = "FILE")]
+    meridian: Option<PathBuf>,
+    /// Keep data on this folder's filesystem instead of the system's temporary one; what is made there is removed
+    #[arg(long, value_name = "DIR")]
+    folder: Option<PathBuf>,
+    /// First Kafka port of the sites
+    #[arg(long, default_value_t = 19_092)]
+    kafka_port: u16,
+    /// Port between the sites
+    #[arg(long, default_value_t = 17_400)]
+    peer_port: u16,
+    /// Port of health and metrics
+    #[arg(long, default_value_t = 19_644)]
+    http_port: u16,
+    /// Override a key of every site's configuration, such as peers.pulse_ms=5; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+}
+
+/// A cluster that runs, and the folder it lives in, which goes when it goes.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) cluster: Cluster,
+    _folder: TempDir,
+}
+
+impl Own {
+    /// A folder of our own on the filesystem that is to be measured.
+    pub(crate) fn scratch(&self) -> anyhow::Result<TempDir> {
+        let builder = || {
+            let mut builder = tempfile::Builder::new();
+            builder.prefix("mb-");
+            builder
+        };
+        let made = match &self.folder {
+            Some(folder) => builder().tempdir_in(folder),
+            None => builder().tempdir(),
+        };
+        made.context("cannot make a folder for data; name another with --folder")
+    }
+
+    /// Starts these sites and waits until all are ready.
+    pub(crate) fn start(&self, sites: &[&str], network: Network) -> anyhow::Result<Running> {
+        let folder = self.scratch()?;
+        let ports = Ports { kafka: self.kafka_port, peer: self.peer_port, http: self.http_port };
+        let plan = Plan {
+            meridian: self.binary()?,
+            folder: folder.path().to_owned(),
+            sites: sites.iter().map(|site| (*site).to_owned()).collect(),
+            network,
+            ports,
+            settings: self.settings.clone(),
+        };
+        let mut cluster = Cluster::found(plan)?;
+        cluster.start_all(READY_PATIENCE)?;
+        Ok(Running { cluster, _folder: folder })
+    }
+
+    fn binary(&self) -> anyhow::Result<PathBuf> {
+        if let Some(binary) = &self.meridian {
+            return Ok(binary.clone());
+        }
+        let own = std::env::current_exe().context("cannot tell where this binary lies")?;
+        let beside = own.parent().unwrap_or(Path::new(".")).join("meridian");
+        anyhow::ensure!(
+            beside.exists(),
+            "{} is not there: build it with `cargo build --release -p meridian`, or name it with --meridian",
+            beside.display()
+        );
+        Ok(beside)
+    }
+}
