@@ -9,7 +9,7 @@ use kafka::broker::HomeView;
 use peer::{Identity, LinkConfig, PeerAddress, SiteName, Tuning};
 use site::{Limits, Member, SiteConfig};
 
-use crate::config::Config;
+use crate::config::{AckAll, Config, Topics};
 use crate::run::{ServeError, Setup};
 use crate::views::Fixed;
 
@@ -83,8 +83,26 @@ fn clients(config: &Config) -> Fixed {
         homes: config.shared.homes.iter().map(home).collect(),
         auto_create: config.topics.auto_create,
         default_partitions: config.topics.partitions,
+        default_settings: topic_settings(&config.topics),
         home_after: Duration::from_millis(config.peers.home_after_ms),
     }
+}
+
+/// What is given to a new topic: only what the catalog would not take for granted.
+fn topic_settings(topics: &Topics) -> BTreeMap<String, String> {
+    let moment = match topics.ack_all {
+        AckAll::Durable => "local",
+        AckAll::Released => "released",
+    };
+    let wanted = [("min.insync.sites", topics.min_insync_sites.to_string()), ("ack.all", moment.to_owned())];
+    let is_default = |name: &str, value: &str| {
+        catalog::SETTINGS.iter().any(|setting| setting.name == name && setting.default == value)
+    };
+    wanted
+        .into_iter()
+        .filter(|(name, value)| !is_default(name, value))
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 fn links(config: &Config) -> Result<LinkConfig, ServeError> {
@@ -103,4 +121,27 @@ fn links(config: &Config) -> Result<LinkConfig, ServeError> {
         peers: config.others().map(peer).collect(),
         tuning,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::topic_settings;
+    use crate::config::{AckAll, Topics};
+
+    fn given(min_insync_sites: u16, ack_all: AckAll) -> BTreeMap<String, String> {
+        topic_settings(&Topics { auto_create: true, partitions: 1, min_insync_sites, ack_all })
+    }
+
+    #[test]
+    fn a_new_topic_gets_what_differs_from_the_catalogs_defaults_in_its_words() {
+        assert_eq!(given(1, AckAll::Durable), BTreeMap::new());
+        let both = [("ack.all", "released"), ("min.insync.sites", "2")];
+        let both = both.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(given(2, AckAll::Released), BTreeMap::from(both.clone()));
+        // They are settings that the catalog knows and takes.
+        let settings = catalog::Settings::of(&BTreeMap::from(both));
+        assert_eq!((settings.min_insync_sites, settings.ack_all), (2, catalog::AckAll::Released));
+    }
 }

@@ -29,6 +29,8 @@ pub struct Fixed {
     pub auto_create: bool,
     /// Partitions of a topic whose creator does not say.
     pub default_partitions: u32,
+    /// Settings of a topic created here whose creator does not say; none that are the catalog's defaults anyway.
+    pub default_settings: BTreeMap<String, String>,
     /// How long a site must be back before clients are sent to it.
     pub home_after: Duration,
 }
@@ -77,6 +79,13 @@ impl Views {
 
     pub(crate) fn current(&self) -> Arc<View> {
         self.current.load_full()
+    }
+
+    /// What a topic is like whose creator says only this much.
+    pub(crate) fn completed(&self, given: BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let mut settings = self.fixed.default_settings.clone();
+        settings.extend(given);
+        settings
     }
 
     /// A counter that moves with every new view.

@@ -12,11 +12,11 @@ impl Front {
     pub(crate) async fn make_topic(&self, wanted: CreateTopic) -> Result<Arc<TopicView>, TopicRefusal> {
         let view = self.views.current();
         let partitions = wanted.partitions.unwrap_or(view.cluster.default_partitions);
+        let settings = self.views.completed(wanted.settings);
         if wanted.only_validate {
             if view.cluster.topics.contains_key(&wanted.name) {
                 return Err(TopicRefusal::Exists(wanted.name));
             }
-            let settings = wanted.settings;
             let internal = TopicView {
                 name: wanted.name,
                 id: Uuid::nil(),
@@ -28,8 +28,7 @@ impl Front {
             return Ok(Arc::new(internal));
         }
         let name = wanted.name.clone();
-        self.change(Request::CreateTopic { name: wanted.name, partitions, settings: wanted.settings })
-            .await?;
+        self.change(Request::CreateTopic { name: wanted.name, partitions, settings }).await?;
         self.views.current().cluster.topics.get(&name).cloned().ok_or(TopicRefusal::Unknown)
     }
 
