@@ -151,8 +151,6 @@ pub struct Journal {
     pub segment_bytes: u64,
     /// Zero-filled segments kept ready.
     pub segments_spare: usize,
-    /// Most bytes that one sync covers.
-    pub group_bytes_max: usize,
     /// A checkpoint is taken after this many bytes.
     pub checkpoint_bytes: u64,
 }
@@ -160,10 +158,6 @@ pub struct Journal {
 /// `[peers]` and `[dial]`: links to the other sites.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peers {
-    /// How often promises and frontiers go out when something changed.
-    pub pulse_ms: u64,
-    /// How often when nothing did.
-    pub idle_pulse_ms: u64,
     /// A site silent for this long is taken for dead.
     pub silence_ms: u64,
     /// A site must be back for this long before its clients are sent home.

@@ -130,24 +130,21 @@ fn limits(root: &Section<'_>) -> Result<Limits, ConfigError> {
 }
 
 fn journal(root: &Section<'_>) -> Result<Journal, ConfigError> {
-    let known = &["segment_bytes", "segments_spare", "group_bytes_max", "checkpoint_bytes"];
+    let known = &["segment_bytes", "segments_spare", "checkpoint_bytes"];
     let journal = root.table("journal", known)?;
     Ok(Journal {
         segment_bytes: journal.or("segment_bytes", 64 << 20, whole(DISK_BYTES))?,
         segments_spare: journal.or("segments_spare", 2, whole(0..=1000))?,
-        group_bytes_max: journal.or("group_bytes_max", 4 << 20, whole(MEMORY_BYTES))?,
         checkpoint_bytes: journal.or("checkpoint_bytes", 256 << 20, whole(DISK_BYTES))?,
     })
 }
 
 fn peers(root: &Section<'_>) -> Result<Peers, ConfigError> {
-    let peers = root.table("peers", &["pulse_ms", "idle_pulse_ms", "silence_ms", "home_after_ms"])?;
+    let peers = root.table("peers", &["silence_ms", "home_after_ms"])?;
     let time = |key, default| peers.or(key, default, whole(MILLISECONDS));
     let dial = root.named_table("dial")?;
     let entry = |name: &str| Ok((name.to_owned(), dial.need(name, host_port)?));
     Ok(Peers {
-        pulse_ms: time("pulse_ms", 10)?,
-        idle_pulse_ms: time("idle_pulse_ms", 100)?,
         silence_ms: time("silence_ms", 1_000)?,
         home_after_ms: time("home_after_ms", 10_000)?,
         dial: dial.names().map(entry).collect::<Result<BTreeMap<_, _>, ConfigError>>()?,

@@ -8,6 +8,8 @@ use super::{Config, Home, Member};
 
 /// Most members: every one is named in every frontier, so the number has to end somewhere.
 const MEMBERS_MAX: usize = 64;
+/// How often a site that has no news says that it is there, as the site machine does it.
+const IDLE_PULSE_MS: u64 = 200;
 /// Idle pulses that may be lost before a site is taken for dead.
 const PULSES_LOST_MAX: u64 = 3;
 
@@ -164,23 +166,16 @@ fn sizes_fit(config: &Config) -> Result<(), String> {
 }
 
 fn journal_sizes_fit(config: &Config) -> Result<(), String> {
-    let (journal, batch) = (&config.journal, config.limits.batch_bytes_max);
-    holds(journal.group_bytes_max >= batch, || {
+    let (journal, batch) = (&config.journal, config.limits.batch_bytes_max as u64);
+    holds(journal.segment_bytes >= 2 * batch, || {
         format!(
-            "journal.group_bytes_max is {}, too small for one batch of limits.batch_bytes_max = {batch}",
-            journal.group_bytes_max
-        )
-    })?;
-    let group = journal.group_bytes_max as u64;
-    holds(journal.segment_bytes >= 2 * group, || {
-        format!(
-            "journal.segment_bytes is {}, less than two groups of journal.group_bytes_max = {group}",
+            "journal.segment_bytes is {}, less than two batches of limits.batch_bytes_max = {batch}",
             journal.segment_bytes
         )
     })?;
-    holds(journal.checkpoint_bytes >= group, || {
+    holds(journal.checkpoint_bytes >= batch, || {
         format!(
-            "journal.checkpoint_bytes is {}, less than one group of journal.group_bytes_max = {group}",
+            "journal.checkpoint_bytes is {}, less than one batch of limits.batch_bytes_max = {batch}",
             journal.checkpoint_bytes
         )
     })
@@ -188,17 +183,12 @@ fn journal_sizes_fit(config: &Config) -> Result<(), String> {
 
 fn times_fit(config: &Config) -> Result<(), String> {
     let peers = &config.peers;
-    holds(peers.idle_pulse_ms >= peers.pulse_ms, || {
+    let least = PULSES_LOST_MAX * IDLE_PULSE_MS;
+    holds(peers.silence_ms >= least, || {
         format!(
-            "peers.idle_pulse_ms is {}, shorter than peers.pulse_ms = {}",
-            peers.idle_pulse_ms, peers.pulse_ms
-        )
-    })?;
-    holds(peers.silence_ms >= PULSES_LOST_MAX * peers.idle_pulse_ms, || {
-        format!(
-            "peers.silence_ms is {}, less than {PULSES_LOST_MAX} × peers.idle_pulse_ms = {}; \
-             a single lost pulse would count as a death",
-            peers.silence_ms, peers.idle_pulse_ms
+            "peers.silence_ms is {}, less than {PULSES_LOST_MAX} × {IDLE_PULSE_MS}: a site with no news says so \
+             every {IDLE_PULSE_MS} ms, and a single lost pulse would count as a death; set at least {least}",
+            peers.silence_ms
         )
     })?;
     holds(peers.home_after_ms >= peers.silence_ms, || {

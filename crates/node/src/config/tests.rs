@@ -112,7 +112,7 @@ fn the_file_says_who_i_am_and_where_the_others_are() {
 fn flags_beat_the_environment_and_both_beat_the_file() {
     let environment = [
         ("MERIDIAN_LISTEN__HTTP", "127.0.0.1:9700"),
-        ("MERIDIAN_PEERS__PULSE_MS", "20"),
+        ("MERIDIAN_PEERS__SILENCE_MS", "2000"),
         ("MERIDIAN_DIAL__US_EAST", "127.0.0.1:7500"),
         ("MERIDIAN_TOPICS__AUTO_CREATE", "false"),
         ("MERIDIAN_MEMBERS__1__PEER", "us-east.example.com:7400"),
@@ -121,14 +121,14 @@ fn flags_beat_the_environment_and_both_beat_the_file() {
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()));
     let flags = [
-        "peers.pulse_ms=30",
+        "peers.silence_ms=3000",
         "homes.0.prefer=us-east, eu-west",
         "topics.ack_all=released",
         "log.format=json",
     ];
     let config = Config::parse(Path::new(PATH), SMALL, environment, flags.map(str::to_owned)).unwrap();
     assert_eq!(config.listen.http, "127.0.0.1:9700".parse().unwrap());
-    assert_eq!(config.peers.pulse_ms, 30);
+    assert_eq!(config.peers.silence_ms, 3000);
     assert_eq!(config.peers.dial["us-east"], "127.0.0.1:7500");
     assert!(!config.topics.auto_create);
     assert_eq!(config.shared.members[1].peer, "us-east.example.com:7400");
@@ -156,7 +156,8 @@ fn the_digest_covers_members_and_homes_and_nothing_else() {
         let other = Config::parse(Path::new(PATH), SMALL, [], flags).unwrap();
         assert_ne!(other.shared_digest(), digest, "{flag}");
     }
-    for flag in ["listen.http=127.0.0.1:1", "dial.us-east=localhost:1", "peers.pulse_ms=1", "cluster.epoch=2"]
+    for flag in
+        ["listen.http=127.0.0.1:1", "dial.us-east=localhost:1", "peers.silence_ms=999", "cluster.epoch=2"]
     {
         assert_eq!(with_flag(flag).unwrap().shared_digest(), digest, "{flag}");
     }
@@ -315,13 +316,23 @@ const WRONG: &[(&str, &str, &str)] = &[
     ),
     (
         "[tls]",
-        "[journal]\nsegment_bytes = 4_194_304\n[tls]",
-        "eu-west.toml: journal.segment_bytes is 4194304, less than two groups of journal.group_bytes_max = 4194304",
+        "[journal]\nsegment_bytes = 2_097_175\n[tls]",
+        "eu-west.toml: journal.segment_bytes is 2097175, less than two batches of limits.batch_bytes_max = 1048588",
     ),
     (
         "[tls]",
-        "[peers]\nsilence_ms = 200\n[tls]",
-        "eu-west.toml: peers.silence_ms is 200, less than 3 × peers.idle_pulse_ms = 100; a single lost pulse would count as a death",
+        "[journal]\ncheckpoint_bytes = 1_048_587\n[tls]",
+        "eu-west.toml: journal.checkpoint_bytes is 1048587, less than one batch of limits.batch_bytes_max = 1048588",
+    ),
+    (
+        "[tls]",
+        "[journal]\ngroup_bytes_max = 4_194_304\n[tls]",
+        "eu-west.toml:34: there is no key `journal.group_bytes_max`; there are segment_bytes, segments_spare, checkpoint_bytes",
+    ),
+    (
+        "[tls]",
+        "[peers]\nsilence_ms = 599\n[tls]",
+        "eu-west.toml: peers.silence_ms is 599, less than 3 × 200: a site with no news says so every 200 ms, and a single lost pulse would count as a death; set at least 600",
     ),
     (
         "[tls]",
@@ -357,8 +368,8 @@ fn wrong_overrides_are_refused_with_these_words() {
         "environment variable MERIDIAN_LISTEN__HTPP: there is no key `listen.htpp`; did you mean `http`?"
     );
     assert_eq!(
-        message(with_environment("MERIDIAN_PEERS__PULSE_MS", "often")),
-        "environment variable MERIDIAN_PEERS__PULSE_MS: `peers.pulse_ms` must be a number from 1 to 86400000, not \"often\""
+        message(with_environment("MERIDIAN_PEERS__SILENCE_MS", "often")),
+        "environment variable MERIDIAN_PEERS__SILENCE_MS: `peers.silence_ms` must be a number from 1 to 86400000, not \"often\""
     );
     assert_eq!(
         message(with_flag("listen.http")),
