@@ -1,0 +1,50 @@
+//! Two hundred seeds, seeds that once found a bug, and one seed run twice.
+
+use std::thread;
+
+use sim::swarm::Kind;
+use sim::{Options, run};
+
+/// Runs seeds on as many threads as there are cores, which changes nothing in any of them.
+fn check(seeds: &[u64], options: &Options) {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let failures: Vec<String> = thread::scope(|scope| {
+        let part = |index: usize| {
+            let seeds = seeds.iter().skip(index).step_by(threads);
+            scope.spawn(move || {
+                seeds.filter_map(|seed| run(*seed, options).err()).map(|it| it.to_string()).next()
+            })
+        };
+        let parts: Vec<_> = (0..threads).map(part).collect();
+        parts.into_iter().filter_map(|part| part.join().expect("a run catches its own panics")).collect()
+    });
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
+#[test]
+fn three_sites_keep_every_promise() {
+    check(&(0..170).collect::<Vec<_>>(), &Options::default());
+}
+
+#[test]
+fn five_sites_keep_every_promise() {
+    check(&(1000..1030).collect::<Vec<_>>(), &Options { sites: 5, ..Options::default() });
+}
+
+/// What was found at these seeds, in order: an isolated first segment of the WAL, a source that had been passed over, a
+/// request for what had left the WAL, an opening that was never written.
+#[test]
+fn seeds_that_found_a_bug() {
+    check(&[46, 23, 131, 287, 247], &Options::default());
+}
+
+/// I-53.
+#[test]
+fn a_seed_is_one_run() {
+    for seed in 0..6 {
+        let options = Options { also: vec![Kind::Power, Kind::Isolate], ..Options::default() };
+        let (once, again) = (run(seed, &options), run(seed, &options));
+        let (once, again) = (once.map_err(|it| it.to_string()), again.map_err(|it| it.to_string()));
+        assert_eq!(once, again, "I-53: seed {seed} went two ways");
+    }
+}
