@@ -259,7 +259,7 @@ class Cluster:
 
     def verify(self):
         """`meridian verify` over all sites: the logs are identical, or this fails."""
-        said = json.loads(run("verify", "--json", "--admin", *[site.data for site in self.sites]))
+        said = json.loads(run("verify", "--json", "--admin", *[f"http://{site.host}:9644" for site in self.sites]))
         assert said["identical"] is True, said
         return said
 

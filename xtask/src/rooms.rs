@@ -25,6 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("order", &["clock", "crdt", "entry"]),
     ("site", &["batch", "catalog", "clock", "crdt", "disk", "entry", "journal", "order", "partition"]),
     ("wan", &[]),
+    ("launch", &["wan"]),
     ("peer", &[]),
     ("kafka", &[]),
     ("admin", &[]),
@@ -64,8 +65,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "site",
         ],
     ),
-    ("meridian", &["admin", "batch", "client", "disk", "entry", "journal", "node", "peer", "wan"]),
-    ("bench", &["admin", "batch", "client", "wan"]),
+    ("meridian", &["admin", "batch", "client", "disk", "entry", "journal", "launch", "node", "peer", "wan"]),
+    ("bench", &["admin", "batch", "client", "launch", "wan"]),
 ];
 
 /// Rooms whose time, chance and I/O come in as arguments.

@@ -14,6 +14,7 @@
 
 mod commands;
 mod connect;
+mod demo;
 mod output;
 mod table;
 
