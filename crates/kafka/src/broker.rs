@@ -14,6 +14,7 @@ mod write;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use groups::{
     Commit, CommitPartition, Committed, GroupDescription, GroupListing, GroupMember, GroupRefusal,
@@ -30,6 +31,19 @@ pub use topics::{
 };
 pub use view::{ClusterView, HomeView, SettingKind, SettingSpec, SiteView, TopicView};
 pub use write::{Acks, ProduceBatch, ProduceRefusal, Produced, ProducerId, ProducerIdRefusal};
+
+/// An answered request, for who counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answered {
+    /// What was asked for, in Kafka's word.
+    pub api: &'static str,
+    /// Bytes of the request.
+    pub request_bytes: usize,
+    /// Bytes of the answer; none where the client expects none.
+    pub answer_bytes: usize,
+    /// From the request's last byte until its answer was made.
+    pub elapsed: Duration,
+}
 
 /// A site's node as the front sees it.
 ///
@@ -126,4 +140,10 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Forgets an empty group and its progress.
     fn delete_group(&self, group: String) -> impl Future<Output = Result<(), GroupRefusal>> + Send;
+
+    /// A request was answered. Cheap: called for every request.
+    fn answered(&self, _answered: Answered) {}
+
+    /// So many connections are open now, through all doors. Cheap: called whenever one opens or ends.
+    fn connected(&self, _connections: usize) {}
 }

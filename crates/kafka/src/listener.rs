@@ -126,6 +126,7 @@ impl<B: Broker> Front<B> {
             return None;
         }
         connections.total += 1;
+        self.broker.connected(connections.total);
         connections.by_address.insert(address, here + 1);
         Some(Place { front: Arc::clone(self), address })
     }
@@ -133,6 +134,7 @@ impl<B: Broker> Front<B> {
     fn dismiss(&self, address: IpAddr) {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         connections.total -= 1;
+        self.broker.connected(connections.total);
         match connections.by_address.get_mut(&address) {
             Some(count) if *count > 1 => *count -= 1,
             _ => drop(connections.by_address.remove(&address)),

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -12,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::api::{self, Asked, Call, Context};
-use crate::broker::Broker;
+use crate::broker::{Answered, Broker};
 use crate::frame::{FrameBounds, FrameFault, Frames, Incoming};
 use crate::limits::Limits;
 use crate::pipeline::{Answering, Pipeline, Turn};
@@ -168,10 +169,11 @@ fn start<'a, B: Broker>(
     context: &'a Context<B>,
     bytes: Bytes,
 ) -> Result<(Answering<'a, BadRequest>, Turn), End> {
+    let received = Received { at: Instant::now(), bytes: LENGTH_BYTES + bytes.len() };
     match api::ask(bytes).map_err(End::BadHeader)? {
         Asked::Call(call) => {
             let turn = call.api.turn;
-            Ok((Box::pin(answer(context, call)), turn))
+            Ok((Box::pin(answer(context, call, received)), turn))
         }
         Asked::Unsupported { api, version, answer } => {
             // Newer clients begin with a version of ApiVersions that nobody here knows, and go on from the answer.
@@ -184,14 +186,43 @@ fn start<'a, B: Broker>(
                     "a client uses a version that is not spoken here: it is too old, too new, or did not ask first"
                 ),
             }
-            Ok((Box::pin(async move { Ok(Some(answer)) }), Turn::Alone))
+            let answering = async move {
+                received.answered(context, api.name, Some(&answer));
+                Ok(Some(answer))
+            };
+            Ok((Box::pin(answering), Turn::Alone))
         }
         Asked::Unknown(key) => Err(End::UnknownApi(key)),
     }
 }
 
-async fn answer<B: Broker>(context: &Context<B>, call: Call) -> Result<Option<Frame>, BadRequest> {
+async fn answer<B: Broker>(
+    context: &Context<B>,
+    call: Call,
+    received: Received,
+) -> Result<Option<Frame>, BadRequest> {
     let (api, version, client_id) = (call.api.name, call.version, call.client_id.clone());
-    let answered = api::answer(context, call).await;
-    answered.map_err(|what| BadRequest { api, version, client_id, what })
+    let answer = api::answer(context, call).await;
+    let answer = answer.map_err(|what| BadRequest { api, version, client_id, what })?;
+    received.answered(context, api, answer.as_ref());
+    Ok(answer)
+}
+
+/// What stands before a request on the wire.
+const LENGTH_BYTES: usize = 4;
+
+/// A request that has been read.
+#[derive(Clone, Copy)]
+struct Received {
+    at: Instant,
+    bytes: usize,
+}
+
+impl Received {
+    /// Tells the node, for its figures.
+    fn answered<B: Broker>(self, context: &Context<B>, api: &'static str, answer: Option<&Frame>) {
+        let answer_bytes = answer.map_or(0, Buf::remaining);
+        let elapsed = self.at.elapsed();
+        context.broker.answered(Answered { api, request_bytes: self.bytes, answer_bytes, elapsed });
+    }
 }

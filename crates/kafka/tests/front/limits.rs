@@ -105,3 +105,22 @@ async fn many_small_requests_in_one_write_are_all_answered() {
         assert_eq!(client.receive::<MetadataRequest>(12).await.0, correlation);
     }
 }
+
+#[tokio::test]
+async fn the_node_is_told_of_every_answer_and_of_open_connections() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    create(&mut client, "orders", 1).await;
+    client.send(9, &produce("orders", 0, batch(1, 1000, 1), 0)).await;
+    client.ask(3, &ApiVersionsRequest::default()).await;
+    let (answered, connections) = server.memory.told();
+    let names: Vec<_> = answered.iter().map(|it| it.api).collect();
+    assert_eq!((names.as_slice(), connections), (&["CreateTopics", "Produce", "ApiVersions"][..], 1));
+    assert!(answered[1].request_bytes > 1000, "{answered:?}");
+    assert_eq!(answered[1].answer_bytes, 0, "acks=0 is not answered");
+    assert!(answered[0].answer_bytes > 4 && answered[2].answer_bytes > 4, "{answered:?}");
+    drop(client);
+    while server.memory.told().1 > 0 {
+        tokio::task::yield_now().await;
+    }
+}

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use kafka::broker::{
-    AlterTopic, Broker, ClusterView, Commit, Committed, CreatePartitions, CreateTopic, DeleteRecords,
-    FoundOffset, GroupDescription, GroupListing, GroupRefusal, GroupWanted, Heartbeat, HomeView, Join,
-    JoinRefusal, Joined, KnownEnd, Leave, OffsetAt, OffsetQuery, ProduceBatch, ProduceRefusal, Produced,
-    ProducerId, ProducerIdRefusal, Read, ReadData, ReadRefusal, SettingChange, SettingKind, SettingSpec,
-    SiteView, SyncGroup, Synced, TopicRefusal, TopicView,
+    AlterTopic, Answered, Broker, ClusterView, Commit, Committed, CreatePartitions, CreateTopic,
+    DeleteRecords, FoundOffset, GroupDescription, GroupListing, GroupRefusal, GroupWanted, Heartbeat,
+    HomeView, Join, JoinRefusal, Joined, KnownEnd, Leave, OffsetAt, OffsetQuery, ProduceBatch,
+    ProduceRefusal, Produced, ProducerId, ProducerIdRefusal, Read, ReadData, ReadRefusal, SettingChange,
+    SettingKind, SettingSpec, SiteView, SyncGroup, Synced, TopicRefusal, TopicView,
 };
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -54,6 +54,8 @@ pub(crate) struct Memory {
     changed: watch::Sender<u64>,
     /// While true, appends are taken but not answered.
     hold: watch::Sender<bool>,
+    /// Answered requests and open connections, as the front tells of them.
+    told: Mutex<(Vec<Answered>, usize)>,
 }
 
 impl Memory {
@@ -88,6 +90,7 @@ impl Memory {
             state: Mutex::new(state),
             changed: watch::channel(0).0,
             hold: watch::channel(false).0,
+            told: Mutex::default(),
         })
     }
 
@@ -114,6 +117,11 @@ impl Memory {
     /// Batches in the order in which they came.
     pub(crate) fn arrivals(&self) -> Vec<Bytes> {
         self.state().arrivals.clone()
+    }
+
+    /// Answered requests and open connections, as the front told of them.
+    pub(crate) fn told(&self) -> (Vec<Answered>, usize) {
+        self.told.lock().expect("no test panics while it holds this").clone()
     }
 
     /// Waits until `ready` says something.
@@ -321,6 +329,14 @@ impl Broker for Memory {
             log.start = log.start.max(before);
             Ok(log.start)
         })
+    }
+
+    fn answered(&self, answered: Answered) {
+        self.told.lock().expect("no test panics while it holds this").0.push(answered);
+    }
+
+    fn connected(&self, connections: usize) {
+        self.told.lock().expect("no test panics while it holds this").1 = connections;
     }
 
     fn coordinator(&self, _group: &str) -> Option<i32> {
