@@ -52,7 +52,7 @@ impl Site {
             merge: self.merge.snapshot(),
             logs: logs.state,
             positions: self.positions.clone(),
-            restated: self.desk.restated.clone(),
+            restated: self.desk.restated_durably.clone(),
             private: self.private(),
         };
         let bytes = postcard::to_stdvec(&checkpoint).expect("plain data with known lengths always encodes");

@@ -21,6 +21,8 @@ pub(crate) struct Desk {
     pub(crate) window: LocalWindow,
     /// Topics that this incarnation has restated.
     pub(crate) restated: std::collections::BTreeSet<TopicId>,
+    /// Those of them whose restatement is durable: what a checkpoint may say.
+    pub(crate) restated_durably: std::collections::BTreeSet<TopicId>,
     /// Where groups will be once everything that was said is durable.
     pub(crate) intended: Positions,
     /// Producer ids: the next counter, and the first one that is not durably reserved.

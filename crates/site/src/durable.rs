@@ -75,6 +75,7 @@ impl Site {
             Body::Topic(topic) => {
                 if own {
                     self.desk.restated.insert(topic.id);
+                    self.desk.restated_durably.insert(topic.id);
                 }
                 Deed::Topic(topic)
             }

@@ -190,7 +190,8 @@ impl Site {
             Some(found) => {
                 let catalog = Catalog::load(cluster, &found.merge.catalog, actor)?;
                 let logs = Logs::restore(disk, &found.logs)?;
-                desk.restated = found.restated;
+                desk.restated.clone_from(&found.restated);
+                desk.restated_durably = found.restated;
                 (
                     Journals::restore(found.chains),
                     Merge::restore(found.merge, catalog),

@@ -191,6 +191,10 @@ impl Site {
     /// "All my entries stamped at most w are durable and below head, and nothing later will be."
     pub(crate) fn own_promise(&mut self, now: Now) -> Option<(JournalId, Stamp, Seq)> {
         let journal = self.identity.journal()?;
+        if self.state.start.holds_writes().is_some() {
+            // Others may hold entries of ours that are to come back here: below them nothing can be promised.
+            return None;
+        }
         let head = self.journals.durable(journal);
         let w = match self.pipeline.first_own_stamp() {
             Some(waiting) => waiting.pred(),
