@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::checkers::{Verdict, broken};
 use crate::clock::SimClock;
 use crate::disk::SimDisk;
-use crate::host::{Host, Process};
+use crate::host::{Host, Process, RESERVE_BYTES};
 use crate::mutant::Mutant;
 use crate::rng::Rng;
 use crate::swarm::Kind;
@@ -117,7 +117,7 @@ impl World {
             Kind::Full => {
                 let room = self.dice.faults.below(30_000);
                 if let Some(host) = self.hosts.get_mut(&site) {
-                    host.disk.capacity_bytes = host.disk.used_bytes() + room;
+                    host.disk.capacity_bytes = host.disk.used_bytes() + RESERVE_BYTES + room;
                 }
                 self.at(for_us, What::Repair(site));
             }

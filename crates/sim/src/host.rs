@@ -14,6 +14,9 @@ use crate::checkers::Actor;
 use crate::clock::SimClock;
 use crate::disk::SimDisk;
 
+/// Room that is left for the logs when nothing more is taken in.
+pub const RESERVE_BYTES: u64 = 512 << 10;
+
 /// A machine.
 #[derive(Debug)]
 pub struct Host {
@@ -129,12 +132,18 @@ impl Host {
         let Some(job) = process.jobs.get_mut(&id) else { return Ok(false) };
         let Some(step) = job.steps.pop_front() else { return Ok(true) };
         match step {
-            Step::Wal(op) => op.carry_out(&mut self.disk)?,
+            Step::Wal(op) => {
+                if !matches!(op, WalOp::Sync { .. }) {
+                    keep_reserve(&self.disk)?;
+                }
+                op.carry_out(&mut self.disk)?;
+            }
             Step::Sync(file) => match if synced { self.disk.sync(&file) } else { Ok(()) } {
                 Err(DiskError::Missing(_)) => {}
                 other => other?,
             },
             Step::Draft(position, state) => {
+                keep_reserve(&self.disk)?;
                 let draft = Draft::write(&mut self.disk, &folder("checkpoint"), position, &state)?;
                 if let Some(Step::Commit(slot)) = job.steps.front_mut() {
                     *slot = Some(draft);
@@ -219,4 +228,10 @@ impl Job {
 #[must_use]
 pub fn folder(name: &str) -> FileName {
     FileName::root().join(name)
+}
+
+/// The shell takes nothing in when little room is left: what it has taken in needs some in the logs.
+fn keep_reserve(disk: &SimDisk) -> Result<(), DiskError> {
+    let free_bytes = disk.capacity_bytes.saturating_sub(disk.used_bytes());
+    if free_bytes < RESERVE_BYTES { Err(DiskError::Full(FileName::root())) } else { Ok(()) }
 }

@@ -25,7 +25,7 @@ fn wanted() -> Result<Wanted, String> {
             "--start" => wanted.first = number()?,
             "--seed" => (wanted.first, wanted.count) = (number()?, 1),
             "--sites" => {
-                wanted.options.sites = u16::try_from(number()?).map_err(|error| error.to_string())?
+                wanted.options.sites = u16::try_from(number()?).map_err(|error| error.to_string())?;
             }
             "--steps" => wanted.options.steps = number()?,
             "--trace" => wanted.options.prints = true,

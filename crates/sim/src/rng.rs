@@ -16,12 +16,12 @@ impl Rng {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         });
         let mut rng = Rng(mixed);
-        rng.next();
+        rng.draw();
         rng
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -31,7 +31,7 @@ impl Rng {
 
     /// A number below `end`; 0 if there is none.
     pub fn below(&mut self, end: u64) -> u64 {
-        if end == 0 { 0 } else { self.next() % end }
+        if end == 0 { 0 } else { self.draw() % end }
     }
 
     /// A number from `from` to below `to`.
@@ -55,7 +55,7 @@ impl Rng {
 
     /// A number of 128 bits.
     pub fn wide(&mut self) -> u128 {
-        u128::from(self.next()) << 64 | u128::from(self.next())
+        u128::from(self.draw()) << 64 | u128::from(self.draw())
     }
 }
 
@@ -66,10 +66,10 @@ mod tests {
     #[test]
     fn a_stream_is_the_same_for_ever_and_no_other() {
         let mut stream = Rng::stream(7, "net");
-        let drawn = [stream.next(), stream.next()];
+        let drawn = [stream.draw(), stream.draw()];
         let mut again = Rng::stream(7, "net");
-        assert_eq!([again.next(), again.next()], drawn);
-        assert_ne!(Rng::stream(7, "disk").next(), drawn[0]);
-        assert_ne!(Rng::stream(8, "net").next(), drawn[0]);
+        assert_eq!([again.draw(), again.draw()], drawn);
+        assert_ne!(Rng::stream(7, "disk").draw(), drawn[0]);
+        assert_ne!(Rng::stream(8, "net").draw(), drawn[0]);
     }
 }

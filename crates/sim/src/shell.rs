@@ -34,12 +34,7 @@ impl World {
             Action::Stopped => {
                 self.kill(id, "stopped")?;
             }
-            Action::Halt(reason) => {
-                if !reason.contains("no space left") {
-                    return broken("I-07", format!("site {id} halts: {reason}"));
-                }
-                self.kill(id, "halted")?;
-            }
+            Action::Halt(reason) => return broken("I-07", format!("site {id} halts: {reason}")),
         }
         Ok(())
     }
@@ -187,8 +182,14 @@ impl World {
     }
 
     fn reply(&mut self, id: SiteId, ticket: Ticket, answer: Result<Answer, Refusal>) -> Verdict {
-        let Some(ticketed) = self.tickets.remove(&ticket.0) else { return Ok(()) };
+        let Some(mut ticketed) = self.tickets.remove(&ticket.0) else { return Ok(()) };
         let Some(host) = self.hosts.get(&id) else { return Ok(()) };
+        // While it waited for the clock, the topic may have come to ask for less.
+        if let (Request::Append(append), Some(process)) = (&ticketed.asked.request, &host.process) {
+            let now =
+                process.site.topic(append.topic).map(|topic| usize::from(topic.settings.min_insync_sites));
+            ticketed.asked.sites = ticketed.asked.sites.min(now.unwrap_or(1).max(1));
+        }
         if let (Ok(answer), Some(process)) = (&answer, &host.process) {
             self.checkers.replied(host.actor(), &process.site, &ticketed.asked, answer)?;
             if let (Request::DeleteTopic { .. }, Answer::Topic(id)) = (&ticketed.asked.request, answer) {

@@ -93,8 +93,8 @@ impl World {
     }
 
     /// An answer arrives at a client.
-    pub(crate) fn answered(&mut self, client: usize, ticket: u64, answer: Result<Answer, Refusal>) {
+    pub(crate) fn answered(&mut self, client: usize, ticket: u64, answer: &Result<Answer, Refusal>) {
         let sites = self.options.sites;
-        self.clients[client].answered(ticket, &answer, sites);
+        self.clients[client].answered(ticket, answer, sites);
     }
 }

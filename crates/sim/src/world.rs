@@ -151,7 +151,7 @@ impl World {
 
     /// Puts something on the list.
     pub(crate) fn at(&mut self, in_us: u64, what: What) {
-        let due = Due { at_us: self.now_us + in_us, tie: self.dice.ties.next(), what };
+        let due = Due { at_us: self.now_us + in_us, tie: self.dice.ties.draw(), what };
         self.queue.push(Reverse(due));
     }
 
@@ -185,10 +185,10 @@ impl World {
             What::Down { at, peer, generation } => self.down(at, peer, generation)?,
             What::Stream(stream) => {
                 if let Some(bytes) = self.net.deliver(stream) {
-                    self.arrive(stream, bytes)?;
+                    self.arrive(stream, &bytes)?;
                 }
             }
-            What::Datagram(stream, bytes) => self.arrive(stream, bytes)?,
+            What::Datagram(stream, bytes) => self.arrive(stream, &bytes)?,
             What::Room { site, peer, generation, bytes } => {
                 if self.knows(site, peer) == Some(generation) {
                     self.feed(site, Event::Room { site: peer, bytes })?;
@@ -197,7 +197,7 @@ impl World {
             What::Connect(a, b) => self.connect(a, b),
             What::Client(client) => self.wake(client),
             What::Ask { ticket, site } => self.ask(ticket, site)?,
-            What::Answered { client, ticket, answer } => self.answered(client, ticket, answer),
+            What::Answered { client, ticket, answer } => self.answered(client, ticket, &answer),
             What::Restart(site) => self.restart(site)?,
             What::Heal(directions) => self.heal(&directions),
             What::GiveUp(a, b, generation) => self.give_up(a, b, generation),
@@ -224,7 +224,7 @@ impl World {
     }
 
     /// Something arrives at the end of a stream.
-    fn arrive(&mut self, stream: Stream, bytes: Bytes) -> Verdict {
+    fn arrive(&mut self, stream: Stream, bytes: &Bytes) -> Verdict {
         let Stream { generation, from, to, lane } = stream;
         // Data on a connection means that it is up.
         if self.net.current(from, to) == Some(generation) && self.knows(to, from) < Some(generation) {

@@ -36,20 +36,28 @@ pub(super) struct Readings {
     passed: BTreeMap<(TopicId, PartitionId, JournalId), usize>,
 }
 
+/// Where one looks: a site and its disk.
+#[derive(Clone, Copy)]
+pub(super) struct Look<'a> {
+    pub(super) id: SiteId,
+    pub(super) site: &'a Site,
+    pub(super) disk: &'a dyn Disk,
+}
+
+/// What one knows when looking.
+pub(super) struct Oracle<'a> {
+    pub(super) truth: &'a Truth,
+    pub(super) submissions: &'a mut Submissions,
+    pub(super) release: &'a mut Releases,
+}
+
 /// How much is read at once.
 const BYTES_AT_ONCE: usize = 1 << 16;
 
 impl Readings {
     /// A log grew at a site: what is new there is what is there everywhere.
-    pub(super) fn grew(
-        &mut self,
-        id: SiteId,
-        site: &Site,
-        disk: &dyn Disk,
-        grown: Grown,
-        seen: (&Truth, &mut Submissions),
-        release: &mut Releases,
-    ) -> Verdict {
+    pub(super) fn grew(&mut self, look: Look<'_>, grown: Grown, oracle: &mut Oracle<'_>) -> Verdict {
+        let Look { id, site, disk } = look;
         let log = (grown.topic, grown.partition, grown.origin);
         let reading = grown.origin.map_or(Reading::Merged, Reading::Origin);
         let end = site.extent(grown.topic, grown.partition, reading).end;
@@ -66,7 +74,7 @@ impl Readings {
                 }
             };
             for slice in &plan.slices {
-                self.read(id, disk, log, slice, (seen.0, &mut *seen.1), release)?;
+                self.read(look, log, slice, oracle)?;
             }
             offset = plan.next_offset;
         }
@@ -75,40 +83,27 @@ impl Readings {
     }
 
     /// A site has recovered: all that was readable there is, and it is the same.
-    pub(super) fn opened(
-        &mut self,
-        id: SiteId,
-        site: &Site,
-        disk: &dyn Disk,
-        seen: (&Truth, &mut Submissions),
-        release: &mut Releases,
-    ) -> Verdict {
+    pub(super) fn opened(&mut self, look: Look<'_>, oracle: &mut Oracle<'_>) -> Verdict {
+        let Look { id, site, .. } = look;
         let logs: Vec<(Log, u64)> = self
             .ends
             .range((id, LOWEST)..)
             .take_while(|(key, _)| key.0 == id)
             .map(|(key, end)| (key.1, *end))
             .collect();
-        self.reread(id, site, disk, logs, (seen.0, &mut *seen.1), release)?;
+        self.reread(look, logs, oracle)?;
         // What a recovery made readable it does not announce.
         for topic in site.topics() {
             for partition in 0..topic.partitions {
                 let grown = Grown { topic: topic.id, partition, origin: None };
-                self.grew(id, site, disk, grown, (seen.0, &mut *seen.1), release)?;
+                self.grew(look, grown, oracle)?;
             }
         }
         Ok(())
     }
 
-    fn reread(
-        &mut self,
-        id: SiteId,
-        site: &Site,
-        disk: &dyn Disk,
-        logs: Vec<(Log, u64)>,
-        seen: (&Truth, &mut Submissions),
-        release: &mut Releases,
-    ) -> Verdict {
+    fn reread(&mut self, look: Look<'_>, logs: Vec<(Log, u64)>, oracle: &mut Oracle<'_>) -> Verdict {
+        let Look { id, site, .. } = look;
         for (log, before) in logs {
             let (topic, partition, origin) = log;
             let reading = origin.map_or(Reading::Merged, Reading::Origin);
@@ -117,20 +112,13 @@ impl Readings {
                 format!("{log:?} was readable up to {before} at site {id}, after the restart up to {end}")
             })?;
             self.ends.insert((id, log), 0);
-            self.grew(id, site, disk, Grown { topic, partition, origin }, (seen.0, &mut *seen.1), release)?;
+            self.grew(look, Grown { topic, partition, origin }, oracle)?;
         }
         Ok(())
     }
 
-    fn read(
-        &mut self,
-        id: SiteId,
-        disk: &dyn Disk,
-        log: Log,
-        slice: &Slice,
-        seen: (&Truth, &mut Submissions),
-        release: &mut Releases,
-    ) -> Verdict {
+    fn read(&mut self, look: Look<'_>, log: Log, slice: &Slice, oracle: &mut Oracle<'_>) -> Verdict {
+        let Look { id, disk, .. } = look;
         let bytes = match partition::read(disk, std::slice::from_ref(slice)) {
             Ok(bytes) => bytes,
             Err(error) => return broken("I-20", format!("site {id} cannot read {log:?}: {error}")),
@@ -159,7 +147,7 @@ impl Readings {
         }
         known.insert(slice.base_offset, placed);
         if log.2.is_none() {
-            self.first_read((log.0, log.1), slice, &bytes, seen, release)?;
+            self.first_read((log.0, log.1), slice, &bytes, oracle)?;
         }
         Ok(())
     }
@@ -170,10 +158,9 @@ impl Readings {
         at: (TopicId, PartitionId),
         slice: &Slice,
         bytes: &bytes::Bytes,
-        seen: (&Truth, &mut Submissions),
-        release: &mut Releases,
+        oracle: &mut Oracle<'_>,
     ) -> Verdict {
-        let (truth, submissions) = seen;
+        let Oracle { truth, submissions, release } = oracle;
         let journal = journal_of(slice)?;
         let part = (at.0, at.1, journal);
         let passed = self.passed.entry(part).or_default();

@@ -125,7 +125,9 @@ impl Checkers {
     /// A site has recovered.
     pub fn opened(&mut self, by: Actor, site: &Site, disk: &dyn Disk) -> Verdict {
         durability::recovered(&self.truth, by, site)?;
-        self.logs.opened(by.site, site, disk, (&self.truth, &mut self.submissions), &mut self.release)?;
+        let look = logs::Look { id: by.site, site, disk };
+        let (truth, submissions, release) = (&self.truth, &mut self.submissions, &mut self.release);
+        self.logs.opened(look, &mut logs::Oracle { truth, submissions, release })?;
         self.progress.looked(by.site, site)
     }
 
@@ -147,11 +149,10 @@ impl Checkers {
 
     /// A site says that there is more to read.
     pub fn readable(&mut self, by: Actor, site: &Site, disk: &dyn Disk, grown: &[site::Grown]) -> Verdict {
-        for log in grown {
-            let seen = (&self.truth, &mut self.submissions);
-            self.logs.grew(by.site, site, disk, *log, seen, &mut self.release)?;
-        }
-        Ok(())
+        let look = logs::Look { id: by.site, site, disk };
+        let (truth, submissions, release) = (&self.truth, &mut self.submissions, &mut self.release);
+        let mut oracle = logs::Oracle { truth, submissions, release };
+        grown.iter().try_for_each(|log| self.logs.grew(look, *log, &mut oracle))
     }
 
     /// A look at a site that is running.
