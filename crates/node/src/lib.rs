@@ -10,11 +10,13 @@
 //! | `engine` | the thread that owns the site |
 //! | `carry` | carries out what the site asks for |
 //! | `writer`, `files`, `hold` | disk threads, files, one process per directory |
+//! | `doors` | where Kafka clients come in, and TLS for them |
 //! | `front`, `views`, `readable` | the node as the Kafka front sees it |
 //! | `operator` | the node as its operator sees it |
 
 mod carry;
 pub mod config;
+mod doors;
 mod engine;
 mod files;
 mod front;
@@ -27,6 +29,7 @@ mod setup;
 mod views;
 mod writer;
 
+pub use doors::{DoorError, Doors};
 pub use files::Files;
 pub use hold::HoldError;
 pub use run::{Running, ServeError, Setup, start};

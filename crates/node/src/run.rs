@@ -8,10 +8,10 @@ use std::time::Duration;
 use entry::{SiteId, StorageId};
 use site::{Entropy, Event, Fresh, IdentityError, RecoverError, Site, SiteConfig};
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::carry::{Carrier, Ending, Ends};
+use crate::doors::{self, DoorError, Doors};
 use crate::engine::{Command, Engine, Inbox, Timepiece};
 use crate::files::{Files, random};
 use crate::front::{Front, Groups};
@@ -29,8 +29,8 @@ pub struct Setup {
     pub site: SiteConfig,
     /// What clients are told.
     pub clients: Fixed,
-    /// Where clients come in: one address per home, by the home's name.
-    pub doors: Vec<(String, SocketAddr)>,
+    /// Where clients come in.
+    pub doors: Doors,
     /// What clients may take.
     pub limits: kafka::Limits,
     /// The links to other sites.
@@ -54,6 +54,9 @@ pub enum ServeError {
     /// The certificates cannot be used.
     #[error(transparent)]
     Certificates(#[from] peer::IdentityError),
+    /// Clients cannot be served with TLS.
+    #[error(transparent)]
+    Doors(#[from] DoorError),
     /// The operator's socket cannot be made.
     #[error(transparent)]
     Socket(#[from] admin::SocketError),
@@ -149,7 +152,7 @@ pub async fn start(setup: Setup) -> Result<Running, ServeError> {
     }
     tracing::info!(records = recovery.records, released = site.released(), "recovered");
 
-    let doors = listen(&setup.doors).await?;
+    let doors = doors::open(&setup.doors).await?;
     let (peers_out, peers) = mpsc::channel(setup.links.event_capacity());
     let links = Arc::new(peer::Links::start(setup.links, peers_out).await?);
     let (engine, commands) = mpsc::unbounded_channel();
@@ -181,16 +184,6 @@ pub async fn start(setup: Setup) -> Result<Running, ServeError> {
         tokio::spawn(Arc::clone(&kafka).serve(door, closed.clone()));
     }
     Ok(Running { front, links, kafka, ended, closing, _hold: hold })
-}
-
-async fn listen(doors: &[(String, SocketAddr)]) -> Result<Vec<kafka::Door>, ServeError> {
-    let mut open = Vec::with_capacity(doors.len());
-    for (home, address) in doors {
-        let bound = TcpListener::bind(address).await;
-        let listener = bound.map_err(|cause| ServeError::Listen { address: *address, cause })?;
-        open.push(kafka::Door { listener, home: home.clone(), tls: None });
-    }
-    Ok(open)
 }
 
 impl Running {

@@ -10,6 +10,7 @@ use peer::{Identity, LinkConfig, PeerAddress, SiteName, Tuning};
 use site::{Limits, Member, SiteConfig};
 
 use crate::config::{AckAll, Config, Topics};
+use crate::doors::{self, DoorError, Doors};
 use crate::run::{ServeError, Setup};
 use crate::views::Fixed;
 
@@ -24,20 +25,19 @@ impl Setup {
     /// # Errors
     /// [`ServeError`] if a certificate or key cannot be used.
     pub fn of(config: &Config) -> Result<Setup, ServeError> {
-        let doors = config.shared.homes.iter();
-        let doors = doors.map(|home| (home.name.clone(), SocketAddr::new(config.listen.kafka, home.port)));
+        let links = links(config)?;
         Ok(Setup {
             data: config.site.data_dir.clone(),
             site: machine(config),
             clients: clients(config),
-            doors: doors.collect(),
+            doors: doors(config)?,
             limits: kafka::Limits {
                 connections_max: config.limits.connections,
                 frame_bytes_max: config.limits.request_bytes_max,
                 fetch_bytes_max: config.limits.fetch_bytes_max,
                 ..kafka::Limits::default()
             },
-            links: links(config)?,
+            links,
             http: config.listen.http,
         })
     }
@@ -65,6 +65,14 @@ fn machine(config: &Config) -> SiteConfig {
             ..Limits::default()
         },
     }
+}
+
+fn doors(config: &Config) -> Result<Doors, DoorError> {
+    let homes = config.shared.homes.iter();
+    let addresses = homes.map(|home| (home.name.clone(), SocketAddr::new(config.listen.kafka, home.port)));
+    let files = config.tls.kafka.then_some((&config.tls.cert, &config.tls.key));
+    let tls = files.map(|(certificate, key)| doors::tls(certificate, key)).transpose()?;
+    Ok(Doors { addresses: addresses.collect(), tls })
 }
 
 fn clients(config: &Config) -> Fixed {
