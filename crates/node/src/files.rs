@@ -70,6 +70,12 @@ impl Files {
         Ok(handle)
     }
 
+    /// What is free on the file system, for those who are no superusers.
+    pub(crate) fn free_bytes(&self) -> std::io::Result<u64> {
+        let room = rustix::fs::statvfs(&*self.root)?;
+        Ok(room.f_bavail.saturating_mul(room.f_frsize))
+    }
+
     fn forget(&self, file: &FileName) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(file);
     }

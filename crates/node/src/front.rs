@@ -12,11 +12,12 @@ mod writing;
 use std::future::Future;
 use std::sync::Arc;
 
+use admin::{Direction, KafkaMetrics};
 use clock::Now;
 use kafka::broker::{
-    AlterTopic, Broker, ClusterView, Commit, Committed, CreatePartitions, CreateTopic, DeleteRecords,
-    FoundOffset, GroupDescription, GroupListing, GroupRefusal, GroupWanted, Heartbeat, Join, JoinRefusal,
-    Joined, KnownEnd, Leave, OffsetQuery, ProduceBatch, ProduceRefusal, Produced, ProducerId,
+    AlterTopic, Answered, Broker, ClusterView, Commit, Committed, CreatePartitions, CreateTopic,
+    DeleteRecords, FoundOffset, GroupDescription, GroupListing, GroupRefusal, GroupWanted, Heartbeat, Join,
+    JoinRefusal, Joined, KnownEnd, Leave, OffsetQuery, ProduceBatch, ProduceRefusal, Produced, ProducerId,
     ProducerIdRefusal, Read, ReadData, ReadRefusal, SyncGroup, Synced, TopicRefusal, TopicView,
 };
 use site::{Request, Site};
@@ -39,6 +40,7 @@ pub(crate) struct Front {
     pub(crate) views: Arc<Views>,
     pub(crate) readable: Arc<Readable>,
     pub(crate) groups: Groups,
+    pub(crate) metrics: KafkaMetrics,
 }
 
 /// The engine is gone: the process is ending.
@@ -152,5 +154,16 @@ impl Broker for Front {
 
     async fn delete_group(&self, group: String) -> Result<(), GroupRefusal> {
         self.groups.delete(group).await
+    }
+
+    fn answered(&self, answered: Answered) {
+        let Answered { api, request_bytes, answer_bytes, elapsed } = answered;
+        self.metrics.answered(api, elapsed.as_secs_f64());
+        self.metrics.carried(Direction::In, request_bytes as u64);
+        self.metrics.carried(Direction::Out, answer_bytes as u64);
+    }
+
+    fn connected(&self, connections: usize) {
+        self.metrics.connected(connections);
     }
 }

@@ -45,8 +45,7 @@ impl Operator {
     }
 
     fn name(&self, site: SiteId) -> String {
-        let found = self.fixed.sites.iter().find(|(id, _, _)| *id == site);
-        found.map_or_else(|| format!("site {site}"), |(_, name, _)| name.clone())
+        self.fixed.name_of(site)
     }
 
     fn journal(&self, journal: JournalId) -> String {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use admin::Metrics;
 use entry::{SiteId, StorageId};
 use site::{Entropy, Event, Fresh, IdentityError, RecoverError, Site, SiteConfig};
 use thiserror::Error;
@@ -18,7 +19,7 @@ use crate::front::{Front, Groups};
 use crate::hold::{self, Hold, HoldError};
 use crate::readable::Readable;
 use crate::views::{Fixed, Views};
-use crate::writer;
+use crate::writer::Writer;
 
 /// All that a node needs to know, checked.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub struct Setup {
     pub doors: Doors,
     /// What clients may take.
     pub limits: kafka::Limits,
+    /// With less free than this, the disk counts as full.
+    pub disk_free_bytes_min: u64,
     /// The links to other sites.
     pub links: peer::LinkConfig,
     /// Where health and metrics are served.
@@ -100,6 +103,7 @@ pub struct Running {
     pub(crate) front: Arc<Front>,
     pub(crate) links: Arc<peer::Links>,
     pub(crate) kafka: Arc<kafka::Front<Front>>,
+    pub(crate) metrics: Arc<Metrics>,
     ended: watch::Receiver<Option<Ending>>,
     closing: watch::Sender<bool>,
     _hold: Hold,
@@ -157,10 +161,15 @@ pub async fn start(setup: Setup) -> Result<Running, ServeError> {
     let links = Arc::new(peer::Links::start(setup.links, peers_out).await?);
     let (engine, commands) = mpsc::unbounded_channel();
     let thread = |what: &'static str| move |cause| ServeError::System { what, cause };
-    let wal =
-        writer::start("wal", files.clone(), engine.clone()).map_err(thread("starting the WAL's thread"))?;
-    let checkpoints =
-        writer::start("checkpoint", files.clone(), engine.clone()).map_err(thread("starting a thread"))?;
+    let metrics = Arc::new(Metrics::new(&setup.clients.name_of(setup.clients.own)));
+    let writer = Writer {
+        files: files.clone(),
+        free_bytes_min: setup.disk_free_bytes_min,
+        metrics: metrics.wal.clone(),
+        events: engine.clone(),
+    };
+    let wal = writer.clone().start("wal").map_err(thread("starting the WAL's thread"))?;
+    let checkpoints = writer.start("checkpoint").map_err(thread("starting the checkpoints' thread"))?;
     let (views, readable) = (Arc::new(Views::new(setup.clients.clone())), Arc::new(Readable::default()));
     let (ended_out, ended) = watch::channel(None);
     let ends = Ends {
@@ -174,7 +183,8 @@ pub async fn start(setup: Setup) -> Result<Running, ServeError> {
     views.renew(&site, timepiece.now().mono_us);
     let life = u32::from_le_bytes(random().map_err(no_random)?);
     let groups = Groups::start(Arc::clone(&views), group::Settings::new(setup.clients.own.0, life));
-    let front = Arc::new(Front { engine, files: files.clone(), views, readable, groups });
+    let counts = metrics.kafka.clone();
+    let front = Arc::new(Front { engine, files: files.clone(), views, readable, groups, metrics: counts });
     let machine = Engine { site, files, carrier: Carrier::new(ends), timepiece };
     machine.start(Inbox { commands, peers }).map_err(thread("starting the site's thread"))?;
 
@@ -183,7 +193,7 @@ pub async fn start(setup: Setup) -> Result<Running, ServeError> {
     for door in doors {
         tokio::spawn(Arc::clone(&kafka).serve(door, closed.clone()));
     }
-    Ok(Running { front, links, kafka, ended, closing, _hold: hold })
+    Ok(Running { front, links, kafka, metrics, ended, closing, _hold: hold })
 }
 
 impl Running {

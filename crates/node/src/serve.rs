@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use admin::{Metrics, serve_http, serve_socket};
+use admin::{serve_http, serve_socket};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -40,7 +40,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
     let (stop, mut stopped) = watch::channel(false);
     let operator =
         Operator::new(Arc::clone(&running.front), Arc::clone(&running.links), fixed, running.ended(), stop);
-    let (operator, metrics) = (Arc::new(operator), Arc::new(Metrics::new(&config.site.name)));
+    let (operator, metrics) = (Arc::new(operator), Arc::clone(&running.metrics));
     // These end with the process: an operator may look until the very end.
     tokio::spawn(serve_http(listener, Arc::clone(&operator), Arc::clone(&metrics), std::future::pending()));
     tokio::spawn(serve_socket(socket, operator, metrics, std::future::pending()));

@@ -25,6 +25,7 @@ impl Setup {
     /// # Errors
     /// [`ServeError`] if a certificate or key cannot be used.
     pub fn of(config: &Config) -> Result<Setup, ServeError> {
+        let most = kafka::Limits::default();
         let links = links(config)?;
         Ok(Setup {
             data: config.site.data_dir.clone(),
@@ -35,8 +36,10 @@ impl Setup {
                 connections_max: config.limits.connections,
                 frame_bytes_max: config.limits.request_bytes_max,
                 fetch_bytes_max: config.limits.fetch_bytes_max,
-                ..kafka::Limits::default()
+                in_flight_bytes_max: most.in_flight_bytes_max.max(config.limits.request_bytes_max),
+                ..most
             },
+            disk_free_bytes_min: config.limits.disk_free_bytes_min,
             links,
             http: config.listen.http,
         })

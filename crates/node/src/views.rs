@@ -35,6 +35,14 @@ pub struct Fixed {
     pub home_after: Duration,
 }
 
+impl Fixed {
+    /// The name of a site; of none of them, a word that says so.
+    pub(crate) fn name_of(&self, site: SiteId) -> String {
+        let found = self.sites.iter().find(|(id, _, _)| *id == site);
+        found.map_or_else(|| format!("site {site}"), |(_, name, _)| name.clone())
+    }
+}
+
 /// The view, and what its names mean.
 #[derive(Debug)]
 pub(crate) struct View {

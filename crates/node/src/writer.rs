@@ -2,12 +2,15 @@
 //!
 //! They do as they are told and report back. A failed write or sync ends the process on the spot: what the kernel keeps
 //! of a page after a failed flush is not what the disk holds, so nothing may be retried and nothing more acknowledged.
+//! A disk that is about to be full is another matter: it is found out before a write, and the site tries again.
 
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
+use std::time::Instant;
 
+use admin::WalMetrics;
 use bytes::Bytes;
 use disk::{Disk as _, DiskError, FileName};
 use journal::checkpoint::Draft;
@@ -29,43 +32,87 @@ pub(crate) enum Job {
     Checkpoint { id: u64, sync: Vec<FileName>, position: WalPosition, state: Bytes },
 }
 
-/// Starts a disk thread. It ends when its sender is dropped.
-pub(crate) fn start(
-    name: &str,
-    files: Files,
-    events: UnboundedSender<Command>,
-) -> std::io::Result<SyncSender<Job>> {
-    let (jobs, inbox) = sync_channel(4);
-    thread::Builder::new().name(name.to_owned()).spawn(move || work(files, &inbox, &events))?;
-    Ok(jobs)
+/// A disk thread, and what it works with.
+#[derive(Debug, Clone)]
+pub(crate) struct Writer {
+    pub(crate) files: Files,
+    /// With less free than this, the disk counts as full.
+    pub(crate) free_bytes_min: u64,
+    pub(crate) metrics: WalMetrics,
+    pub(crate) events: UnboundedSender<Command>,
 }
 
-fn work(mut files: Files, inbox: &Receiver<Job>, events: &UnboundedSender<Command>) {
-    while let Ok(job) = inbox.recv() {
-        let event = match job {
-            Job::Write(write) => {
-                let id = write.id;
-                match carry_out(&mut files, write) {
-                    Ok(()) => Event::Written { id },
-                    Err(DiskError::Full(_)) => Event::WriteRefused { id },
-                    Err(error) => stop_now(&error),
-                }
+impl Writer {
+    /// Starts the thread. It ends when the sender of its jobs is dropped.
+    pub(crate) fn start(mut self, name: &str) -> std::io::Result<SyncSender<Job>> {
+        let (jobs, inbox) = sync_channel(4);
+        thread::Builder::new().name(name.to_owned()).spawn(move || self.work(&inbox))?;
+        Ok(jobs)
+    }
+
+    fn work(&mut self, inbox: &Receiver<Job>) {
+        let mut had_room = true;
+        while let Ok(job) = inbox.recv() {
+            let event = match job {
+                // What frees room again is not held up by the lack of it.
+                Job::Checkpoint { id, sync, position, state } => self.checkpoint(id, &sync, position, &state),
+                Job::Write(write) => match self.has_room(&mut had_room) {
+                    true => self.write(write),
+                    false => Event::WriteRefused { id: write.id },
+                },
+                Job::Prepare(op) => match self.has_room(&mut had_room) {
+                    true => self.prepare(op),
+                    false => Event::Prepared { done: false },
+                },
+            };
+            if self.events.send(Command::Event(event)).is_err() {
+                return;
             }
-            Job::Prepare(op) => match carry_out_one(&mut files, op) {
-                Ok(()) => Event::Prepared { done: true },
-                Err(DiskError::Full(_)) => Event::Prepared { done: false },
-                Err(error) => stop_now(&error),
-            },
-            Job::Checkpoint { id, sync, position, state } => {
-                match write_checkpoint(&mut files, &sync, position, &state) {
-                    Ok(position) => Event::Checkpointed { id, drop_before: Some(position) },
-                    Err(DiskError::Full(_)) => Event::Checkpointed { id, drop_before: None },
-                    Err(error) => stop_now(&error),
-                }
+        }
+    }
+
+    /// Whether the disk has as much free as the operator wants kept; says so when that changes.
+    fn has_room(&self, had_room: &mut bool) -> bool {
+        // A file system that does not tell is asked by writing.
+        let Ok(free_bytes) = self.files.free_bytes() else { return true };
+        let has_room = free_bytes >= self.free_bytes_min;
+        match (*had_room, has_room) {
+            (true, false) => tracing::warn!(
+                free_bytes,
+                "the disk has less free than limits.disk_free_bytes_min: writes wait until it has more"
+            ),
+            (false, true) => tracing::info!(free_bytes, "the disk has room again"),
+            _ => {}
+        }
+        *had_room = has_room;
+        has_room
+    }
+
+    fn write(&mut self, write: WalWrite) -> Event {
+        let (id, bytes, began) = (write.id, write.bytes(), Instant::now());
+        match carry_out(&mut self.files, write) {
+            Ok(()) => {
+                self.metrics.written(bytes as u64, began.elapsed().as_secs_f64());
+                Event::Written { id }
             }
-        };
-        if events.send(Command::Event(event)).is_err() {
-            return;
+            Err(DiskError::Full(_)) => Event::WriteRefused { id },
+            Err(error) => stop_now(&error),
+        }
+    }
+
+    fn prepare(&mut self, op: WalOp) -> Event {
+        match carry_out_one(&mut self.files, op) {
+            Ok(()) => Event::Prepared { done: true },
+            Err(DiskError::Full(_)) => Event::Prepared { done: false },
+            Err(error) => stop_now(&error),
+        }
+    }
+
+    fn checkpoint(&mut self, id: u64, sync: &[FileName], position: WalPosition, state: &Bytes) -> Event {
+        match write_checkpoint(&mut self.files, sync, position, state) {
+            Ok(position) => Event::Checkpointed { id, drop_before: Some(position) },
+            Err(DiskError::Full(_)) => Event::Checkpointed { id, drop_before: None },
+            Err(error) => stop_now(&error),
         }
     }
 }
@@ -162,4 +209,66 @@ fn write_checkpoint(
 fn stop_now(error: &DiskError) -> ! {
     tracing::error!(%error, "the disk failed: stopping at once, so that nothing more is acknowledged; check the disk, then restart");
     std::process::exit(crate::EXIT_DISK)
+}
+
+#[cfg(test)]
+mod tests {
+    use admin::Metrics;
+    use bytes::Bytes;
+    use disk::{Disk as _, FileName};
+    use journal::{WalOp, WalWrite};
+    use site::Event;
+    use tokio::sync::mpsc;
+
+    use super::{Job, Writer};
+    use crate::engine::Command;
+    use crate::files::Files;
+
+    fn file() -> FileName {
+        FileName::new("wal/1").unwrap()
+    }
+
+    fn write(id: u64) -> Job {
+        let prepare = WalOp::Prepare { file: file(), len: 8192, recycle: None };
+        let chunks = vec![Bytes::from(vec![7; 4096])];
+        let ops =
+            vec![prepare, WalOp::WriteAt { file: file(), offset: 0, chunks }, WalOp::Sync { file: file() }];
+        Job::Write(WalWrite { id, ops })
+    }
+
+    /// What a disk thread that is to keep so much free says to these jobs.
+    fn said(files: &Files, free_bytes_min: u64, metrics: &Metrics, jobs: Vec<Job>) -> Vec<Event> {
+        let (events, mut told) = mpsc::unbounded_channel();
+        let writer = Writer { files: files.clone(), free_bytes_min, metrics: metrics.wal.clone(), events };
+        let inbox = writer.start("wal").unwrap();
+        let mut said = Vec::new();
+        for job in jobs {
+            inbox.send(job).unwrap();
+            let Some(Command::Event(event)) = told.blocking_recv() else { panic!("a job is answered") };
+            said.push(event);
+        }
+        said
+    }
+
+    #[test]
+    fn nothing_is_written_while_too_little_is_free_and_the_same_write_works_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::new(folder.path().to_owned());
+        let metrics = Metrics::new("eu-west");
+        let spare = || Job::Prepare(WalOp::Prepare { file: file(), len: 4096, recycle: None });
+        let refused = said(&files, u64::MAX, &metrics, vec![write(7), spare()]);
+        assert!(
+            matches!(refused[..], [Event::WriteRefused { id: 7 }, Event::Prepared { done: false }]),
+            "{refused:?}"
+        );
+        assert_eq!(files.len(&file()), Ok(None));
+        assert!(metrics.text().contains("meridian_wal_written_bytes_total{site=\"eu-west\"} 0\n"));
+
+        let taken = said(&files, 0, &metrics, vec![write(7)]);
+        assert!(matches!(taken[..], [Event::Written { id: 7 }]), "{taken:?}");
+        assert_eq!(files.read(&file(), 0, 4096).unwrap(), vec![7; 4096]);
+        let text = metrics.text();
+        assert!(text.contains("meridian_wal_written_bytes_total{site=\"eu-west\"} 4096\n"), "{text}");
+        assert!(text.contains("meridian_wal_write_seconds_count{site=\"eu-west\"} 1\n"), "{text}");
+    }
 }
