@@ -56,11 +56,13 @@ impl Writer {
             let event = match job {
                 // What frees room again is not held up by the lack of it.
                 Job::Checkpoint { id, sync, position, state } => self.checkpoint(id, &sync, position, &state),
-                Job::Write(write) => match self.has_room(&mut had_room) {
-                    true => self.write(write),
-                    false => Event::WriteRefused { id: write.id },
-                },
-                Job::Prepare(op) => match self.has_room(&mut had_room) {
+                Job::Write(write) => {
+                    match self.has_room(write.ops.iter().map(takes_bytes).sum(), &mut had_room) {
+                        true => self.write(write),
+                        false => Event::WriteRefused { id: write.id },
+                    }
+                }
+                Job::Prepare(op) => match self.has_room(takes_bytes(&op), &mut had_room) {
                     true => self.prepare(op),
                     false => Event::Prepared { done: false },
                 },
@@ -71,11 +73,11 @@ impl Writer {
         }
     }
 
-    /// Whether the disk has as much free as the operator wants kept; says so when that changes.
-    fn has_room(&self, had_room: &mut bool) -> bool {
+    /// Whether this fits and leaves as much free as the operator wants kept; says so when that changes.
+    fn has_room(&self, takes_bytes: u64, had_room: &mut bool) -> bool {
         // A file system that does not tell is asked by writing.
         let Ok(free_bytes) = self.files.free_bytes() else { return true };
-        let has_room = free_bytes >= self.free_bytes_min;
+        let has_room = free_bytes >= self.free_bytes_min.saturating_add(takes_bytes);
         match (*had_room, has_room) {
             (true, false) => tracing::warn!(
                 free_bytes,
@@ -114,6 +116,17 @@ impl Writer {
             Err(DiskError::Full(_)) => Event::Checkpointed { id, drop_before: None },
             Err(error) => stop_now(&error),
         }
+    }
+}
+
+/// What an operation takes of the disk, sooner or later and at most.
+fn takes_bytes(op: &WalOp) -> u64 {
+    /// What is durable goes into the logs next, and there a full disk would be the end of the process.
+    const COPIES: u64 = 2;
+    match op {
+        WalOp::Prepare { len, .. } => *len,
+        WalOp::WriteAt { chunks, .. } => COPIES * chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>(),
+        WalOp::Sync { .. } => 0,
     }
 }
 
@@ -220,7 +233,7 @@ mod tests {
     use site::Event;
     use tokio::sync::mpsc;
 
-    use super::{Job, Writer};
+    use super::{Job, Writer, takes_bytes};
     use crate::engine::Command;
     use crate::files::Files;
 
@@ -248,6 +261,12 @@ mod tests {
             said.push(event);
         }
         said
+    }
+
+    #[test]
+    fn a_write_takes_its_segment_and_its_place_in_the_wal_and_in_the_logs() {
+        let Job::Write(write) = write(1) else { unreachable!("it is a write") };
+        assert_eq!(write.ops.iter().map(takes_bytes).sum::<u64>(), 8192 + 2 * 4096);
     }
 
     #[test]
