@@ -71,7 +71,7 @@ impl Carrier {
     pub(crate) fn forget_gone(&mut self, events: &mut Vec<Event>) {
         /// Looking through all who wait is worth it only now and then.
         const EVERY: u64 = 1024;
-        if self.next_ticket % EVERY != 0 {
+        if !self.next_ticket.is_multiple_of(EVERY) {
             return;
         }
         let gone: Vec<_> = self
@@ -137,7 +137,7 @@ impl Carrier {
     }
 
     /// What a link says, as events of the machine. What an old connection still had to say counts no more.
-    pub(crate) fn from_peer(&mut self, event: peer::Event) -> Option<Event> {
+    pub(crate) fn heard(&mut self, event: peer::Event) -> Option<Event> {
         let current = |generations: &BTreeMap<SiteId, u64>, site: u16, generation: u64| {
             generations.get(&SiteId(site)) == Some(&generation)
         };

@@ -22,8 +22,11 @@ pub(crate) enum Command {
     /// A client's request, and who waits for it.
     Request(site::Request, tokio::sync::oneshot::Sender<Reply>),
     /// A look at the machine.
-    Look(Box<dyn FnOnce(&Site, &Files, Now) + Send>),
+    Look(Look),
 }
+
+/// Something that looks at the machine and changes nothing.
+pub(crate) type Look = Box<dyn FnOnce(&Site, &Files, Now) + Send>;
 
 /// What a client's request came to.
 pub(crate) type Reply = Result<site::Answer, site::Refusal>;
@@ -104,9 +107,9 @@ impl Engine {
                     }
                 }
                 Some(event) = inbox.peers.recv(), if peers_may => {
-                    events.extend(self.carrier.from_peer(event));
+                    events.extend(self.carrier.heard(event));
                     while events.len() < COMMANDS_AT_ONCE && let Ok(event) = inbox.peers.try_recv() {
-                        events.extend(self.carrier.from_peer(event));
+                        events.extend(self.carrier.heard(event));
                     }
                 }
                 () = sleep_until(deadline) => events.push(Event::Tick),

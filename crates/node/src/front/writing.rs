@@ -43,7 +43,10 @@ impl Front {
                 });
             }
             let reply = timeout(patience, waiting).await.map_err(|_| ProduceRefusal::TimedOut)?;
-            match reply.map_err(|_| ProduceRefusal::NotWritable("it is stopping".into()))?.map_err(refusal)? {
+            match reply
+                .map_err(|_| ProduceRefusal::NotWritable("it is stopping".into()))?
+                .map_err(|why| refusal(&why))?
+            {
                 Answer::Appended { base_offset, stamp } => {
                     let offset = base_offset.and_then(|offset| i64::try_from(offset).ok());
                     let time = i64::try_from(stamp.unix_ms()).unwrap_or(i64::MAX);
@@ -78,15 +81,15 @@ impl Front {
     }
 }
 
-fn refusal(refusal: Refusal) -> ProduceRefusal {
+fn refusal(refusal: &Refusal) -> ProduceRefusal {
     match refusal {
         Refusal::UnknownPartition => ProduceRefusal::UnknownTopic,
         Refusal::DiskFull => ProduceRefusal::DiskFull,
         Refusal::Busy => ProduceRefusal::Overloaded,
         Refusal::EarlierRefused => ProduceRefusal::AfterRefused,
-        Refusal::TooLarge { bytes, max } => ProduceRefusal::TooLarge { bytes, bytes_max: max },
+        Refusal::TooLarge { bytes, max } => ProduceRefusal::TooLarge { bytes: *bytes, bytes_max: *max },
         Refusal::NotOneBatch(_) => ProduceRefusal::Invalid(refusal.to_string()),
-        Refusal::BadBatch(error) => bad_batch(&error),
+        Refusal::BadBatch(error) => bad_batch(error),
         Refusal::NotReady(_)
         | Refusal::Stopping
         | Refusal::Halted(_)
