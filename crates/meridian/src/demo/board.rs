@@ -75,14 +75,17 @@ fn table(looks: &[Look], topic: &str) -> String {
     for Look { status, end } in looks {
         let frontier: Vec<String> =
             looks.iter().map(|other| held(status, &other.status.site).to_string()).collect();
-        let blocker = status.blocker.as_ref().filter(|_| status.unreleased > 0);
+        // A site that has nothing to order does not ask for newer promises: how old they are says nothing then.
+        let waits = status.unreleased > 0;
+        let stable = if waits { format!("{} ago", span(status.stable_lag_ms)) } else { "-".to_owned() };
+        let blocker = status.blocker.as_ref().filter(|_| waits);
         let blocker = blocker.map_or("-".to_owned(), |by| format!("{}, for {}", by.site, span(by.for_ms)));
         table.row([
             status.site.clone(),
             frontier.join(" "),
             status.released.to_string(),
             status.unreleased.to_string(),
-            format!("{} ago", span(status.stable_lag_ms)),
+            stable,
             format!("{topic} 0..{end}"),
             blocker,
         ]);
