@@ -61,6 +61,7 @@ impl World {
             image: None,
             flight: None,
             jumped: false,
+            put_back: false,
             disk_us,
         };
         self.hosts.insert(own, host);
@@ -133,6 +134,7 @@ impl World {
                 }
                 self.at(for_us, What::Repair(site));
             }
+            Kind::Restore => self.put_back(site)?,
             Kind::Block => {}
         }
         Ok(())
@@ -202,6 +204,26 @@ impl World {
         Ok(())
     }
 
+    /// A backup is put back, if all others run and hold what it lacks.
+    fn put_back(&mut self, site: SiteId) -> Verdict {
+        let all_write =
+            self.hosts.values().all(|host| host.process.as_ref().is_some_and(|it| it.site.is_writing()));
+        let Some(host) = self.hosts.get(&site).filter(|_| all_write) else { return Ok(()) };
+        let Some(journal) = host.actor().journal.filter(|_| host.flight.is_none()) else { return Ok(()) };
+        let (others, truth) = (self.hosts.keys().filter(|other| **other != site), &self.checkers.truth);
+        let held = truth.held(site, journal);
+        let Some(image) = host.image.clone() else { return Ok(()) };
+        if others.into_iter().any(|other| truth.held(*other, journal) < held) {
+            return Ok(());
+        }
+        self.kill(site, "its data directory is put back")?;
+        if let Some(host) = self.hosts.get_mut(&site) {
+            host.disk = image;
+            host.put_back = true;
+        }
+        Ok(())
+    }
+
     fn cut_power(&mut self, site: SiteId) -> Verdict {
         self.kill(site, "power cut")?;
         if let Some(host) = self.hosts.get_mut(&site) {
@@ -253,6 +275,9 @@ impl World {
         let flight = host.flight.take();
         let Some(process) = &host.process else { return Ok(()) };
         let found = process.site.frontier();
+        if std::mem::take(&mut host.put_back) {
+            self.checkers.put_back(site, found.clone());
+        }
         if let Some(flight) = flight {
             let entries = flight.records.iter().filter_map(crate::checkers::truth::entry);
             let is_found = |entry: &entry::Encoded| {
@@ -292,7 +317,8 @@ impl World {
 
     /// Keeps an image of each disk now and then: for the mutant that puts one back.
     pub(crate) fn take_images(&mut self) {
-        if self.options.mutant == Some(Mutant::DiskRolledBack) {
+        let wanted = self.swarm.kinds.contains(&Kind::Restore) && !self.calm;
+        if wanted || self.options.mutant == Some(Mutant::DiskRolledBack) {
             for host in self.hosts.values_mut().filter(|host| host.process.is_some()) {
                 host.image = Some(host.disk.clone());
             }

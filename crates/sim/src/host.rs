@@ -34,6 +34,8 @@ pub struct Host {
     pub process: Option<Process>,
     /// Whether the wall clock has jumped ahead while this process ran.
     pub jumped: bool,
+    /// Whether the disk was put back to what it was some time before.
+    pub put_back: bool,
     /// The disk as it was some time ago: for a mutant.
     pub image: Option<SimDisk>,
     /// The last commit that was given to the disk and is not known to be durable.

@@ -28,11 +28,12 @@ fn wanted() -> Result<Wanted, String> {
                 wanted.options.sites = u16::try_from(number()?).map_err(|error| error.to_string())?;
             }
             "--steps" => wanted.options.steps = number()?,
+            "--restore" => wanted.options.also = vec![sim::swarm::Kind::Restore],
             "--trace" => wanted.options.prints = true,
             "--go-on" => wanted.goes_on = true,
             other => {
                 return Err(format!(
-                    "{other}? known: --seeds --start --seed --sites --steps --trace --go-on"
+                    "{other}? known: --seeds --start --seed --sites --steps --restore --trace --go-on"
                 ));
             }
         }

@@ -39,6 +39,9 @@ pub enum Kind {
     Stop,
     /// A disk becomes slow.
     Slow,
+    /// A data directory is put back as it was some time before, while the others run and hold all that is lost. Never
+    /// by itself: only where a run asks for it.
+    Restore,
 }
 
 const KINDS: [Kind; 13] = [
@@ -105,9 +108,16 @@ impl Swarm {
         }
     }
 
-    /// The same without what is not there in another mix: for mutants, which want some kinds for sure.
+    /// More kinds: for mutants, which want some for sure.
     pub fn also(&mut self, kinds: &[Kind]) {
         self.kinds.extend(kinds.iter().copied());
+        if kinds.contains(&Kind::Restore) {
+            // A site that could not ask the others would rightly go on, and rightly be halted.
+            self.kinds = vec![Kind::Restore];
+            self.start_wait_ms = 20_000;
+            // What has left every WAL cannot be copied yet.
+            self.checkpoint_bytes = 1 << 30;
+        }
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) fn sent(truth: &Truth, by: Actor, message: &Message) -> Verdict {
 
 fn honest(truth: &Truth, by: Actor, of: SiteId, said: &BTreeMap<JournalId, Seq>) -> Verdict {
     said.iter().try_for_each(|(journal, next)| {
-        let held = truth.held(of, *journal);
+        let held = if of == by.site { truth.held(of, *journal) } else { truth.ever_held(of, *journal) };
         ensure(*next <= held, "I-14", || {
             format!("site {} says that {of} holds journal {journal} up to {next}; it is {held}", by.site)
         })

@@ -55,6 +55,11 @@ pub(super) struct Oracle<'a> {
 const BYTES_AT_ONCE: usize = 1 << 16;
 
 impl Readings {
+    /// What was readable at a site binds it no more.
+    pub(super) fn forget(&mut self, id: SiteId) {
+        self.ends.retain(|(site, _), _| *site != id);
+    }
+
     /// A log grew at a site: what is new there is what is there everywhere.
     pub(super) fn grew(&mut self, look: Look<'_>, grown: Grown, oracle: &mut Oracle<'_>) -> Verdict {
         let Look { id, site, disk } = look;

@@ -14,10 +14,11 @@ mod progress;
 mod release;
 pub mod truth;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use disk::Disk;
-use entry::{JournalId, SiteId, StorageId};
+use entry::{JournalId, Seq, SiteId, StorageId};
 use journal::Record;
 use site::wire::Message;
 use site::{Answer, Request, Site};
@@ -119,7 +120,13 @@ impl Checkers {
     /// A site's process is gone; what was on its way to the disk may or may not be there.
     pub fn ended(&mut self, site: SiteId) {
         self.truth.ended(site);
-        self.progress.ended(site);
+    }
+
+    /// A site's disk was put back: it holds this now, and what was seen there before binds it no more.
+    pub fn put_back(&mut self, site: SiteId, found: BTreeMap<JournalId, Seq>) {
+        self.truth.put_back(site, found);
+        self.logs.forget(site);
+        self.progress.forget(site);
     }
 
     /// A site has recovered.

@@ -26,7 +26,10 @@ fn reached(site: &Site, place: &Place) -> Option<Reached> {
 }
 
 impl Progresses {
-    pub(super) fn ended(&mut self, _site: SiteId) {}
+    /// What was seen at a site binds it no more.
+    pub(super) fn forget(&mut self, site: SiteId) {
+        self.seen.remove(&site);
+    }
 
     /// A look at all positions of a site: none is below what was seen there before.
     pub(super) fn looked(&mut self, id: SiteId, site: &Site) -> Verdict {

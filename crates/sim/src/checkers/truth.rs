@@ -46,6 +46,8 @@ pub struct Truth {
     parted: BTreeMap<JournalId, Seq>,
     /// How far each site holds each journal on its platter.
     held: BTreeMap<SiteId, BTreeMap<JournalId, Seq>>,
+    /// The furthest that each site ever held each journal.
+    ever: BTreeMap<SiteId, BTreeMap<JournalId, Seq>>,
     /// How far each site has given each journal to its disk.
     given: BTreeMap<SiteId, BTreeMap<JournalId, Seq>>,
 }
@@ -104,6 +106,18 @@ impl Truth {
         self.given.entry(site).or_default().entry(journal).or_default()
     }
 
+    /// The furthest that a site ever held a journal: what others may still say of it after its disk was put back.
+    #[must_use]
+    pub fn ever_held(&self, site: SiteId, journal: JournalId) -> Seq {
+        self.ever.get(&site).and_then(|held| held.get(&journal)).copied().unwrap_or(0)
+    }
+
+    /// A site's disk was put back and holds this.
+    pub(crate) fn put_back(&mut self, site: SiteId, found: BTreeMap<JournalId, Seq>) {
+        self.given.insert(site, found.clone());
+        self.held.insert(site, found);
+    }
+
     /// A site's process is gone: it goes on from what is durable, or from what it finds.
     pub(crate) fn ended(&mut self, site: SiteId) {
         let held = self.frontier(site);
@@ -114,6 +128,8 @@ impl Truth {
     pub(crate) fn add(&mut self, site: SiteId, entry: &Encoded) -> bool {
         let head = &entry.head;
         self.held.entry(site).or_default().insert(head.journal, head.seq + 1);
+        let ever = self.ever.entry(site).or_default().entry(head.journal).or_default();
+        *ever = (*ever).max(head.seq + 1);
         let journal = self.journals.entry(head.journal).or_default();
         if head.seq < journal.len() as u64 {
             return false;
