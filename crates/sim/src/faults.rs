@@ -1,72 +1,14 @@
-//! What goes wrong, carried out; and machines that come and go.
+//! What goes wrong, carried out, and how it ends.
 
-use std::collections::BTreeMap;
+use entry::SiteId;
+use site::Event;
 
-use disk::Disk;
-use entry::{ClusterId, MemberEpoch, SiteId, StorageId};
-use site::{Entropy, Event, Fresh, Limits, Member, RecoverError, Site, SiteConfig};
-use uuid::Uuid;
-
-use crate::checkers::{Verdict, broken};
-use crate::clock::SimClock;
-use crate::disk::SimDisk;
-use crate::host::{Host, Process, RESERVE_BYTES};
-use crate::mutant::Mutant;
-use crate::rng::Rng;
+use crate::checkers::Verdict;
+use crate::host::RESERVE_BYTES;
 use crate::swarm::Kind;
 use crate::world::{What, World};
 
 impl World {
-    /// Founds one site's data directory.
-    pub(crate) fn found(&mut self, own: SiteId, sites: &[SiteId], rng: &mut Rng) {
-        let swarm = &self.swarm;
-        let config = SiteConfig {
-            cluster: ClusterId(Uuid::from_u128(0x51)),
-            own,
-            members: sites.iter().map(|site| Member { site: *site, name: format!("site-{site}") }).collect(),
-            epoch: MemberEpoch(1),
-            shared_digest: [7; 32],
-            clock_bound_ms: 500,
-            start_wait_ms: swarm.start_wait_ms,
-            alive_ms: 2_000,
-            limits: Limits {
-                waiting_bytes_max: 64 << 10,
-                waiting_appends_max: 20,
-                peer_window_bytes: swarm.window_bytes,
-                message_bytes: swarm.window_bytes.min(4 << 10),
-                checkpoint_bytes: swarm.checkpoint_bytes,
-                wal_segment_bytes: swarm.segment_bytes,
-                hot_bytes: 8 << 10,
-                ..Limits::default()
-            },
-        };
-        let storage = StorageId(rng.wide());
-        let mut disk = SimDisk::default();
-        let fresh = Fresh { storage, wal_nonce: rng.wide() };
-        Site::bootstrap(&config, fresh, &mut disk).expect("an empty disk takes an identity");
-        let offset = self.swarm.offset_ms;
-        let clock = SimClock {
-            offset_ms: rng.below(2 * offset.unsigned_abs()) as i64 - offset,
-            drift_ppm: rng.below(400) as i64 - 200,
-            began_us: 0,
-        };
-        let disk_us = self.swarm.disk_us;
-        let host = Host {
-            config,
-            disk,
-            clock,
-            storage,
-            life: 0,
-            process: None,
-            image: None,
-            flight: None,
-            jumped: false,
-            put_back: false,
-            disk_us,
-        };
-        self.hosts.insert(own, host);
-    }
-
     /// The next fault.
     pub(crate) fn fault(&mut self) -> Verdict {
         if self.calm || self.swarm.kinds.is_empty() {
@@ -232,120 +174,6 @@ impl World {
         Ok(())
     }
 
-    /// A process starts on what the disk holds.
-    pub(crate) fn restart(&mut self, site: SiteId) -> Verdict {
-        self.mutate_disk(site);
-        let now_us = self.now_us;
-        let entropy = Entropy { actor: self.dice.shell.wide().to_be_bytes() };
-        let lies = self.options.mutant == Some(Mutant::SyncLies);
-        let Some(host) = self.hosts.get_mut(&site) else { return Ok(()) };
-        if host.process.is_some() {
-            return Ok(());
-        }
-        host.clock.began_us = now_us;
-        host.jumped = false;
-        host.disk.lies = false;
-        let opened = open(&self.options, host, entropy, now_us);
-        host.disk.lies = lies;
-        let (opened, recovery) = match opened {
-            Ok(opened) => opened,
-            Err(error) => return self.not_recovered(site, &error),
-        };
-        let line = format!(
-            "starts: {} records, truncated {}, holds {:?}, released {}",
-            recovery.records,
-            recovery.truncated.is_some(),
-            opened.frontier().values().collect::<Vec<_>>(),
-            opened.released()
-        );
-        host.process = Some(Process::new(opened));
-        self.trace.line(now_us, Some(site), &line);
-        self.adopt(site)?;
-        let others: Vec<SiteId> = self.alive().into_iter().filter(|other| *other != site).collect();
-        for other in others {
-            self.want_link(site, other);
-        }
-        self.feed(site, Event::Tick)
-    }
-
-    /// What a recovery found and nobody was told of counts from now on, if it really is there.
-    fn adopt(&mut self, site: SiteId) -> Verdict {
-        let Some(host) = self.hosts.get_mut(&site) else { return Ok(()) };
-        let by = host.actor();
-        let flight = host.flight.take();
-        let Some(process) = &host.process else { return Ok(()) };
-        let found = process.site.frontier();
-        if std::mem::take(&mut host.put_back) {
-            self.checkers.put_back(site, found.clone());
-        }
-        if let Some(flight) = flight {
-            let entries = flight.records.iter().filter_map(crate::checkers::truth::entry);
-            let is_found = |entry: &entry::Encoded| {
-                found.get(&entry.head.journal).is_some_and(|next| *next > entry.head.seq)
-            };
-            if entries.clone().count() > 0 && entries.clone().all(is_found) {
-                if !self.hosts.get(&site).is_some_and(|host| host.is_durable(&flight)) {
-                    return broken("I-02", format!("site {site} shows a commit that is not on its platter"));
-                }
-                self.checkers.durable(by, &flight.records)?;
-                self.checkers.ended(site);
-            }
-        }
-        let Some(host) = self.hosts.get(&site) else { return Ok(()) };
-        let Some(process) = &host.process else { return Ok(()) };
-        for (journal, next) in process.site.frontier() {
-            let held = self.checkers.truth.held(site, journal);
-            if next > held {
-                return broken(
-                    "I-14",
-                    format!("site {site} recovers {journal} up to {next}, but has {held} on its platter"),
-                );
-            }
-        }
-        self.checkers.opened(by, &process.site, &host.disk)
-    }
-
-    fn not_recovered(&mut self, site: SiteId, error: &RecoverError) -> Verdict {
-        let text = error.to_string();
-        self.trace.line(self.now_us, Some(site), &format!("does not start: {text}"));
-        if text.contains("no space left") || text.contains("EIO") {
-            self.at(400_000, What::Restart(site));
-            return Ok(());
-        }
-        broken("I-05", format!("site {site} does not recover: {text}"))
-    }
-
-    /// Keeps an image of each disk now and then: for the mutant that puts one back.
-    pub(crate) fn take_images(&mut self) {
-        let wanted = self.swarm.kinds.contains(&Kind::Restore) && !self.calm;
-        if wanted || self.options.mutant == Some(Mutant::DiskRolledBack) {
-            for host in self.hosts.values_mut().filter(|host| host.process.is_some()) {
-                host.image = Some(host.disk.clone());
-            }
-            self.at(2_000_000, What::Image);
-        }
-    }
-
-    fn mutate_disk(&mut self, site: SiteId) {
-        let Some(host) = self.hosts.get_mut(&site).filter(|host| host.process.is_none()) else { return };
-        match self.options.mutant {
-            Some(Mutant::DiskRolledBack) => {
-                if let Some(image) = host.image.take() {
-                    host.disk = image;
-                    host.flight = None;
-                }
-            }
-            Some(Mutant::CheckpointLost) => {
-                let files = host.disk.list(&crate::host::folder("checkpoint")).unwrap_or_default();
-                for file in files {
-                    let _ = host.disk.remove(&file);
-                }
-            }
-            Some(Mutant::WalTruncated) => wipe_last_commit(&mut host.disk),
-            _ => {}
-        }
-    }
-
     /// Faults end: everything is repaired and runs.
     ///
     /// A clock that is set right by more than the bound is not believed by a running process, so an operator starts
@@ -378,35 +206,5 @@ impl World {
             }
         }
         Ok(())
-    }
-}
-
-fn open(
-    options: &crate::Options,
-    host: &mut Host,
-    entropy: Entropy,
-    now_us: u64,
-) -> Result<(Site, site::Recovery), RecoverError> {
-    let (config, now) = (host.config.clone(), host.clock.now(now_us));
-    match options.mutant.and_then(Mutant::inside) {
-        Some(mutant) => Site::open_mutant(config, entropy, now, &mut host.disk, mutant),
-        None => Site::open(config, entropy, now, &mut host.disk),
-    }
-}
-
-/// Wipes the last commit that reads from the last WAL file that has one.
-fn wipe_last_commit(disk: &mut SimDisk) {
-    let mut last = BTreeMap::new();
-    for file in disk.list(&crate::host::folder("wal")).unwrap_or_default() {
-        let len = disk.len(&file).ok().flatten().unwrap_or(0);
-        for at in (0..len).step_by(journal::frame::BLOCK_BYTES) {
-            let head = disk.read(&file, at, journal::frame::HEAD_BYTES).ok();
-            if let Some(head) = head.and_then(|bytes| journal::frame::FrameHead::decode(&bytes).ok()) {
-                last.insert(head.lsn, (file.clone(), usize::try_from(at).unwrap_or(0), head.total_bytes()));
-            }
-        }
-    }
-    if let Some((_, (file, at, len))) = last.pop_last() {
-        disk.damage(&file, |bytes| bytes[at..at + len].fill(0));
     }
 }

@@ -9,7 +9,7 @@
 //! | `world` | the queue of what is due, and its steps |
 //! | `shell`, `host` | what a real shell does: disk work, sends, replies, links |
 //! | `disk`, `net`, `clock`, `rng` | the hostile parts |
-//! | `swarm`, `faults` | what goes wrong in a run, and carrying it out |
+//! | `swarm`, `faults`, `machines` | what goes wrong in a run, carrying it out, and who starts again |
 //! | `client`, `traffic`, `submission` | clients and what they want |
 //! | `checkers/` | the invariants, by number |
 //! | `mutant` | bugs on purpose, which the checkers must find |
@@ -23,6 +23,7 @@ pub mod clock;
 pub mod disk;
 mod faults;
 pub mod host;
+mod machines;
 mod mutant;
 pub mod net;
 pub mod rng;
