@@ -27,6 +27,10 @@ use crate::watch::Watcher;
 const LAN_RTT_MS: f64 = 0.2;
 /// How long readers may take behind the last record before what they have not seen counts as missing.
 const GRACE: Duration = Duration::from_secs(5);
+/// The first records are not counted: connections are made, caches are cold.
+const WARM_UP: Duration = Duration::from_secs(2);
+/// Silence between one site's turn and the next.
+const TURN_GAP: Duration = Duration::from_secs(1);
 const TOPIC: &str = "bench";
 const TOPIC_HELD: &str = "bench-held";
 
@@ -59,12 +63,24 @@ impl Regions {
     }
 }
 
+/// Who writes at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Writing {
+    /// All sites at once
+    Together,
+    /// One site after the other, so that nobody's records wait for another's
+    InTurn,
+}
+
 /// What to measure.
 #[derive(Debug, Args)]
 pub(crate) struct Latency {
     /// Sites, and how far apart
     #[arg(long, value_enum, default_value = "3")]
     regions: Regions,
+    /// Who writes at a time
+    #[arg(long, value_enum, default_value = "together")]
+    writing: Writing,
     /// Records each second at each site
     #[arg(long, default_value_t = 50.0)]
     rate: f64,
@@ -84,6 +100,7 @@ pub(crate) struct Latency {
 /// The figures of a run.
 #[derive(Debug, Default)]
 struct Measured {
+    together: bool,
     local: Vec<Driven>,
     two_sites: Vec<Driven>,
     /// By reader, then by source.
@@ -103,7 +120,7 @@ impl Latency {
         }
         let places = target::brokers(&self.bootstrap).await?;
         target::topic(&places, &target::new_topic(TOPIC, 1, None)).await?;
-        let mut measured = Measured::default();
+        let mut measured = self.nothing_yet();
         let zero = Instant::now();
         let watchers = watch(&places, zero, |_| TOPIC.to_owned(), 1).await?;
         measured.local = self.load(&places, TOPIC, Acks::Leader, zero).await?;
@@ -129,7 +146,7 @@ impl Latency {
         let places = target::sites(running).await?;
         target::topic(&places, &target::new_topic(TOPIC, 1, None)).await?;
         target::topic(&places, &target::new_topic(TOPIC_HELD, 1, Some(2))).await?;
-        let mut measured = Measured::default();
+        let mut measured = self.nothing_yet();
         let zero = Instant::now();
         let merged = watch(&places, zero, |_| TOPIC.to_owned(), 1).await?;
         let origin = watch(&places, zero, |source| format!("{}.{TOPIC}", sites[source]), sites.len()).await?;
@@ -156,6 +173,7 @@ impl Latency {
         zero: Instant,
     ) -> anyhow::Result<Vec<Driven>> {
         let mut loads = JoinSet::new();
+        let turn = Duration::from_secs(self.seconds) + WARM_UP + TURN_GAP;
         for (source, place) in places.iter().enumerate() {
             let stream = Stream {
                 client: place.client.clone(),
@@ -165,7 +183,10 @@ impl Latency {
                 record_bytes: self.record_bytes,
             };
             // Marks count from `zero`, which the readers share; the load itself begins now.
-            let began = Instant::now().saturating_duration_since(zero);
+            let mut began = Instant::now().saturating_duration_since(zero);
+            if self.writing == Writing::InTurn {
+                began += turn * u32::try_from(source)?;
+            }
             let mut rhythm = self.rhythm(source, places.len());
             rhythm.offset += began;
             rhythm.warm_up += began;
@@ -179,13 +200,20 @@ impl Latency {
         Ok(driven.into_iter().map(|(_, driven)| driven).collect())
     }
 
+    fn nothing_yet(&self) -> Measured {
+        Measured { together: self.writing == Writing::Together, ..Measured::default() }
+    }
+
     fn rhythm(&self, index: usize, of: usize) -> Rhythm {
-        Rhythm::spread(index, of, self.rate, Duration::from_secs(2), Duration::from_secs(self.seconds))
+        Rhythm::spread(index, of, self.rate, WARM_UP, Duration::from_secs(self.seconds))
     }
 
     fn title(&self, sites: &[&str]) -> String {
         let (count, rate, bytes) = (sites.len(), self.rate, self.record_bytes);
-        format!("Latency of {count} sites, {rate} records of {bytes} bytes each second at each")
+        let writing = if self.writing == Writing::Together { "together" } else { "in turn" };
+        format!(
+            "Latency of {count} sites writing {writing}, {rate} records of {bytes} bytes each second at each"
+        )
     }
 }
 

@@ -34,6 +34,8 @@ mod usage;
 mod wan_link;
 mod watch;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 use crate::options::Output;
@@ -61,8 +63,18 @@ enum Command {
     Wan(wan_link::Wan),
 }
 
-fn main() -> anyhow::Result<()> {
-    let Arguments { command, output } = Arguments::parse();
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let Arguments { command, output } = arguments;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let report: Report = runtime.block_on(async {
         match command {

@@ -6,6 +6,8 @@
 //!   slowest promise given at time 0 arrives. And a quorum holds it: a site holds it once it has arrived there, and the reader
 //!   knows once that site's word has arrived here. The origin's own word comes with the record; the reader's own is there
 //!   as soon as the record is.
+//! - **Merged log while all sites write**: the log shows a strict prefix, so a record also waits for those stamped just before
+//!   it, whichever site wrote them: the reader's slowest quorum of any origin decides for all.
 //! - **Acknowledged by two sites**: the nearest other site's word is back: its round trip.
 
 use wan::{Matrix, MatrixError};
@@ -27,20 +29,33 @@ impl<'a> Theory<'a> {
         self.matrix.one_way_ms(origin, reader)
     }
 
-    /// Until a record from `origin` is in the merged log at `reader`.
+    /// Until a record from `origin` is in the merged log at `reader`, if nobody else writes.
     pub(crate) fn merged_ms(&self, origin: &str, reader: &str) -> Result<f64, MatrixError> {
-        let mut promises = Vec::new();
+        let mut promised_ms = 0.0_f64;
+        for site in self.sites {
+            promised_ms = promised_ms.max(self.matrix.one_way_ms(site, reader)?);
+        }
+        Ok(promised_ms.max(self.quorum_ms(origin, reader)?))
+    }
+
+    /// Until any record is in the merged log at `reader`, if all sites write all the time.
+    pub(crate) fn merged_busy_ms(&self, reader: &str) -> Result<f64, MatrixError> {
+        let mut slowest_ms = 0.0_f64;
+        for origin in self.sites {
+            slowest_ms = slowest_ms.max(self.merged_ms(origin, reader)?);
+        }
+        Ok(slowest_ms)
+    }
+
+    /// Until it is known at `reader` that a quorum holds a record from `origin`.
+    fn quorum_ms(&self, origin: &str, reader: &str) -> Result<f64, MatrixError> {
         let mut holders = Vec::new();
         for site in self.sites {
-            promises.push(self.matrix.one_way_ms(site, reader)?);
             // What the origin holds at time 0 is told by the record itself, so its term is the record's own way.
-            let held = self.matrix.one_way_ms(origin, site)? + self.matrix.one_way_ms(site, reader)?;
-            holders.push(held);
+            holders.push(self.matrix.one_way_ms(origin, site)? + self.matrix.one_way_ms(site, reader)?);
         }
         holders.sort_by(f64::total_cmp);
-        let quorum = self.sites.len() / 2 + 1;
-        let promised = promises.into_iter().fold(0.0, f64::max);
-        Ok(holders.get(quorum - 1).copied().unwrap_or(0.0).max(promised))
+        Ok(holders.get(self.sites.len() / 2).copied().unwrap_or(0.0))
     }
 
     /// Until a write at `origin` is known there to be held by two sites.
@@ -81,6 +96,16 @@ mod tests {
         assert_eq!(theory.merged_ms("a", "b").unwrap(), 106.0);
         // At c: promise from b takes 106; the record takes 90.
         assert_eq!(theory.merged_ms("a", "c").unwrap(), 106.0);
+    }
+
+    #[test]
+    fn while_all_write_the_readers_own_records_hold_the_others_back() {
+        let matrix = matrix();
+        let theory = Theory::new(&matrix, &SITES);
+        // At c, its own records need a round trip to a; those of a and b stand behind them.
+        assert_eq!(theory.merged_ms("c", "c").unwrap(), 180.0);
+        assert_eq!(theory.merged_busy_ms("c").unwrap(), 180.0);
+        assert_eq!(theory.merged_busy_ms("a").unwrap(), 90.0);
     }
 
     #[test]
