@@ -29,6 +29,8 @@ const SITES: [&str; 3] = ["from", "to-1", "to-2"];
 const AHEAD_BYTES: u64 = 48 << 20;
 const RECORD_BYTES: usize = 1_024;
 const BATCH_BYTES: usize = 65_536;
+/// Distance at which the cost of a byte is measured.
+const COST_RTT_MS: f64 = 80.0;
 const POLL: Duration = Duration::from_millis(20);
 
 /// What to measure.
@@ -136,7 +138,7 @@ impl Wan {
             rate_mbit: self.rate_mbit,
             ..Link::default()
         };
-        let pair = Pair::start(&self.own, 2).await?;
+        let pair = Pair::start(&self.own, &[rtt_ms]).await?;
         pair.lay(SITES[1], link)?;
         let feed = Feed::start(&pair, parcel, &pair.to[..1]);
         tokio::time::sleep(Duration::from_secs(self.warm_up_seconds)).await;
@@ -158,9 +160,7 @@ impl Wan {
     }
 
     async fn share(&self, rtt_ms: (f64, f64), parcel: &Parcel) -> anyhow::Result<Share> {
-        let pair = Pair::start(&self.own, 3).await?;
-        pair.lay(SITES[1], Link::delayed(rtt_ms.0 / 2.0))?;
-        pair.lay(SITES[2], Link::delayed(rtt_ms.1 / 2.0))?;
+        let pair = Pair::start(&self.own, &[rtt_ms.0, rtt_ms.1]).await?;
         let bottleneck = [(SITES[0], SITES[1]), (SITES[0], SITES[2])];
         pair.emulator()?.share(self.rate_mbit, Link::default().queue_kib, &bottleneck)?;
         let feed = Feed::start(&pair, parcel, &pair.to);
@@ -177,8 +177,7 @@ impl Wan {
     }
 
     async fn cost(&self, parcel: &Parcel) -> anyhow::Result<Cost> {
-        let pair = Pair::start(&self.own, 2).await?;
-        pair.lay(SITES[1], Link::delayed(40.0))?;
+        let pair = Pair::start(&self.own, &[COST_RTT_MS]).await?;
         let per_s = self.cost_mb_s * 1e6 / parcel.batch.len() as f64;
         let (warm_up, during) =
             (Duration::from_secs(self.warm_up_seconds), Duration::from_secs(2 * self.seconds));
@@ -235,9 +234,11 @@ struct Pair {
 }
 
 impl Pair {
-    async fn start(own: &Own, sites: usize) -> anyhow::Result<Self> {
-        let own = own.clone();
-        let network = Network::Emulated { matrix: Matrix::uniform(&SITES, 1.0), seed: 1, guests: Vec::new() };
+    /// A cluster whose followers are this far from the first site, from its start on: a link that has learnt one distance needs
+    /// a while to believe in another.
+    async fn start(own: &Own, rtt_ms: &[f64]) -> anyhow::Result<Self> {
+        let (own, sites) = (own.clone(), rtt_ms.len() + 1);
+        let network = Network::Emulated { matrix: star(rtt_ms)?, seed: 1, guests: Vec::new() };
         let running = tokio::task::spawn_blocking(move || own.start(&SITES[..sites], network)).await??;
         let mut places = target::sites(&running).await?;
         target::topic(&places, &target::new_topic(TOPIC, 1, None)).await?;
@@ -274,6 +275,19 @@ impl Pair {
     async fn end(self) -> anyhow::Result<()> {
         Ok(tokio::task::spawn_blocking(move || drop(self.running)).await?)
     }
+}
+
+/// Followers at these distances; between each other they are as far apart as the farther of the two.
+fn star(rtt_ms: &[f64]) -> anyhow::Result<Matrix> {
+    // The emulator's matrix refuses 0 as a slip of the pen.
+    let least = |rtt_ms: f64| rtt_ms.max(0.001);
+    let mut text = format!("[rtt_ms.{}]\n", SITES[0]);
+    for (site, rtt_ms) in SITES[1..].iter().zip(rtt_ms) {
+        text.push_str(&format!("{site} = {}\n", least(*rtt_ms)));
+    }
+    let farthest = rtt_ms.iter().copied().fold(0.0, f64::max);
+    text.push_str(&format!("[rtt_ms.{}]\n{} = {}\n", SITES[1], SITES[2], least(farthest)));
+    Ok(Matrix::parse(&text)?)
 }
 
 fn origin() -> String {
@@ -354,5 +368,19 @@ impl Ahead {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::star;
+
+    #[test]
+    fn followers_are_as_far_as_asked() {
+        let matrix = star(&[40.0, 150.0]).unwrap();
+        assert_eq!(matrix.rtt_ms("from", "to-1").unwrap(), 40.0);
+        assert_eq!(matrix.rtt_ms("from", "to-2").unwrap(), 150.0);
+        assert_eq!(matrix.rtt_ms("to-1", "to-2").unwrap(), 150.0);
+        assert!(star(&[0.0]).is_ok());
     }
 }
