@@ -14,12 +14,17 @@ READ_PATIENCE_S = 90
 
 
 def end(bootstrap, topic, partition):
-    """The end of what is readable there, as a client is told it."""
-    consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap, "group.id": "looking"})
-    try:
-        return consumer.get_watermark_offsets(confluent_kafka.TopicPartition(topic, partition), timeout=15)[1]
-    finally:
-        consumer.close()
+    """The end of what is readable there, as a client is told it. Asks again while connections come and go."""
+    deadline = time.monotonic() + READ_PATIENCE_S
+    while True:
+        consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap, "group.id": "looking"})
+        try:
+            return consumer.get_watermark_offsets(confluent_kafka.TopicPartition(topic, partition), timeout=10)[1]
+        except confluent_kafka.KafkaException:
+            if time.monotonic() > deadline:
+                raise
+        finally:
+            consumer.close()
 
 
 class Kcat:
