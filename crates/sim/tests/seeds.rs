@@ -51,12 +51,11 @@ fn a_seed_is_one_run() {
 
 /// A site takes its own entries back from the others before it goes on (design: the start rule).
 ///
-/// Left out are seeds that show what a backup put back does cost today: producer ids that were given out after the
-/// backup are given out again (3, 10, 82, 108), and until the site has caught up the others count what its data
-/// directory, whose storage id is the same, once held (76, 140).
+/// Seeds 3, 10, 82 and 108 found producer ids given out twice. Left out are seeds that show what a backup put back does
+/// cost today: until the site has caught up, the others count what its data directory, whose storage id is the same,
+/// once held (76, 140).
 #[test]
 fn a_backup_put_back_costs_nothing_that_others_hold() {
-    let known = [3, 10, 82, 108, 76, 140];
-    let seeds: Vec<u64> = (0..20).filter(|seed| !known.contains(seed)).collect();
+    let seeds: Vec<u64> = (0..20).chain([82, 108]).collect();
     check(&seeds, &Options { also: vec![Kind::Restore], ..Options::default() });
 }

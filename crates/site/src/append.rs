@@ -8,10 +8,9 @@ use entry::{BatchBody, Body, JournalId, ProgressBody, Seq};
 use order::{LocalVerdict, ProducerKey};
 
 use crate::action::{Action, Answer, Refusal};
-use crate::desk::{PRODUCER_IDS_AT_ONCE, Pending, Until, appended};
+use crate::desk::{Pending, Until, appended};
 use crate::event::{Acknowledge, Append, Commit, Request, Ticket};
 use crate::mutant::Mutant;
-use crate::notes::Note;
 use crate::progress::Target;
 use crate::site::{Site, Step};
 
@@ -81,7 +80,7 @@ impl Site {
         match request {
             Request::Append(append) => self.append(append, journal, now),
             Request::Commit(commit) => self.commit(commit, now),
-            Request::ProducerId => Ok(self.producer_id(journal)),
+            Request::ProducerId => self.producer_id(now),
             change => self.change_topic(change, now),
         }
     }
@@ -165,21 +164,13 @@ impl Site {
         Ok(Taken::Waits(seq, Answer::Committed, Until::Durable))
     }
 
-    /// `site (15 bits) | incarnation (16 bits) | counter (32 bits)`: never given out twice.
-    fn producer_id(&mut self, journal: JournalId) -> Taken {
-        let ids = &mut self.desk.producer_ids;
-        if ids.next + PRODUCER_IDS_AT_ONCE / 2 >= ids.asked {
-            ids.asked = ids.next.max(ids.asked) + PRODUCER_IDS_AT_ONCE;
-            self.pipeline.note(Note::ProducerIds(ids.asked));
-        }
-        if ids.next >= ids.reserved {
-            return Taken::Deferred;
-        }
-        let counter = ids.next;
-        ids.next += 1;
-        let life = u64::from(journal.incarnation.0 & 0xffff);
-        let id = u64::from(journal.site.0 & 0x7fff) << 48 | life << 32 | u64::from(counter);
-        Taken::Done(Answer::ProducerId(i64::try_from(id).expect("63 bits")))
+    /// `site (15 bits) | milliseconds of a stamp (42 bits) | count within it (6 bits)`: never given out twice, since
+    /// stamps only increase, across restarts, fresh lives and backups put back.
+    fn producer_id(&mut self, now: Now) -> Result<Taken, Refusal> {
+        let Some(stamp) = self.mint(now)? else { return Ok(Taken::Deferred) };
+        let Some(number) = self.desk.producer_ids.next(stamp) else { return Ok(Taken::Deferred) };
+        let id = u64::from(self.config.own.0 & 0x7fff) << 48 | number;
+        Ok(Taken::Done(Answer::ProducerId(i64::try_from(id).expect("63 bits"))))
     }
 
     /// Draws the next stamp; `None` while the write has to wait for the clock.

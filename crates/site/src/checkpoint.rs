@@ -1,7 +1,7 @@
 //! Checkpoints: the machine's state at one position of the WAL, so that recovery starts there.
 //!
 //! A checkpoint is taken between two events, when no release is under way. The files it relies on are synced before it
-//! is written. What is private to this site (ceiling, grants, reserved producer ids) is in it too, since the WAL that
+//! is written. What is private to this site (ceiling, grants) is in it too, since the WAL that
 //! held the notes may be dropped behind it.
 
 use std::collections::BTreeMap;
@@ -34,7 +34,6 @@ pub(crate) struct Checkpoint {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Private {
     pub(crate) ceiling: Stamp,
-    pub(crate) producer_ids: u32,
     pub(crate) granted: BTreeMap<SiteId, Grant>,
 }
 
@@ -68,7 +67,6 @@ impl Site {
         let granted = self.state.granted.iter().filter(|(_, grant)| grant.durable);
         Private {
             ceiling: self.clock.ceiling(),
-            producer_ids: self.desk.producer_ids.reserved,
             granted: granted.map(|(site, grant)| (*site, *grant)).collect(),
         }
     }

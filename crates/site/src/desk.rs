@@ -25,7 +25,7 @@ pub(crate) struct Desk {
     pub(crate) restated_durably: std::collections::BTreeSet<TopicId>,
     /// Where groups will be once everything that was said is durable.
     pub(crate) intended: Positions,
-    /// Producer ids: the next counter, and the first one that is not durably reserved.
+    /// Producer ids that were given out.
     pub(crate) producer_ids: ProducerIds,
 }
 
@@ -48,16 +48,36 @@ pub(crate) enum Until {
     Released,
 }
 
-/// Producer ids of this incarnation.
+/// Producer ids: the millisecond of the last one, and how many it had.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ProducerIds {
-    pub(crate) next: u32,
-    pub(crate) reserved: u32,
-    pub(crate) asked: u32,
+    ms: u64,
+    given: u64,
 }
 
-/// How many producer ids are reserved at a time.
-pub(crate) const PRODUCER_IDS_AT_ONCE: u32 = 1000;
+/// How many ids one millisecond has.
+const IDS_PER_MS: u64 = 64;
+/// Where a stamp's milliseconds begin.
+const MS_SHIFT: u32 = 22;
+
+impl ProducerIds {
+    /// The next number, of 48 bits; `None` if this millisecond has no more.
+    fn next_in(&mut self, ms: u64) -> Option<u64> {
+        if ms > self.ms {
+            *self = ProducerIds { ms, given: 0 };
+        }
+        if self.given == IDS_PER_MS {
+            return None;
+        }
+        self.given += 1;
+        Some(self.ms * IDS_PER_MS + self.given - 1)
+    }
+
+    /// The next number that belongs to a stamp just drawn.
+    pub(crate) fn next(&mut self, stamp: Stamp) -> Option<u64> {
+        self.next_in(stamp.raw() >> MS_SHIFT)
+    }
+}
 
 impl Desk {
     /// A client waits for an own entry.
@@ -113,4 +133,22 @@ impl Desk {
 /// An answer for an append whose merged place is not known.
 pub(crate) fn appended(stamp: Stamp) -> Answer {
     Answer::Appended { base_offset: None, stamp }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{IDS_PER_MS, ProducerIds};
+    use clock::Stamp;
+
+    #[test]
+    fn ids_of_rising_stamps_never_repeat() {
+        let mut ids = ProducerIds::default();
+        let at = |ms: u64, count: u64| Stamp::from_raw(ms << 22 | count);
+        let first: Vec<_> = (0..IDS_PER_MS).map(|count| ids.next(at(5, count)).expect("room")).collect();
+        assert_eq!(ids.next(at(5, 99)), None);
+        let second = ids.next(at(6, 0)).expect("a new millisecond");
+        assert!(first.windows(2).all(|pair| pair[0] < pair[1]) && first.iter().all(|id| *id < second));
+        // A process that starts anew knows nothing of these, but its stamps are later.
+        assert!(ProducerIds::default().next(at(7, 0)).expect("room") > second);
+    }
 }

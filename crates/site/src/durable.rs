@@ -98,10 +98,6 @@ impl Site {
                     self.take_effect(&release, step)?;
                 }
             }
-            Note::ProducerIds(upto) => {
-                let ids = &mut self.desk.producer_ids;
-                ids.reserved = ids.reserved.max(upto);
-            }
             Note::Granted(site, incarnation, storage) => self.granted(site, incarnation, storage, step),
         }
         Ok(())

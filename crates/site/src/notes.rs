@@ -15,8 +15,6 @@ pub(crate) enum Note {
     Ceiling(Stamp),
     /// So many entries were released in all: what is readable.
     Released(u64),
-    /// Producer ids with counters below this one may have been given out.
-    ProducerIds(u32),
     /// This incarnation of a site was granted by us to this data directory and will not be granted again.
     Granted(SiteId, Incarnation, StorageId),
 }
@@ -49,8 +47,7 @@ mod tests {
         let notes = [
             (Note::Ceiling(Stamp::from_raw(300)), "00ac02"),
             (Note::Released(5), "0105"),
-            (Note::ProducerIds(1000), "02e807"),
-            (Note::Granted(SiteId(2), Incarnation(1), StorageId(9)), "03020109"),
+            (Note::Granted(SiteId(2), Incarnation(1), StorageId(9)), "02020109"),
         ];
         for (note, golden) in notes {
             let bytes = note.encode();

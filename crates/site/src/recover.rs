@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::checkpoint::{Checkpoint, Private};
 use crate::config::SiteConfig;
-use crate::desk::{Desk, ProducerIds};
+use crate::desk::Desk;
 use crate::identity::{Identity, IdentityError};
 use crate::journals::Journals;
 use crate::merge::Merge;
@@ -202,7 +202,6 @@ impl Site {
             }
         };
         state.granted = private.granted;
-        desk.producer_ids = ProducerIds { next: 0, reserved: private.producer_ids, asked: 0 };
         let clock = HybridClock::new(bound, private.ceiling);
         let pipeline = Pipeline::new(wal);
         let admission = merge.catalog.clone();
@@ -241,7 +240,7 @@ impl Site {
                 step.out.clear();
             }
         }
-        self.after_replay(reserved.ceiling, reserved.producer_ids);
+        self.after_replay(reserved.ceiling);
         Ok(())
     }
 
@@ -263,7 +262,6 @@ impl Site {
                     Note::Ceiling(_) if self.state.switch.has(Mutant::CeilingForgotten) => {}
                     Note::Released(_) if self.state.switch.has(Mutant::ReleaseForgotten) => {}
                     Note::Ceiling(ceiling) => reserved.ceiling = reserved.ceiling.max(ceiling),
-                    Note::ProducerIds(upto) => reserved.producer_ids = reserved.producer_ids.max(upto),
                     Note::Released(position) => return Ok(position > self.merge.order.position()),
                     Note::Granted(..) => return Ok(true),
                 }
@@ -272,9 +270,8 @@ impl Site {
         }
     }
 
-    fn after_replay(&mut self, floor: Stamp, ids: u32) {
+    fn after_replay(&mut self, floor: Stamp) {
         self.clock = HybridClock::new(self.config.clock_bound_ms, floor);
-        self.desk.producer_ids = ProducerIds { next: ids, reserved: ids, asked: ids };
         self.desk.intended = self.positions.clone();
         self.state.grown.clear();
         self.rebuild_admission();
