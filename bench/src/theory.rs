@@ -7,7 +7,7 @@
 //!   knows once that site's word has arrived here. The origin's own word comes with the record; the reader's own is there
 //!   as soon as the record is.
 //! - **Merged log while all sites write**: the log shows a strict prefix, so a record also waits for those stamped just before
-//!   it, whichever site wrote them: the reader's slowest quorum of any origin decides for all.
+//!   it, whichever site wrote them: the reader's slowest quorum of any origin decides for all, as nearly as they follow it closely.
 //! - **Acknowledged by two sites**: the nearest other site's word is back: its round trip.
 
 use wan::{Matrix, MatrixError};

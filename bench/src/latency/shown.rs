@@ -93,7 +93,7 @@ const MERGED_NOTE: &str = "From due to fetched by a client at the reading site. 
 the time until a quorum is known there to hold the record.";
 
 const BUSY_NOTE: &str = " Since all sites write and the log is a strict prefix, a record also waits for those stamped just before \
-it: the slowest of these over all origins.";
+it: the bound is that of the slowest origin. A record that follows no such record closely can be earlier.";
 
 fn control_note(lateness: &wan::Lateness) -> String {
     let wan::Lateness { p50_us, p99_us, p999_us, max_us, .. } = lateness;
