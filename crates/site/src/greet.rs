@@ -62,7 +62,7 @@ impl Site {
         }
         self.peers.heard_us.insert(from, step.now.mono_us);
         match message {
-            Message::Hello(hello) => self.greeted(from, hello, step),
+            Message::Hello(hello) => self.greeted(from, &hello, step),
             _ if !self.peers.is_greeted(from) => {}
             Message::Pulse(pulse) => self.pulse(from, pulse, step),
             Message::Need(need) => self.need(from, need),
@@ -75,14 +75,14 @@ impl Site {
             Message::OpenMe { journal, first } => self.sponsor(journal, first, step),
             Message::AskIncarnation(asked) => self.asked_for_incarnation(from, asked, step),
             Message::Incarnation { asked, granted, next } => {
-                self.incarnation_answer(from, asked, granted, next, step)?
+                self.incarnation_answer(from, asked, granted, next, step)?;
             }
         }
         Ok(())
     }
 
-    fn greeted(&mut self, from: SiteId, hello: Hello, step: &mut Step<'_>) {
-        if let Err(difference) = self.belongs(from, &hello) {
+    fn greeted(&mut self, from: SiteId, hello: &Hello, step: &mut Step<'_>) {
+        if let Err(difference) = self.belongs(from, hello) {
             self.alarm(difference.clone(), step);
             step.out.push(Action::Hangup { to: from, reason: difference });
             return;
@@ -90,12 +90,12 @@ impl Site {
         let held = hello.held.iter().map(|(journal, (next, _))| (*journal, *next)).collect();
         self.peers.learn_frontier(from, hello.storage, &held);
         self.count_peer(from);
-        self.compare_heads(from, &hello, step);
+        self.compare_heads(from, hello, step);
         if let Some(peer) = self.peers.links.get_mut(&from) {
             peer.greeted = true;
         }
         self.state.pulse.news = true;
-        self.start_heard(from, &hello);
+        self.start_heard(from, hello);
         step.out.push(Action::ViewChanged);
     }
 
@@ -140,7 +140,7 @@ impl Site {
             if ours.get(journal).is_some_and(|(held, head)| held == next && head != hash) {
                 let name = self.config.name_of(from).to_owned();
                 if Some(*journal) == self.identity.journal() {
-                    self.halt_own(format!("{name} holds another history of it"), step);
+                    self.halt_own(&format!("{name} holds another history of it"), step);
                 } else if self.journals.quarantine(*journal) {
                     let which = self.journal_name(*journal);
                     self.alarm(

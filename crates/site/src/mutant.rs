@@ -6,7 +6,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(
     not(feature = "mutants"),
-    expect(dead_code, reason = "nobody can ask for a bug without the feature")
+    expect(dead_code, unreachable_pub, reason = "nobody can ask for a bug without the feature")
 )]
 pub enum Mutant {
     /// The note of the durable ceiling is not read at a restart.

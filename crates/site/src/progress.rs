@@ -64,9 +64,11 @@ impl Positions {
     /// Takes a delta in. Returns whether it said anything new.
     pub fn join(&mut self, delta: &ProgressBody) -> bool {
         let group = self.groups.entry(delta.group.clone()).or_default();
-        delta.moves.iter().fold(false, |changed, moved| {
-            group.entry((moved.topic, moved.partition)).or_default().join(&Position::of(moved)) || changed
-        })
+        let mut changed = false;
+        for moved in &delta.moves {
+            changed |= group.entry((moved.topic, moved.partition)).or_default().join(&Position::of(moved));
+        }
+        changed
     }
 
     /// The delta that moves a group to `offset`: forward in its epoch, or, to a lower place, as a rewind.

@@ -155,14 +155,14 @@ impl Site {
                 step.out.push(Action::Hangup { to: from, reason: reason.clone() });
                 return self.alarm(reason, step);
             };
-            if !self.receive(from, entry, step) {
+            if !self.receive(from, &entry, step) {
                 return;
             }
         }
     }
 
     /// Takes one entry in; returns whether the ones behind it are worth looking at.
-    fn receive(&mut self, from: SiteId, entry: Encoded, step: &mut Step<'_>) -> bool {
+    fn receive(&mut self, from: SiteId, entry: &Encoded, step: &mut Step<'_>) -> bool {
         let journal = entry.head.journal;
         if self.journals.is_quarantined(journal) || self.pipeline.is_full() {
             return false;
@@ -172,7 +172,7 @@ impl Site {
         }
         if self.is_own_and_closed(journal) {
             self.halt_own(
-                format!("{} holds entries of it that are not here", self.config.name_of(from)),
+                &format!("{} holds entries of it that are not here", self.config.name_of(from)),
                 step,
             );
             return false;
@@ -182,7 +182,7 @@ impl Site {
             self.ask_again(journal, step);
             return false;
         }
-        if !reads(&entry) {
+        if !reads(entry) {
             self.quarantine(journal, "an entry of it does not read", step);
             return false;
         }
@@ -190,9 +190,9 @@ impl Site {
             self.quarantine(journal, &broken.to_string(), step);
             return false;
         }
-        match self.journals.take(&entry) {
+        match self.journals.take(entry) {
             Ok(()) => {
-                self.pipeline.entry(&entry);
+                self.pipeline.entry(entry);
                 true
             }
             Err(ChainError::Held { .. }) => true,

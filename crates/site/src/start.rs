@@ -144,9 +144,9 @@ impl Site {
     }
 
     /// Our journal was seen elsewhere with more, or with another history: not one entry more.
-    pub(crate) fn halt_own(&mut self, reason: String, step: &mut Step<'_>) {
+    pub(crate) fn halt_own(&mut self, reason: &str, step: &mut Step<'_>) {
         if self.state.halted.is_none() {
-            self.state.halted = Some(reason.clone());
+            self.state.halted = Some(reason.to_owned());
             self.alarm(
                 format!("this site's journal is halted: {reason}. Start it on an empty directory to get a fresh one"),
                 step,

@@ -197,7 +197,7 @@ impl Trio {
                 let drop_before = Some(draft.commit(&mut node.disk).unwrap());
                 node.events.push_back(Event::Checkpointed { id: checkpoint, drop_before });
             }
-            Action::Send { to, message, .. } => self.deliver(id, to.0, message),
+            Action::Send { to, message, .. } => self.deliver(id, to.0, &message),
             Action::Reply { ticket, answer } => {
                 self.answers.insert(ticket, answer);
             }
@@ -207,7 +207,7 @@ impl Trio {
         }
     }
 
-    fn deliver(&mut self, from: u16, to: u16, message: Message) {
+    fn deliver(&mut self, from: u16, to: u16, message: &Message) {
         if self.cut == Some(from) || self.cut == Some(to) || self.nodes[&to].site.is_none() {
             return;
         }
