@@ -78,7 +78,10 @@ fn e2e_tests(filter: &[&str]) -> anyhow::Result<()> {
     let python = python::prepare()?;
     let binaries = ["build", "--locked", "--package", "meridian", "--package", "wan", "--bins"];
     Step::cargo(&binaries).run("building the binaries under test")?;
-    let mut pytest = Step::program(&python).with(&["-m", "pytest", "-p", "no:cacheprovider"]);
+    // Real clients have timeouts of their own: on a machine that stands still for seconds, one may give up. What fails is
+    // tried once more, and the summary counts it; what fails twice has failed.
+    let pytest = ["-m", "pytest", "-p", "no:cacheprovider", "--reruns", "1", "-r", "R"];
+    let mut pytest = Step::program(&python).with(&pytest);
     pytest = if filter.is_empty() { pytest.with(&["tests"]) } else { pytest.with(filter) };
     pytest
         .variable("MERIDIAN_BIN", &run::built("meridian"))
