@@ -14,14 +14,9 @@ use crate::readable::Readable;
 use crate::views::Views;
 use crate::writer::Job;
 
-/// Where actions go.
+/// Carries actions out.
 pub(crate) struct Carrier {
-    pub(crate) wal: SyncSender<Job>,
-    pub(crate) checkpoints: SyncSender<Job>,
-    pub(crate) links: Arc<peer::Links>,
-    pub(crate) readable: Arc<Readable>,
-    pub(crate) views: Arc<Views>,
-    pub(crate) ended: watch::Sender<Option<Ending>>,
+    ends: Ends,
     next_ticket: u64,
     waiting: BTreeMap<Ticket, oneshot::Sender<Reply>>,
     /// The connection that counts, per peer.
@@ -37,7 +32,7 @@ pub(crate) enum Ending {
     Halted(String),
 }
 
-/// The ends that a carrier is made of.
+/// Where actions go.
 pub(crate) struct Ends {
     pub(crate) wal: SyncSender<Job>,
     pub(crate) checkpoints: SyncSender<Job>,
@@ -49,14 +44,17 @@ pub(crate) struct Ends {
 
 impl Carrier {
     pub(crate) fn new(ends: Ends) -> Carrier {
-        let Ends { wal, checkpoints, links, readable, views, ended } = ends;
-        let (waiting, generations) = (BTreeMap::new(), BTreeMap::new());
-        Carrier { wal, checkpoints, links, readable, views, ended, next_ticket: 0, waiting, generations }
+        Carrier { ends, next_ticket: 0, waiting: BTreeMap::new(), generations: BTreeMap::new() }
+    }
+
+    /// What clients are told of the cluster.
+    pub(crate) fn views(&self) -> &Views {
+        &self.ends.views
     }
 
     /// Whether the engine's work is done.
     pub(crate) fn stopped(&self) -> bool {
-        self.ended.borrow().is_some()
+        self.ends.ended.borrow().is_some()
     }
 
     /// A ticket for someone who waits.
@@ -89,23 +87,23 @@ impl Carrier {
     pub(crate) fn carry_out(&mut self, action: Action, site: &Site, mono_us: u64) {
         match action {
             // A disk thread that is gone has ended the process, or is about to.
-            Action::Write(write) => drop(self.wal.send(Job::Write(write))),
-            Action::Prepare(op) => drop(self.checkpoints.send(Job::Prepare(op))),
+            Action::Write(write) => drop(self.ends.wal.send(Job::Write(write))),
+            Action::Prepare(op) => drop(self.ends.checkpoints.send(Job::Prepare(op))),
             Action::Checkpoint { id, sync, position, state } => {
-                drop(self.checkpoints.send(Job::Checkpoint { id, sync, position, state }));
+                drop(self.ends.checkpoints.send(Job::Checkpoint { id, sync, position, state }));
             }
             Action::Send { to, lane, message } => self.send(to, lane, &message),
             Action::Hangup { to, reason } => {
                 tracing::warn!(peer = to.0, reason, "hanging up");
-                self.links.reset(to.0, &reason);
+                self.ends.links.reset(to.0, &reason);
             }
             Action::Reply { ticket, answer } => {
                 if let Some(waiting) = self.waiting.remove(&ticket) {
                     let _ = waiting.send(answer);
                 }
             }
-            Action::Readable(grown) => self.readable.grew(&grown, site),
-            Action::ViewChanged => self.views.renew(site, mono_us),
+            Action::Readable(grown) => self.ends.readable.grew(&grown, site),
+            Action::ViewChanged => self.ends.views.renew(site, mono_us),
             Action::Alarm(text) => tracing::warn!("{text}"),
             Action::Stopped => self.end(Ending::Stopped),
             Action::Halt(reason) => self.end(Ending::Halted(reason)),
@@ -113,7 +111,7 @@ impl Carrier {
     }
 
     fn end(&mut self, ending: Ending) {
-        self.ended.send_if_modified(|ended| {
+        self.ends.ended.send_if_modified(|ended| {
             let first = ended.is_none();
             if first {
                 *ended = Some(ending);
@@ -126,10 +124,10 @@ impl Carrier {
         let Some(generation) = self.generations.get(&to).copied() else { return };
         let bytes = message.encode();
         let sent = match lane {
-            Lane::Pulse => self.links.send_pulse(to.0, generation, bytes),
-            Lane::Control => self.links.send(to.0, generation, peer::Lane::Control, bytes),
-            Lane::Tail => self.links.send(to.0, generation, peer::Lane::Tail, bytes),
-            Lane::CatchUp => self.links.send(to.0, generation, peer::Lane::CatchUp, bytes),
+            Lane::Pulse => self.ends.links.send_pulse(to.0, generation, bytes),
+            Lane::Control => self.ends.links.send(to.0, generation, peer::Lane::Control, bytes),
+            Lane::Tail => self.ends.links.send(to.0, generation, peer::Lane::Tail, bytes),
+            Lane::CatchUp => self.ends.links.send(to.0, generation, peer::Lane::CatchUp, bytes),
         };
         if let Err(error) = sent {
             tracing::debug!(peer = to.0, %error, "not sent");
@@ -170,7 +168,7 @@ impl Carrier {
                     Ok(message) => Some(Event::Message { from: SiteId(site), message }),
                     Err(error) => {
                         tracing::warn!(peer = site, %error, "hanging up on a message that does not read");
-                        self.links.reset(site, &error.to_string());
+                        self.ends.links.reset(site, &error.to_string());
                         None
                     }
                 }

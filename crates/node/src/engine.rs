@@ -143,7 +143,7 @@ impl Engine {
         for action in actions {
             self.carrier.carry_out(action, &self.site, now.mono_us);
         }
-        self.carrier.views.renew_if_due(&self.site, now.mono_us);
+        self.carrier.views().renew_if_due(&self.site, now.mono_us);
         self.carrier.forget_gone(events);
     }
 }
