@@ -30,6 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("kafka", &[]),
     ("admin", &[]),
     ("client", &["batch"]),
+    ("history", &[]),
     (
         "sim",
         &[
