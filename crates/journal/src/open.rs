@@ -148,17 +148,6 @@ pub struct Truncation {
     pub records: Option<u32>,
 }
 
-/// What is behind the end in the last segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rest {
-    /// Zeros only.
-    Blank,
-    /// Frames from before the file was used again, so that other bytes prove nothing.
-    FormerLife,
-    /// A write had begun.
-    Written,
-}
-
 /// The walk over all frames.
 struct Walk<'a> {
     disk: &'a dyn Disk,
@@ -357,7 +346,7 @@ impl Walk<'_> {
         if self.segments.is_empty() {
             return Ok(None);
         }
-        let rest = self.refute_damage()?;
+        let begun = self.refute_damage()?;
         let (file, offset, lsn) = (self.file(self.current), u64::from(self.at.offset), self.at.lsn);
         if lsn < self.from.lsn {
             return Err(OpenError::Lost { file, offset, covered: self.from.lsn });
@@ -372,22 +361,21 @@ impl Walk<'_> {
                 return Ok(Some(Truncation { file, offset, lsn, records }));
             }
         }
-        let begun = rest == Rest::Written;
         Ok(begun.then_some(Truncation { file, offset, lsn, records: None }))
     }
 
-    /// Looks at every block behind the end for a later frame's head. Tells what else is behind the end in its segment.
-    fn refute_damage(&self) -> Result<Rest, OpenError> {
-        let (mut former_life, mut written) = (false, false);
+    /// Looks at every block behind the end for a later frame's head. Tells whether a write had begun there: bytes that
+    /// are no zeros, in a file without frames from before it was used again, next to which other bytes prove nothing.
+    fn refute_damage(&self) -> Result<bool, OpenError> {
+        let mut begun = false;
         for current in self.current..self.segments.len() {
             let file = self.file(current);
-            let is_end = current == self.current;
-            let from = if is_end { u64::from(self.at.offset) } else { 0 };
-            let mut proof = None;
+            let from = if current == self.current { u64::from(self.at.offset) } else { 0 };
+            let (mut former_life, mut written, mut proof) = (false, false, None);
             blocks(self.disk, &file, self.segments[current].len, from, &mut |at, block| {
-                written |= is_end && block.iter().any(|byte| *byte != 0);
+                written = written || block.iter().any(|byte| *byte != 0);
                 let Ok(head) = FrameHead::decode(block) else { return true };
-                former_life |= is_end && head.segment != self.segments[current].number;
+                former_life |= head.segment != self.segments[current].number;
                 proof = (self.is_ours(current, &head) && head.lsn > self.at.lsn).then_some(at);
                 proof.is_none()
             })?;
@@ -396,11 +384,8 @@ impl Walk<'_> {
                     (self.file(self.current), u64::from(self.at.offset), self.at.lsn);
                 return Err(OpenError::Corrupt { file: damaged, offset, lsn, proof: file, proof_offset });
             }
+            begun |= written && !former_life;
         }
-        Ok(match (former_life, written) {
-            (true, _) => Rest::FormerLife,
-            (false, true) => Rest::Written,
-            (false, false) => Rest::Blank,
-        })
+        Ok(begun)
     }
 }

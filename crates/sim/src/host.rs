@@ -133,33 +133,13 @@ impl Host {
         let Some(process) = &mut self.process else { return Ok(false) };
         let Some(job) = process.jobs.get_mut(&id) else { return Ok(false) };
         let Some(step) = job.steps.pop_front() else { return Ok(true) };
-        match step {
-            Step::Wal(op) => {
-                if !matches!(op, WalOp::Sync { .. }) {
-                    keep_reserve(&self.disk)?;
-                }
-                op.carry_out(&mut self.disk)?;
-            }
-            Step::Sync(file) => match if synced { self.disk.sync(&file) } else { Ok(()) } {
-                Err(DiskError::Missing(_)) => {}
-                other => other?,
-            },
-            Step::Draft(position, state) => {
-                keep_reserve(&self.disk)?;
-                let draft = Draft::write(&mut self.disk, &folder("checkpoint"), position, &state)?;
-                if let Some(Step::Commit(slot)) = job.steps.front_mut() {
-                    *slot = Some(draft);
-                }
-            }
-            Step::Commit(draft) => {
-                let draft = draft.expect("a draft was written in the step before");
-                self.disk.sync(&draft.file())?;
-                let position = draft.commit(&mut self.disk)?;
-                if let Event::Checkpointed { drop_before, .. } = &mut job.done {
-                    *drop_before = Some(position);
-                }
-            }
+        match &step {
+            Step::Wal(WalOp::Sync { .. }) => {}
+            Step::Wal(_) | Step::Draft(..) => keep_reserve(&self.disk)?,
+            Step::Sync(_) if !synced => return Ok(job.steps.is_empty()),
+            Step::Sync(_) | Step::Commit(_) => {}
         }
+        job.step(step, &mut self.disk)?;
         Ok(job.steps.is_empty())
     }
 
@@ -188,6 +168,35 @@ impl Process {
 }
 
 impl Job {
+    /// Carries out one step, already taken off the list, on a disk.
+    ///
+    /// # Errors
+    /// [`DiskError`], after which nothing more of this job is to be done.
+    pub fn step(&mut self, step: Step, disk: &mut dyn Disk) -> Result<(), DiskError> {
+        match step {
+            Step::Wal(op) => op.carry_out(disk)?,
+            Step::Sync(file) => match disk.sync(&file) {
+                Err(DiskError::Missing(_)) => {}
+                other => other?,
+            },
+            Step::Draft(position, state) => {
+                let draft = Draft::write(disk, &folder("checkpoint"), position, &state)?;
+                if let Some(Step::Commit(slot)) = self.steps.front_mut() {
+                    *slot = Some(draft);
+                }
+            }
+            Step::Commit(draft) => {
+                let draft = draft.expect("a draft was written in the step before");
+                disk.sync(&draft.file())?;
+                let position = draft.commit(disk)?;
+                if let Event::Checkpointed { drop_before, .. } = &mut self.done {
+                    *drop_before = Some(position);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// A write to the WAL.
     #[must_use]
     pub fn write(write: WalWrite) -> Job {

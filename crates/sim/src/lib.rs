@@ -12,6 +12,7 @@
 //! | `swarm`, `faults`, `machines` | what goes wrong in a run, carrying it out, and who starts again |
 //! | `client`, `traffic`, `submission` | clients and what they want |
 //! | `checkers/` | the invariants, by number |
+//! | `exhaust/` | what is gone through to the last case instead of by chance |
 //! | `mutant` | bugs on purpose, which the checkers must find |
 //! | `trace` | one line per event, and a hash over them |
 //!
@@ -20,7 +21,9 @@
 pub mod checkers;
 pub mod client;
 pub mod clock;
+pub mod commands;
 pub mod disk;
+pub mod exhaust;
 mod faults;
 pub mod host;
 mod machines;

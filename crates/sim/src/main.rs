@@ -1,7 +1,8 @@
 //! The simulator by hand: many seeds, or one with its trace.
 //!
 //! `sim --seeds 1000 --start 0 --sites 3 --steps 6000` runs seed after seed and stops at the first failure;
-//! `sim --seed 17 --trace` runs one and prints every line.
+//! `sim --seed 17 --trace` runs one and prints every line;
+//! `sim exhaust [flips|cuts|crash]` goes through every hurt WAL and every crash of a short life.
 
 use std::process::ExitCode;
 
@@ -42,6 +43,24 @@ fn wanted() -> Result<Wanted, String> {
 }
 
 fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.first().map(String::as_str) {
+        Some("exhaust") => said(sim::commands::exhaust::exhaust(words.get(1).map(String::as_str))),
+        _ => seeds(),
+    }
+}
+
+fn said(outcome: Result<(), String>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn seeds() -> ExitCode {
     let wanted = match wanted() {
         Ok(wanted) => wanted,
         Err(error) => {
