@@ -3,6 +3,7 @@
 //! A task runs the tools one would run by hand and says which, so nothing here is magic. It refuses to hide output or to
 //! go on after a failure. Few dependencies, so that the first task of a fresh clone starts soon.
 
+mod fuzz;
 mod python;
 mod rooms;
 mod run;
@@ -20,6 +21,7 @@ cargo xtask <task> [arguments]
   rooms                             checks which crate may depend on which
   bench <what> …                    benchmarks, in release (see `bench --help`)
   sim [--seeds N | exhaust] …       the simulator, at speed (see crates/sim/src/main.rs)
+  fuzz [seconds per target] [name]  libFuzzer on every decoder, on nightly; needs cargo-fuzz
 
 `test e2e` installs what it needs: the Python clients into target/venv, and kcat through apt-get where it may.";
 
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         "rooms" => rooms::check(),
         "bench" => run_in_release("bench", &rest),
         "sim" => sim(&rest),
+        "fuzz" => fuzz::fuzz(&rest),
         "help" | "-h" | "--help" => {
             println!("{HELP}");
             Ok(())

@@ -68,6 +68,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("meridian", &["admin", "batch", "client", "disk", "entry", "journal", "launch", "node", "peer", "wan"]),
     ("bench", &["admin", "batch", "client", "launch", "wan"]),
+    ("fuzz", &["batch", "catalog", "clock", "crdt", "disk", "entry", "journal", "kafka", "site"]),
 ];
 
 /// Rooms whose time, chance and I/O come in as arguments.
@@ -107,7 +108,9 @@ struct Manifest {
 /// Holds every manifest of `crates/`, and that of the benchmarks, against the rules.
 pub(crate) fn check() -> anyhow::Result<()> {
     let mut manifests = manifests(&root().join("crates"))?;
-    manifests.push(manifest(&root().join("bench/Cargo.toml"))?);
+    for folder in ["bench", "fuzz"] {
+        manifests.push(manifest(&root().join(folder).join("Cargo.toml"))?);
+    }
     let broken: Vec<String> = manifests.iter().flat_map(broken_rules).collect();
     anyhow::ensure!(broken.is_empty(), "rooms:\n  {}", broken.join("\n  "));
     println!("\n== rooms: {} crates stand only on what they may", manifests.len());

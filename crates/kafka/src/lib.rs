@@ -14,6 +14,8 @@ mod frame;
 mod home;
 mod limits;
 mod listener;
+#[cfg(feature = "fuzz")]
+pub mod lone;
 mod pipeline;
 mod session;
 mod wire;

@@ -92,7 +92,11 @@ impl Site {
             .ok_or(Refusal::UnknownPartition)?
             .clone();
         let info = self.check_batch(append, &topic)?;
-        let until = condition(append.acknowledge, &topic);
+        let until = match condition(append.acknowledge, &topic) {
+            Until::Held(_) if self.state.switch.has(Mutant::HoldersNotAwaited) => Until::Durable,
+            Until::Released if self.state.switch.has(Mutant::ReleaseNotAwaited) => Until::Durable,
+            until => until,
+        };
         let key = producer_key(append, &info);
         if let Some(key) = key {
             match self.desk.window.admit(key, info.base_sequence, info.records) {
@@ -161,6 +165,9 @@ impl Site {
         let seq = self.say(stamp, Body::Progress(delta.clone())).map_err(|_| Refusal::Busy)?;
         // The next commit of this group builds on this one; what is shown is what is durable.
         self.desk.intended.join(&delta);
+        if self.state.switch.has(Mutant::CommitNotAwaited) {
+            return Ok(Taken::Done(Answer::Committed));
+        }
         Ok(Taken::Waits(seq, Answer::Committed, Until::Durable))
     }
 
@@ -168,14 +175,20 @@ impl Site {
     /// stamps only increase, across restarts, fresh lives and backups put back.
     fn producer_id(&mut self, now: Now) -> Result<Taken, Refusal> {
         let Some(stamp) = self.mint(now)? else { return Ok(Taken::Deferred) };
-        let Some(number) = self.desk.producer_ids.next(stamp) else { return Ok(Taken::Deferred) };
+        let drawn = match self.state.switch.has(Mutant::ProducerIdsReused) {
+            true => Stamp::from_raw(1 << 40),
+            false => stamp,
+        };
+        let Some(number) = self.desk.producer_ids.next(drawn) else { return Ok(Taken::Deferred) };
         let id = u64::from(self.config.own.0 & 0x7fff) << 48 | number;
         Ok(Taken::Done(Answer::ProducerId(i64::try_from(id).expect("63 bits"))))
     }
 
     /// Draws the next stamp; `None` while the write has to wait for the clock.
     pub(crate) fn mint(&mut self, now: Now) -> Result<Option<Stamp>, Refusal> {
+        let last = self.clock.last();
         match self.clock.mint(now) {
+            Ok(_) if self.state.switch.has(Mutant::StampsRepeated) && last > Stamp::ZERO => Ok(Some(last)),
             Ok(stamp) => Ok(Some(stamp)),
             // The start, or a moment's lead over the wall clock: it passes by itself, and the write waits.
             Err(MintError::CeilingReached { .. } | MintError::AheadOfWall { .. }) => Ok(None),

@@ -63,10 +63,13 @@ impl Site {
                 let placed = self.logs.append_origin(disk, key, &batch.records)?;
                 let (topic, partition) = (batch.topic, batch.partition);
                 self.state.grown.insert(Grown { topic, partition, origin: Some(journal.site) });
-                let producer = self.numbering(&batch.records);
+                let producer = self.numbering(journal, &batch.records);
                 Deed::Batch { topic, partition, origin_offset: placed.origin_offset, producer }
             }
             Body::Progress(delta) => {
+                if self.state.switch.has(Mutant::PositionsOverwritten) {
+                    self.positions.forget(&delta);
+                }
                 self.positions.join(&delta);
                 self.desk.intended.join(&delta);
                 Deed::Nothing
@@ -85,9 +88,13 @@ impl Site {
         Ok(())
     }
 
-    fn numbering(&self, records: &[u8]) -> Option<ProducerBatch> {
+    fn numbering(&self, journal: JournalId, records: &[u8]) -> Option<ProducerBatch> {
         let ignored = self.state.switch.has(Mutant::DuplicatesKept);
-        ProducerBatch::of(records).filter(|_| !ignored)
+        let mut batch = ProducerBatch::of(records).filter(|_| !ignored)?;
+        if self.state.switch.has(Mutant::DuplicatesPerJournal) {
+            batch.id ^= i64::from(journal.site.0) << 32;
+        }
+        Some(batch)
     }
 
     fn note_durable(&mut self, note: Note, step: &mut Step<'_>) -> Result<(), Fatal> {

@@ -57,6 +57,11 @@ impl Journals {
         self.held.iter().map(|(journal, held)| (*journal, held.durable.next)).collect()
     }
 
+    /// What was taken in, per journal: a bug on purpose where a frontier is asked for.
+    pub(crate) fn taken_in(&self) -> BTreeMap<JournalId, Seq> {
+        self.held.iter().map(|(journal, held)| (*journal, held.tip.next)).collect()
+    }
+
     /// What is durable, with the hash before it: for a hello.
     pub(crate) fn heads(&self) -> BTreeMap<JournalId, (Seq, ChainHash)> {
         self.held.iter().map(|(journal, held)| (*journal, (held.durable.next, held.durable.hash))).collect()

@@ -118,11 +118,11 @@ impl Merge {
     }
 
     /// Asks the order for more, unless the last answer is not durable yet. Returns the position to note, if it moved.
-    pub(crate) fn release(&mut self, most: usize, switch: Switch) -> Option<u64> {
+    pub(crate) fn release(&mut self, most: usize, switch: Switch, careless: bool) -> Option<u64> {
         if self.releasing.is_some() {
             return None;
         }
-        let released = self.ask_order(most, switch);
+        let released = self.ask_order(most, switch, careless);
         if released.is_empty() {
             return None;
         }
@@ -131,13 +131,14 @@ impl Merge {
     }
 
     #[cfg(feature = "mutants")]
-    fn ask_order(&mut self, most: usize, switch: Switch) -> Vec<Release> {
+    fn ask_order(&mut self, most: usize, switch: Switch, careless: bool) -> Vec<Release> {
         use crate::mutant::Mutant::{PromisesIgnored, QuorumOfOne};
-        self.order.release_carelessly(most, !switch.has(PromisesIgnored), !switch.has(QuorumOfOne))
+        let quorum = !switch.has(QuorumOfOne) && !careless;
+        self.order.release_carelessly(most, !switch.has(PromisesIgnored), quorum)
     }
 
     #[cfg(not(feature = "mutants"))]
-    fn ask_order(&mut self, most: usize, _switch: Switch) -> Vec<Release> {
+    fn ask_order(&mut self, most: usize, _switch: Switch, _careless: bool) -> Vec<Release> {
         self.order.release(most)
     }
 

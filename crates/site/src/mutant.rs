@@ -21,6 +21,42 @@ pub enum Mutant {
     DuplicatesKept,
     /// A rewind is joined like any other commit: the highest position wins.
     RewindsLost,
+    /// A ceiling counts as durable when it is asked for.
+    CeilingNotAwaited,
+    /// Stamps of others are taken in however far ahead they are, without moving the clock.
+    DriftUnchecked,
+    /// Each stamp is drawn twice.
+    StampsRepeated,
+    /// A promise does not wait for what is on its way to the disk.
+    PromiseOverWaiting,
+    /// With a majority of the sites silent, a majority of the rest is enough.
+    QuorumOfTheLiving,
+    /// What is taken in is said to be held.
+    FrontierBeforeSync,
+    /// Duplicates are looked for within each journal only.
+    DuplicatesPerJournal,
+    /// Which batches producers have written is forgotten at a restart.
+    ProducersForgotten,
+    /// Producer ids begin anew with every process.
+    ProducerIdsReused,
+    /// Positions of groups are forgotten at a restart.
+    PositionsForgotten,
+    /// The latest delta of a position replaces what is known.
+    PositionsOverwritten,
+    /// A commit is acknowledged before it is durable.
+    CommitNotAwaited,
+    /// A write is acknowledged before as many sites hold it as its topic asks for.
+    HoldersNotAwaited,
+    /// A write is acknowledged before it is readable, though its topic asks for that.
+    ReleaseNotAwaited,
+    /// A start asks nobody what is held of its journal.
+    StartRuleSkipped,
+    /// A data directory that was put back keeps its storage id.
+    StorageKept,
+    /// A data directory is used whoever it belongs to.
+    OwnerUnchecked,
+    /// The WAL is dropped without asking who still needs it.
+    DroppedWhileNeeded,
 }
 
 /// The bug that is in this machine, if one is.

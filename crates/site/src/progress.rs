@@ -71,6 +71,14 @@ impl Positions {
         changed
     }
 
+    /// A bug on purpose: forgets what a delta is about to be joined with.
+    pub(crate) fn forget(&mut self, delta: &ProgressBody) {
+        let group = self.groups.entry(delta.group.clone()).or_default();
+        delta.moves.iter().for_each(|moved| {
+            group.remove(&(moved.topic, moved.partition));
+        });
+    }
+
     /// The delta that moves a group to `offset`: forward in its epoch, or, to a lower place, as a rewind.
     #[must_use]
     pub fn moved(&self, group: &str, to: &Target, stamp: Stamp, site: SiteId) -> Move {

@@ -6,6 +6,7 @@
 use entry::SiteId;
 
 use crate::action::{Action, Lane};
+use crate::mutant::Mutant;
 use crate::site::{Site, Step};
 use crate::wire::{JOURNALS_MAX, Message, Pulse};
 
@@ -50,7 +51,11 @@ impl Site {
         }
         let mut pulse =
             Pulse { promises: self.peers.promises.clone(), frontiers: self.peers.frontiers.clone() };
-        pulse.frontiers.insert(self.config.own, (self.identity.storage, self.journals.frontier()));
+        let held = match self.state.switch.has(Mutant::FrontierBeforeSync) {
+            true => self.journals.taken_in(),
+            false => self.journals.frontier(),
+        };
+        pulse.frontiers.insert(self.config.own, (self.identity.storage, held));
         pulse
     }
 
@@ -67,6 +72,9 @@ impl Site {
             }
         }
         for (site, (storage, held)) in pulse.frontiers {
+            if site == self.config.own && storage == self.identity.storage {
+                self.remembered(&held);
+            }
             // Of itself a site speaks with authority; of others it may know an older storage than we do.
             let stale =
                 site != from && self.peers.frontiers.get(&site).is_some_and(|(known, _)| *known != storage);

@@ -138,7 +138,9 @@ impl Site {
         switch: Switch,
     ) -> Result<(Site, Recovery), RecoverError> {
         let identity = Identity::read(disk)?.ok_or(RecoverError::Empty)?;
-        identity.expect(config.cluster, config.own)?;
+        if !switch.has(Mutant::OwnerUnchecked) {
+            identity.expect(config.cluster, config.own)?;
+        }
         let mut recovery = Recovery::default();
         let found = checkpoint::read(disk, &folder("checkpoint"))?;
         let (position, checkpoint) = match found {
@@ -162,6 +164,10 @@ impl Site {
         recovery.truncated = opened.truncated;
         let mut site = Site::assemble(config, identity, opened.wal, checkpoint, entropy, disk)?;
         site.state.switch = switch;
+        site.state.start.fresh_storage = Some(fresh_storage(&identity, entropy));
+        if switch.has(Mutant::ProducersForgotten) {
+            site.merge.producers = order::Producers::default();
+        }
         let mut actions = Vec::new();
         site.replay(position, &mut Step { now, disk, out: &mut actions }, &mut recovery)?;
         Ok((site, recovery))
@@ -272,6 +278,9 @@ impl Site {
 
     fn after_replay(&mut self, floor: Stamp) {
         self.clock = HybridClock::new(self.config.clock_bound_ms, floor);
+        if self.state.switch.has(Mutant::PositionsForgotten) {
+            self.positions = Positions::default();
+        }
         self.desk.intended = self.positions.clone();
         self.state.grown.clear();
         self.rebuild_admission();
@@ -282,6 +291,18 @@ impl Site {
             self.state.start.parted();
         }
     }
+}
+
+/// The name that this directory takes should it turn out to have been put back: never used before, since the actor of a
+/// process never was.
+fn fresh_storage(identity: &Identity, entropy: Entropy) -> StorageId {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"meridian storage");
+    hasher.update(&identity.storage.0.to_be_bytes());
+    hasher.update(&entropy.actor);
+    let mut bytes = [0; 16];
+    hasher.finalize_xof().fill(&mut bytes);
+    StorageId(u128::from_be_bytes(bytes))
 }
 
 fn claim(

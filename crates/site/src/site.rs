@@ -16,6 +16,7 @@ use crate::event::Event;
 use crate::identity::Identity;
 use crate::journals::Journals;
 use crate::merge::Merge;
+use crate::mutant::Mutant;
 use crate::notes::Note;
 use crate::peers::Peers;
 use crate::pipeline::Pipeline;
@@ -138,6 +139,7 @@ impl Site {
 
     fn settle(&mut self, step: &mut Step<'_>) -> Result<(), Fatal> {
         self.keep_ceiling(step);
+        self.renew_storage(step)?;
         self.advance_start(step);
         self.retry_deferred(step);
         self.checkpoint_if_due(step);
@@ -168,6 +170,9 @@ impl Site {
         }
         if let Some(ceiling) = self.clock.wanted_ceiling(step.now) {
             self.pipeline.note(Note::Ceiling(ceiling));
+            if self.state.switch.has(Mutant::CeilingNotAwaited) {
+                self.clock.ceiling_durable(ceiling);
+            }
         }
     }
 
@@ -176,7 +181,9 @@ impl Site {
             return;
         }
         self.promise_to_self(step.now);
-        if let Some(position) = self.merge.release(RELEASE_AT_ONCE, self.state.switch) {
+        let few = self.state.alive.len() < self.config.quorum();
+        let careless = self.state.switch.has(Mutant::QuorumOfTheLiving) && few;
+        if let Some(position) = self.merge.release(RELEASE_AT_ONCE, self.state.switch, careless) {
             self.pipeline.note(Note::Released(position));
         }
     }
@@ -197,8 +204,8 @@ impl Site {
         }
         let head = self.journals.durable(journal);
         let w = match self.pipeline.first_own_stamp() {
-            Some(waiting) => waiting.pred(),
-            None => self.clock.promise(now).ok()?,
+            Some(waiting) if !self.state.switch.has(Mutant::PromiseOverWaiting) => waiting.pred(),
+            _ => self.clock.promise(now).ok()?,
         };
         Some((journal, w, head))
     }

@@ -9,12 +9,13 @@
 //! A directory that does not know its incarnation takes no writes until a quorum has granted it a fresh one. A journal
 //! that parted writes on, but takes part in the order again only from an opening that another site writes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use entry::{Body, Incarnation, JournalId, OpenBody, Seq, SiteId, StorageId};
 use serde::{Deserialize, Serialize};
 
 use crate::action::Action;
+use crate::mutant::Mutant;
 use crate::notes::Note;
 use crate::replicate::control;
 use crate::site::{Fatal, Site, Step};
@@ -35,6 +36,10 @@ pub(crate) struct Start {
     most_held: Seq,
     /// Whether some could not be asked.
     pub(crate) unconfirmed: bool,
+    /// Whether others remember more of this storage than it holds: it was put back, and is another one now.
+    put_back: bool,
+    /// The id that this storage takes then.
+    pub(crate) fresh_storage: Option<StorageId>,
     /// Our journal parted: whether it waits for an opening, and when that was last asked for.
     parted: bool,
     asked_us: Option<u64>,
@@ -103,6 +108,30 @@ impl Site {
         let held = hello.held.get(&journal).map_or(0, |(next, _)| *next);
         self.state.start.heard.insert(from);
         self.state.start.most_held = self.state.start.most_held.max(held);
+        self.state.start.put_back |= held > self.journals.durable(journal);
+    }
+
+    /// Another site says what this storage is known to hold.
+    pub(crate) fn remembered(&mut self, held: &BTreeMap<JournalId, Seq>) {
+        let more = held.iter().any(|(journal, next)| *next > self.journals.durable(*journal));
+        self.state.start.put_back |= more;
+    }
+
+    /// A storage that holds less than it once said was put back, or its disk lied. What others remember of it counts
+    /// no more: it goes on under another id, which has said nothing yet.
+    pub(crate) fn renew_storage(&mut self, step: &mut Step<'_>) -> Result<(), Fatal> {
+        if !self.state.start.put_back || self.state.switch.has(Mutant::StorageKept) {
+            return Ok(());
+        }
+        let Some(fresh) = self.state.start.fresh_storage.take() else { return Ok(()) };
+        self.identity.storage = fresh;
+        self.identity.write(step.disk)?;
+        self.count_own();
+        self.state.pulse.news = true;
+        let text = "other sites remember more of this data directory than it holds: it was put back from a copy, or its \
+                    disk lost what it had synced; it counts as a new one from here on";
+        self.alarm(text.to_owned(), step);
+        Ok(())
     }
 
     /// Moves the start on, and repeats what was asked for and not answered.
@@ -113,12 +142,13 @@ impl Site {
         if self.state.start.phase == Phase::Open {
             return self.ask_for_opening(journal, step);
         }
-        let all_heard = self.config.others().all(|site| self.state.start.heard.contains(&site));
+        let skipped = self.state.switch.has(Mutant::StartRuleSkipped);
+        let all_heard = skipped || self.config.others().all(|site| self.state.start.heard.contains(&site));
         let waited = now.saturating_sub(began) >= self.config.start_wait_ms * 1000;
         if !all_heard && !waited {
             return;
         }
-        if self.journals.durable(journal) < self.state.start.most_held {
+        if self.journals.durable(journal) < self.state.start.most_held && !skipped {
             self.state.start.phase = Phase::TakingBack;
             return;
         }
