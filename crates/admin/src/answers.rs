@@ -44,10 +44,34 @@ pub struct SiteStatus {
     pub peers: Vec<PeerStatus>,
     /// Bytes of the WAL on the disk.
     pub wal_bytes: u64,
+    /// How large the WAL may grow for the sake of other sites.
+    #[serde(default)]
+    pub wal_bytes_max: u64,
+    /// Sites that lack something of what the WAL has kept longest.
+    #[serde(default)]
+    pub wal_kept_for: Vec<String>,
+    /// How far a copy from another site has come, if one is being taken over.
+    #[serde(default)]
+    pub copy: Option<CopyProgress>,
     /// What the merge passed over, by reason.
     pub passed_over: BTreeMap<String, u64>,
     /// Alarms that stand, as sentences.
     pub alarms: Vec<String>,
+}
+
+/// How far a copy of another site's logs has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyProgress {
+    /// From which site, once one was found.
+    pub from: Option<String>,
+    /// Files wanted.
+    pub files: u64,
+    /// Files that are here and verified.
+    pub files_done: u64,
+    /// Bytes wanted.
+    pub bytes: u64,
+    /// Bytes that are here.
+    pub bytes_done: u64,
 }
 
 /// What keeps a site from writing.

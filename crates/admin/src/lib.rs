@@ -23,7 +23,8 @@ mod socket;
 mod tests;
 
 pub use answers::{
-    BlockerStatus, DigestQuery, Group, GroupPosition, Halt, JournalStatus, LogDigest, PeerStatus, SiteStatus,
+    BlockerStatus, CopyProgress, DigestQuery, Group, GroupPosition, Halt, JournalStatus, LogDigest,
+    PeerStatus, SiteStatus,
 };
 pub use metrics::{Direction, KafkaMetrics, Metrics, WalMetrics};
 pub use routes::{Admin, AdminError};

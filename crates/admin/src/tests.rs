@@ -68,6 +68,9 @@ fn a_status() -> SiteStatus {
         frontiers: BTreeMap::from([("us-east".to_owned(), BTreeMap::from([("us-east.0".to_owned(), 12)]))]),
         peers: vec![peer],
         wal_bytes: 4096,
+        wal_bytes_max: 0,
+        wal_kept_for: Vec::new(),
+        copy: None,
         passed_over: BTreeMap::from([("duplicate".to_owned(), 5)]),
         alarms: vec!["the clock of ap-southeast is ahead".to_owned()],
     }

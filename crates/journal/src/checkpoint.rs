@@ -175,6 +175,16 @@ pub fn read(disk: &dyn Disk, folder: &FileName) -> Result<Option<Found>, Checkpo
     }
 }
 
+/// The file of the newest checkpoint in `folder`, and its length.
+///
+/// # Errors
+/// [`DiskError`] if the folder cannot be read.
+pub fn newest(disk: &dyn Disk, folder: &FileName) -> Result<Option<(FileName, u64)>, DiskError> {
+    let Some(number) = numbers(disk, folder)?.pop() else { return Ok(None) };
+    let file = name(folder, number);
+    Ok(disk.len(&file)?.map(|len| (file, len)))
+}
+
 fn newest_whole(disk: &dyn Disk, folder: &FileName) -> Result<Option<Checkpoint>, DiskError> {
     for number in numbers(disk, folder)?.into_iter().rev() {
         match read_one(disk, folder, number) {
@@ -197,6 +207,20 @@ fn read_one(
         return Ok(Err(Damage::Length));
     }
     let bytes = disk.read(&file, 0, len as usize)?;
+    match decode(&file, &bytes)? {
+        Ok(found) if found.number != number => Ok(Err(Damage::Length)),
+        other => Ok(other),
+    }
+}
+
+/// Reads the bytes of a checkpoint file, wherever they come from.
+///
+/// # Errors
+/// [`CheckpointError::Newer`]; what is wrong with bytes of a known version is the inner error.
+pub fn decode(file: &FileName, bytes: &Bytes) -> Result<Result<Checkpoint, Damage>, CheckpointError> {
+    if bytes.len() < HEAD_BYTES {
+        return Ok(Err(Damage::Length));
+    }
     if bytes[..4] != MAGIC {
         return Ok(Err(Damage::NoHead));
     }
@@ -204,17 +228,18 @@ fn read_one(
     if sum(&bytes[..SUMMED_BYTES], &state) != bytes[SUMMED_BYTES..HEAD_BYTES] {
         return Ok(Err(Damage::Sum));
     }
-    let version = number_at(&bytes, 4, 2) as u16;
+    let version = number_at(bytes, 4, 2) as u16;
     if version != VERSION {
-        return Err(CheckpointError::Newer { file, version });
+        return Err(CheckpointError::Newer { file: file.clone(), version });
     }
-    if number_at(&bytes, 8, 8) != number || number_at(&bytes, 32, 8) != state.len() as u64 {
+    if number_at(bytes, 32, 8) != state.len() as u64 {
         return Ok(Err(Damage::Length));
     }
+    let number = number_at(bytes, 8, 8);
     let position = WalPosition {
-        lsn: number_at(&bytes, 16, 8),
-        segment: number_at(&bytes, 24, 4) as u32,
-        offset: number_at(&bytes, 28, 4) as u32,
+        lsn: number_at(bytes, 16, 8),
+        segment: number_at(bytes, 24, 4) as u32,
+        offset: number_at(bytes, 28, 4) as u32,
     };
     Ok(Ok(Checkpoint { number, position, state }))
 }

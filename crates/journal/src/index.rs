@@ -85,15 +85,21 @@ impl Index {
         Index { journals: BTreeMap::new(), hot_order: VecDeque::new(), hot_bytes: 0, hot_bytes_max }
     }
 
-    /// Adds the next entry of a journal; false if it is not the next.
+    /// Adds a later entry of a journal; false if it is known already. One that is not the next comes behind what was
+    /// taken over as a copy: what stands before the gap is not handed out any more.
     pub(crate) fn add(&mut self, journal: JournalId, seq: Seq, place: Place, bytes: Bytes) -> bool {
         let kept = self.journals.entry(journal).or_insert_with(|| Kept {
             next: seq,
             places: VecDeque::new(),
             hot: VecDeque::new(),
         });
-        if kept.next != seq {
+        if kept.next > seq {
             return false;
+        }
+        if kept.next < seq {
+            self.hot_bytes -= kept.hot.iter().map(Bytes::len).sum::<usize>();
+            self.hot_order.retain(|hot| *hot != journal);
+            *kept = Kept { next: seq, places: VecDeque::new(), hot: VecDeque::new() };
         }
         kept.next += 1;
         kept.places.push_back(place);
@@ -126,6 +132,12 @@ impl Index {
         let kept = self.journals.get(&journal)?;
         let first = kept.cold_first().min(kept.hot_first());
         (first < kept.next).then_some(first)
+    }
+
+    /// The first entry that can be read from a file, however many are in memory.
+    pub(crate) fn first_on_disk(&self, journal: JournalId) -> Option<Seq> {
+        let kept = self.journals.get(&journal)?;
+        (kept.cold_first() < kept.next).then(|| kept.cold_first())
     }
 
     pub(crate) fn next(&self, journal: JournalId) -> Option<Seq> {

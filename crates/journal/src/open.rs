@@ -99,9 +99,9 @@ pub enum OpenError {
         /// What does not read.
         reason: BadRecord,
     },
-    /// A verified entry that does not continue its journal.
+    /// A verified entry that was there already.
     #[error(
-        "{file}, byte {offset}: an entry is not the next of its journal; this is a bug, keep the directory"
+        "{file}, byte {offset}: an entry does not come behind those of its journal; this is a bug, keep the directory"
     )]
     Disordered {
         /// The file.
@@ -212,7 +212,7 @@ fn list_segments(disk: &dyn Disk, folder: &FileName) -> Result<VecDeque<Segment>
         let (expected, file) = (numbers[0] + index as u32, segment_file(folder, numbers[0] + index as u32));
         let len = disk.len(&file)?.filter(|_| *number == expected);
         let len = len.ok_or(OpenError::Missing { file })?;
-        segments.push_back(Segment { number: *number, len, end: 0, last: BTreeMap::new() });
+        segments.push_back(Segment { number: *number, len, end: 0, first_lsn: 0, last: BTreeMap::new() });
     }
     Ok(segments)
 }
@@ -279,7 +279,7 @@ impl Walk<'_> {
             None => return Err(OpenError::Lost { file, offset: 0, covered: self.from.lsn }),
         };
         self.at = WalPosition { lsn, segment: oldest, offset: 0 };
-        let fits = lsn < self.from.lsn || self.from == WalPosition::START;
+        let fits = lsn < self.from.lsn || self.from == self.at;
         if fits { Ok(()) } else { Err(OpenError::Mismatch { file }) }
     }
 
@@ -323,6 +323,9 @@ impl Walk<'_> {
         let records =
             frame.records().map_err(|reason| OpenError::Unreadable { file: file.clone(), offset, reason })?;
         let segment = &mut self.segments[current];
+        if segment.end == 0 {
+            segment.first_lsn = frame.head.lsn;
+        }
         for (record, row) in records.iter().zip(&frame.rows) {
             if let Record::Entry(entry) = record
                 && !segment.add(&mut self.index, offset, row, entry)

@@ -45,6 +45,8 @@ pub(crate) struct Segment {
     pub(crate) len: u64,
     /// Where its durable frames end.
     pub(crate) end: u64,
+    /// The commit that it begins with, once it holds one.
+    pub(crate) first_lsn: u64,
     /// The last entry of each journal in it.
     pub(crate) last: BTreeMap<JournalId, Seq>,
 }
@@ -194,7 +196,7 @@ impl Wal {
         let (recycle, len) = spare.map(|at| self.spares.files.remove(at)).unzip();
         let len = len.unwrap_or(least);
         ops.push(WalOp::Prepare { file: segment_file(&self.folder, number), len, recycle });
-        Some(Segment { number, len, end: 0, last: BTreeMap::new() })
+        Some(Segment { number, len, end: 0, first_lsn: 0, last: BTreeMap::new() })
     }
 
     /// The shell says: write `id` is written and synced. Gives back what is durable from now on, in order.
@@ -206,6 +208,9 @@ impl Wal {
         let flight = flight.expect("the shell answers each write once, with its own id");
         self.segments.extend(flight.begins);
         let segment = self.segments.back_mut().expect("a frame was written to it");
+        if segment.end == 0 {
+            segment.first_lsn = self.position.lsn;
+        }
         segment.end = flight.offset + flight.frame_bytes;
         self.position =
             WalPosition { lsn: self.position.lsn + 1, segment: segment.number, offset: segment.end as u32 };
@@ -234,6 +239,14 @@ impl Wal {
         self.position
     }
 
+    /// Before the first commit that is still here: what a state must bear that is to be followed by all of them.
+    #[must_use]
+    pub fn oldest(&self) -> WalPosition {
+        let begins =
+            |oldest: &Segment| WalPosition { lsn: oldest.first_lsn, segment: oldest.number, offset: 0 };
+        self.segments.front().filter(|oldest| oldest.end > 0).map_or(self.position, begins)
+    }
+
     /// Durable entries of `journal` from `from` on: as many as `max_bytes` allow, but at least one if there is one.
     ///
     /// # Errors
@@ -252,6 +265,12 @@ impl Wal {
     #[must_use]
     pub fn first(&self, journal: JournalId) -> Option<Seq> {
         self.index.first(journal)
+    }
+
+    /// The oldest durable entry of `journal` that stands in a file, so that a replay of all files brings it back.
+    #[must_use]
+    pub fn first_on_disk(&self, journal: JournalId) -> Option<Seq> {
+        self.index.first_on_disk(journal)
     }
 
     /// The seq after the last durable entry of `journal`; `None` if the retained WAL holds none.
@@ -302,7 +321,8 @@ impl Wal {
     }
 
     /// Drops the oldest segments that lie wholly before `position`, as long as `may_drop` agrees for the last entry of every
-    /// journal in them. Keep two checkpoints usable: `position` is that of the older one.
+    /// journal in them; it is told how many bytes the segments now take in all. Keep two checkpoints usable: `position` is
+    /// that of the older one.
     ///
     /// # Errors
     /// [`DiskError`] if a file cannot be renamed or removed; the segments already dropped stay dropped.
@@ -310,12 +330,12 @@ impl Wal {
         &mut self,
         disk: &mut dyn Disk,
         position: WalPosition,
-        may_drop: &dyn Fn(JournalId, Seq) -> bool,
+        may_drop: &dyn Fn(JournalId, Seq, u64) -> bool,
     ) -> Result<Vec<FileName>, DiskError> {
         let mut dropped = Vec::new();
         while self.segments.len() > 1 {
-            let oldest = &self.segments[0];
-            let agreed = || oldest.last.iter().all(|(journal, seq)| may_drop(*journal, *seq));
+            let (oldest, bytes) = (&self.segments[0], self.segment_bytes());
+            let agreed = || oldest.last.iter().all(|(journal, seq)| may_drop(*journal, *seq, bytes));
             if oldest.number >= position.segment || !agreed() {
                 break;
             }
@@ -360,11 +380,22 @@ impl Wal {
         }
     }
 
+    /// Length of the files that hold commits.
+    #[must_use]
+    pub fn segment_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.len).sum()
+    }
+
+    /// The last entry of each journal in the oldest file, if there is more than one file.
+    pub fn oldest_entries(&self) -> impl Iterator<Item = (JournalId, Seq)> {
+        let oldest = self.segments.front().filter(|_| self.segments.len() > 1);
+        oldest.into_iter().flat_map(|oldest| oldest.last.iter().map(|(journal, seq)| (*journal, *seq)))
+    }
+
     /// Length of all files, spare ones included.
     #[must_use]
     pub fn bytes_on_disk(&self) -> u64 {
-        let used: u64 = self.segments.iter().map(|segment| segment.len).sum();
-        used + self.spares.files.iter().map(|(_, len)| len).sum::<u64>()
+        self.segment_bytes() + self.spares.files.iter().map(|(_, len)| len).sum::<u64>()
     }
 }
 

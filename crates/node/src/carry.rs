@@ -6,7 +6,7 @@ use std::sync::mpsc::SyncSender;
 
 use entry::SiteId;
 use site::wire::Message;
-use site::{Action, Event, Lane, Site, Ticket};
+use site::{Action, Event, FileWork, Lane, Site, Ticket};
 use tokio::sync::{oneshot, watch};
 
 use crate::engine::Reply;
@@ -21,6 +21,8 @@ pub(crate) struct Carrier {
     waiting: BTreeMap<Ticket, oneshot::Sender<Reply>>,
     /// The connection that counts, per peer.
     generations: BTreeMap<SiteId, u64>,
+    /// Whether the machine is to be let go for another.
+    restart: bool,
 }
 
 /// How the engine ended.
@@ -36,6 +38,7 @@ pub(crate) enum Ending {
 pub(crate) struct Ends {
     pub(crate) wal: SyncSender<Job>,
     pub(crate) checkpoints: SyncSender<Job>,
+    pub(crate) copies: SyncSender<Job>,
     pub(crate) links: Arc<peer::Links>,
     pub(crate) readable: Arc<Readable>,
     pub(crate) views: Arc<Views>,
@@ -44,7 +47,13 @@ pub(crate) struct Ends {
 
 impl Carrier {
     pub(crate) fn new(ends: Ends) -> Carrier {
-        Carrier { ends, next_ticket: 0, waiting: BTreeMap::new(), generations: BTreeMap::new() }
+        Carrier {
+            ends,
+            next_ticket: 0,
+            waiting: BTreeMap::new(),
+            generations: BTreeMap::new(),
+            restart: false,
+        }
     }
 
     /// What clients are told of the cluster.
@@ -92,6 +101,13 @@ impl Carrier {
             Action::Checkpoint { id, sync, position, state } => {
                 drop(self.ends.checkpoints.send(Job::Checkpoint { id, sync, position, state }));
             }
+            Action::Files(task) => {
+                // A copy comes into force behind every checkpoint.
+                let installs = matches!(task.work, FileWork::Install { .. });
+                let thread = if installs { &self.ends.checkpoints } else { &self.ends.copies };
+                drop(thread.send(Job::Files(task)));
+            }
+            Action::Restart => self.restart = true,
             Action::Send { to, lane, message } => self.send(to, lane, &message),
             Action::Hangup { to, reason } => {
                 tracing::warn!(peer = to.0, reason, "hanging up");
@@ -105,12 +121,25 @@ impl Carrier {
             Action::Readable(grown) => self.ends.readable.grew(&grown, site),
             Action::ViewChanged => self.ends.views.renew(site, mono_us),
             Action::Alarm(text) => tracing::warn!("{text}"),
+            Action::Remark(text) => tracing::info!("{text}"),
             Action::Stopped => self.end(Ending::Stopped),
             Action::Halt(reason) => self.end(Ending::Halted(reason)),
         }
     }
 
-    fn end(&mut self, ending: Ending) {
+    /// Whether the machine is to be let go for another: then nobody who waits is answered, and all links begin anew.
+    pub(crate) fn takes_restart(&mut self) -> bool {
+        let restart = std::mem::take(&mut self.restart);
+        if restart {
+            self.waiting.clear();
+            for site in std::mem::take(&mut self.generations).into_keys() {
+                self.ends.links.reset(site.0, "this site starts again from a copy");
+            }
+        }
+        restart
+    }
+
+    pub(crate) fn end(&mut self, ending: Ending) {
         self.ends.ended.send_if_modified(|ended| {
             let first = ended.is_none();
             if first {

@@ -45,6 +45,8 @@ pub struct Config {
     pub clock_bound_ms: u64,
     /// The write-ahead log.
     pub journal: Journal,
+    /// What other sites copy from here.
+    pub copies: Copies,
     /// Links to the other sites.
     pub peers: Peers,
     /// What new topics are like.
@@ -153,6 +155,17 @@ pub struct Journal {
     pub segments_spare: usize,
     /// A checkpoint is taken after this many bytes.
     pub checkpoint_bytes: u64,
+    /// How large it may grow for the sake of sites that lack what it holds.
+    pub wal_bytes_max: u64,
+    /// Its latest entries, kept in memory for the other sites.
+    pub memory_bytes: usize,
+}
+
+/// `[copies]`: what other sites take over from here as files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copies {
+    /// How much they are given at most.
+    pub bytes_per_second: u64,
 }
 
 /// `[peers]` and `[dial]`: links to the other sites.

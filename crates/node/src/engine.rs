@@ -8,12 +8,12 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clock::Now;
-use site::{Event, Site};
+use site::{Entropy, Event, Site, SiteConfig};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::time::{Instant as Deadline, sleep_until};
 
-use crate::carry::Carrier;
-use crate::files::Files;
+use crate::carry::{Carrier, Ending};
+use crate::files::{Files, random};
 
 /// Something for the engine.
 pub(crate) enum Command {
@@ -82,6 +82,7 @@ pub(crate) struct Engine {
     pub(crate) files: Files,
     pub(crate) carrier: Carrier,
     pub(crate) timepiece: Timepiece,
+    pub(crate) config: SiteConfig,
 }
 
 impl Engine {
@@ -118,6 +119,23 @@ impl Engine {
         }
     }
 
+    /// Lets go of the machine and opens another on the same data directory.
+    fn reopen(&mut self) {
+        let opened = random().map_err(|error| error.to_string()).and_then(|actor| {
+            let (config, now) = (self.config.clone(), self.timepiece.now());
+            Site::open(config, Entropy { actor }, now, &mut self.files).map_err(|error| error.to_string())
+        });
+        match opened {
+            Ok((site, recovery)) => {
+                let released = site.released();
+                tracing::info!(records = recovery.records, released, "started again from a copy");
+                self.site = site;
+                self.carrier.views().renew(&self.site, self.timepiece.now().mono_us);
+            }
+            Err(error) => self.carrier.end(Ending::Halted(error)),
+        }
+    }
+
     fn command(&mut self, command: Command, events: &mut Vec<Event>) {
         match command {
             Command::Event(event) => events.push(event),
@@ -142,6 +160,9 @@ impl Engine {
         self.site.handle(now, events.drain(..), &mut self.files, &mut actions);
         for action in actions {
             self.carrier.carry_out(action, &self.site, now.mono_us);
+        }
+        if self.carrier.takes_restart() {
+            self.reopen();
         }
         self.carrier.views().renew_if_due(&self.site, now.mono_us);
         self.carrier.forget_gone(events);

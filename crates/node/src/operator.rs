@@ -7,8 +7,8 @@ use std::sync::PoisonError;
 use std::time::Instant;
 
 use admin::{
-    Admin, AdminError, BlockerStatus, DigestQuery, Group, GroupPosition, Halt, JournalStatus, LogDigest,
-    PeerStatus, SiteStatus,
+    Admin, AdminError, BlockerStatus, CopyProgress, DigestQuery, Group, GroupPosition, Halt, JournalStatus,
+    LogDigest, PeerStatus, SiteStatus,
 };
 use clock::Stamp;
 use entry::{JournalId, SiteId, StorageId, TopicId};
@@ -80,7 +80,16 @@ impl Operator {
             unreleased: status.unreleased as u64,
             blocker: self.blocker(status.blocker.clone(), wall_ms),
             peers: self.links.stats().iter().map(|stats| self.peer(stats)).collect(),
-            wal_bytes: status.wal_bytes,
+            wal_bytes: status.wal.bytes,
+            wal_bytes_max: status.wal.bytes_max,
+            wal_kept_for: status.wal.kept_for.iter().map(|site| self.name(*site)).collect(),
+            copy: status.copy.map(|copy| CopyProgress {
+                from: copy.from.map(|site| self.name(site)),
+                files: copy.files as u64,
+                files_done: copy.files_done as u64,
+                bytes: copy.bytes,
+                bytes_done: copy.bytes_done,
+            }),
             passed_over: BTreeMap::from([
                 ("duplicate".to_owned(), status.counts.duplicates),
                 ("topic deleted".to_owned(), status.counts.dropped),

@@ -147,7 +147,7 @@ pub async fn start(setup: Setup) -> Result<Running, ServeError> {
     let hold = hold::take(&setup.data, timepiece.now().wall_ms)?;
     let mut files = Files::new(setup.data.clone());
     let entropy = Entropy { actor: random().map_err(no_random)? };
-    let (site, recovery) = Site::open(setup.site, entropy, timepiece.now(), &mut files)?;
+    let (site, recovery) = Site::open(setup.site.clone(), entropy, timepiece.now(), &mut files)?;
     for remark in &recovery.remarks {
         tracing::warn!("{remark}");
     }
@@ -169,12 +169,15 @@ pub async fn start(setup: Setup) -> Result<Running, ServeError> {
         events: engine.clone(),
     };
     let wal = writer.clone().start("wal").map_err(thread("starting the WAL's thread"))?;
-    let checkpoints = writer.start("checkpoint").map_err(thread("starting the checkpoints' thread"))?;
+    let checkpoints =
+        writer.clone().start("checkpoint").map_err(thread("starting the checkpoints' thread"))?;
+    let copies = writer.start("copies").map_err(thread("starting the copies' thread"))?;
     let (views, readable) = (Arc::new(Views::new(setup.clients.clone())), Arc::new(Readable::default()));
     let (ended_out, ended) = watch::channel(None);
     let ends = Ends {
         wal,
         checkpoints,
+        copies,
         links: Arc::clone(&links),
         readable: Arc::clone(&readable),
         views: Arc::clone(&views),
@@ -185,7 +188,7 @@ pub async fn start(setup: Setup) -> Result<Running, ServeError> {
     let groups = Groups::start(Arc::clone(&views), group::Settings::new(setup.clients.own.0, life));
     let counts = metrics.kafka.clone();
     let front = Arc::new(Front { engine, files: files.clone(), views, readable, groups, metrics: counts });
-    let machine = Engine { site, files, carrier: Carrier::new(ends), timepiece };
+    let machine = Engine { site, files, carrier: Carrier::new(ends), timepiece, config: setup.site };
     machine.start(Inbox { commands, peers }).map_err(thread("starting the site's thread"))?;
 
     let kafka = kafka::Front::new(Arc::clone(&front), setup.limits);

@@ -65,6 +65,9 @@ fn machine(config: &Config) -> SiteConfig {
             peer_window_bytes: config.limits.peer_window_bytes,
             checkpoint_bytes: config.journal.checkpoint_bytes,
             wal_segment_bytes: config.journal.segment_bytes,
+            wal_bytes_max: config.journal.wal_bytes_max,
+            hot_bytes: config.journal.memory_bytes,
+            copy_bytes_per_second: config.copies.bytes_per_second,
             ..Limits::default()
         },
     }

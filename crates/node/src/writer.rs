@@ -15,7 +15,7 @@ use bytes::Bytes;
 use disk::{Disk as _, DiskError, FileName};
 use journal::checkpoint::Draft;
 use journal::{WalOp, WalPosition, WalWrite};
-use site::Event;
+use site::{Event, FileAnswer, FileTask, FileWork};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::engine::Command;
@@ -30,7 +30,12 @@ pub(crate) enum Job {
     Prepare(WalOp),
     /// Sync the files, then write the checkpoint.
     Checkpoint { id: u64, sync: Vec<FileName>, position: WalPosition, state: Bytes },
+    /// Read, write or look at files of logs and copies.
+    Files(FileTask),
 }
+
+/// Jobs that may wait for a thread. The site keeps fewer than this under way of every kind, so it never waits itself.
+const JOBS_MAX: usize = 1024;
 
 /// A disk thread, and what it works with.
 #[derive(Debug, Clone)]
@@ -45,7 +50,7 @@ pub(crate) struct Writer {
 impl Writer {
     /// Starts the thread. It ends when the sender of its jobs is dropped.
     pub(crate) fn start(mut self, name: &str) -> std::io::Result<SyncSender<Job>> {
-        let (jobs, inbox) = sync_channel(4);
+        let (jobs, inbox) = sync_channel(JOBS_MAX);
         thread::Builder::new().name(name.to_owned()).spawn(move || self.work(&inbox))?;
         Ok(jobs)
     }
@@ -62,6 +67,13 @@ impl Writer {
                         false => Event::WriteRefused { id: write.id },
                     }
                 }
+                Job::Files(task) => match self.has_room(file_bytes(&task.work), &mut had_room) {
+                    true => self.files(&task),
+                    false => {
+                        let answer = FileAnswer::Failed(DiskError::Full(FileName::root()));
+                        Event::FilesDone { id: task.id, answer }
+                    }
+                },
                 Job::Prepare(op) => match self.has_room(takes_bytes(&op), &mut had_room) {
                     true => self.prepare(op),
                     false => Event::Prepared { done: false },
@@ -75,6 +87,9 @@ impl Writer {
 
     /// Whether this fits and leaves as much free as the operator wants kept; says so when that changes.
     fn has_room(&self, takes_bytes: u64, had_room: &mut bool) -> bool {
+        if takes_bytes == 0 {
+            return true;
+        }
         // A file system that does not tell is asked by writing.
         let Ok(free_bytes) = self.files.free_bytes() else { return true };
         let has_room = free_bytes >= self.free_bytes_min.saturating_add(takes_bytes);
@@ -110,6 +125,15 @@ impl Writer {
         }
     }
 
+    fn files(&mut self, task: &FileTask) -> Event {
+        match task.work.carry_out(&mut self.files) {
+            FileAnswer::Failed(error) if task.work.writes() && !matches!(error, DiskError::Full(_)) => {
+                stop_now(&error)
+            }
+            answer => Event::FilesDone { id: task.id, answer },
+        }
+    }
+
     fn checkpoint(&mut self, id: u64, sync: &[FileName], position: WalPosition, state: &Bytes) -> Event {
         match write_checkpoint(&mut self.files, sync, position, state) {
             Ok(position) => Event::Checkpointed { id, drop_before: Some(position) },
@@ -117,6 +141,11 @@ impl Writer {
             Err(error) => stop_now(&error),
         }
     }
+}
+
+/// What a task on files takes of the disk.
+fn file_bytes(work: &FileWork) -> u64 {
+    if let FileWork::Write { bytes, .. } = work { bytes.len() as u64 } else { 0 }
 }
 
 /// What an operation takes of the disk, sooner or later and at most.

@@ -25,6 +25,7 @@ mod plan;
 mod record;
 mod segment;
 mod state;
+mod verify;
 
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ pub use logs::{At, Logs, OriginKey};
 pub use origin::Placed;
 pub use plan::{Plan, Slice, TimeHit, read};
 pub use state::{Checkpoint, LogsState};
+pub use verify::{Kind, Proven, verify};
 
 /// A segment takes no batch that would make it longer than this, unless it is empty. Part of the format: where segments
 /// roll must be the same at every site.

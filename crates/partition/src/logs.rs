@@ -94,6 +94,12 @@ impl Logs {
         Checkpoint { state: LogsState { partitions }, sync: self.syncing.iter().cloned().collect() }
     }
 
+    /// The files that hold what cannot be built again, and how much of each counts here and now.
+    #[must_use]
+    pub fn extents(&self) -> BTreeMap<FileName, u64> {
+        self.partitions.iter().flat_map(|(at, held)| held.state().extents(*at).collect::<Vec<_>>()).collect()
+    }
+
     /// The last checkpoint is durable: the files it named need not be named again.
     pub fn checkpointed(&mut self) {
         self.syncing.clear();

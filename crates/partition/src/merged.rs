@@ -9,7 +9,7 @@ use crate::error::LogsError;
 use crate::index::Index;
 use crate::names;
 use crate::plan::{Picker, Slice, TimeHit};
-use crate::record::{MergedRecord, OriginRecord};
+use crate::record::{MergedRecord, OriginRecord, Record as _};
 
 /// The digest of a log that holds nothing.
 const NOTHING: [u8; 16] = [0; 16];
@@ -31,6 +31,13 @@ pub(crate) struct MergedState {
     pub(crate) newest: i64,
     /// The digest of it all.
     pub(crate) digest: [u8; 16],
+}
+
+impl MergedState {
+    /// How much of its file counts.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.batches * MergedRecord::BYTES as u64
+    }
 }
 
 /// A merged log.

@@ -20,6 +20,24 @@ pub(crate) struct PartitionState {
     origins: BTreeMap<JournalId, Vec<SegmentState>>,
 }
 
+impl PartitionState {
+    /// Its merged log and its segments, and how much of each counts.
+    pub(crate) fn extents(
+        &self,
+        (topic, partition): (TopicId, PartitionId),
+    ) -> impl Iterator<Item = (FileName, u64)> + '_ {
+        let folder = names::folder(topic, partition);
+        let merged = (names::merged(&folder), self.merged.bytes());
+        let segments = self.origins.iter().flat_map(move |(journal, segments)| {
+            let (folder, journal) = (folder.clone(), *journal);
+            segments.iter().map(move |segment| {
+                (names::segment(&folder, journal, segment.first), u64::from(segment.bytes))
+            })
+        });
+        [merged].into_iter().chain(segments).filter(|(_, bytes)| *bytes > 0)
+    }
+}
+
 /// A partition.
 #[derive(Debug, Clone)]
 pub(crate) struct Partition {

@@ -9,7 +9,7 @@ use crate::error::LogsError;
 use crate::segment::place;
 
 /// Where a batch's checksum begins to count.
-const CHECKED_FROM: usize = 21;
+pub(crate) const CHECKED_FROM: usize = 21;
 
 /// One batch as it stands in a segment file.
 #[derive(Debug, Clone, PartialEq, Eq)]

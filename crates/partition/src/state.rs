@@ -22,3 +22,10 @@ pub struct Checkpoint {
     /// Files that must be durable before the checkpoint is.
     pub sync: Vec<FileName>,
 }
+
+impl LogsState {
+    /// The files that hold what cannot be built again, and how much of each counts.
+    pub fn files(&self) -> impl Iterator<Item = (FileName, u64)> + '_ {
+        self.partitions.iter().flat_map(|(at, held)| held.extents(*at))
+    }
+}

@@ -8,7 +8,7 @@ use entry::{SiteId, StorageId};
 use journal::checkpoint::Draft;
 use journal::frame::{Frame, FrameHead};
 use journal::{Record, WalOp, WalPosition, WalWrite};
-use site::{Event, Site, SiteConfig};
+use site::{Event, FileAnswer, FileTask, FileWork, Site, SiteConfig};
 
 use crate::checkers::Actor;
 use crate::clock::SimClock;
@@ -36,6 +36,8 @@ pub struct Host {
     pub jumped: bool,
     /// Whether the disk was put back to what it was some time before.
     pub put_back: bool,
+    /// Whether a copy was put in force since the last start.
+    pub took_over: bool,
     /// The disk as it was some time ago: for a mutant.
     pub image: Option<SimDisk>,
     /// The last commit that was given to the disk and is not known to be durable.
@@ -57,6 +59,8 @@ pub struct Process {
     pub jobs: BTreeMap<u64, Job>,
     /// What came and was not looked at yet.
     pub inbox: Vec<Event>,
+    /// When the last task on files will be done: they are done in order.
+    pub files_until_us: u64,
     /// When a tick is due that was scheduled already.
     pub tick_us: Option<u64>,
     /// Until when the process stands still.
@@ -102,6 +106,8 @@ pub enum Step {
     Draft(WalPosition, Bytes),
     /// The checkpoint's sync, and its name.
     Commit(Option<Draft>),
+    /// A task on files.
+    Files(FileWork),
 }
 
 impl Flight {
@@ -137,9 +143,11 @@ impl Host {
             Step::Wal(WalOp::Sync { .. }) => {}
             Step::Wal(_) | Step::Draft(..) => keep_reserve(&self.disk)?,
             Step::Sync(_) if !synced => return Ok(job.steps.is_empty()),
-            Step::Sync(_) | Step::Commit(_) => {}
+            Step::Files(work) if work.writes() => keep_reserve(&self.disk)?,
+            Step::Sync(_) | Step::Commit(_) | Step::Files(_) => {}
         }
         job.step(step, &mut self.disk)?;
+        self.took_over |= matches!(job.done, Event::FilesDone { answer: FileAnswer::Installed, .. });
         Ok(job.steps.is_empty())
     }
 
@@ -160,6 +168,7 @@ impl Process {
             next_job: 1,
             jobs: BTreeMap::new(),
             inbox: Vec::new(),
+            files_until_us: 0,
             tick_us: None,
             paused_until_us: 0,
             dies_after: None,
@@ -193,6 +202,14 @@ impl Job {
                     *drop_before = Some(position);
                 }
             }
+            Step::Files(work) => match work.carry_out(disk) {
+                FileAnswer::Failed(error) if work.writes() => return Err(error),
+                answered => {
+                    if let Event::FilesDone { answer, .. } = &mut self.done {
+                        *answer = answered;
+                    }
+                }
+            },
         }
         Ok(())
     }
@@ -216,6 +233,18 @@ impl Job {
             steps: VecDeque::from([Step::Wal(op)]),
             done: Event::Prepared { done: true },
             full: Event::Prepared { done: false },
+            flight: None,
+        }
+    }
+
+    /// A task on files.
+    #[must_use]
+    pub fn files(task: FileTask) -> Job {
+        let full = FileAnswer::Failed(DiskError::Full(FileName::root()));
+        Job {
+            steps: VecDeque::from([Step::Files(task.work)]),
+            done: Event::FilesDone { id: task.id, answer: FileAnswer::Written },
+            full: Event::FilesDone { id: task.id, answer: full },
             flight: None,
         }
     }

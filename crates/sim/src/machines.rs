@@ -36,6 +36,7 @@ impl World {
                 message_bytes: swarm.window_bytes.min(4 << 10),
                 checkpoint_bytes: swarm.checkpoint_bytes,
                 wal_segment_bytes: swarm.segment_bytes,
+                wal_bytes_max: swarm.wal_bytes_max,
                 hot_bytes: 8 << 10,
                 ..Limits::default()
             },
@@ -62,6 +63,7 @@ impl World {
             flight: None,
             jumped: false,
             put_back: false,
+            took_over: false,
             disk_us,
         };
         self.hosts.insert(own, host);
@@ -112,6 +114,9 @@ impl World {
         let found = process.site.frontier();
         if std::mem::take(&mut host.put_back) {
             self.checkers.put_back(site, found.clone());
+        }
+        if std::mem::take(&mut host.took_over) {
+            self.checkers.took_over(site, &found)?;
         }
         if let Some(flight) = flight {
             let entries = flight.records.iter().filter_map(crate::checkers::truth::entry);

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use disk::DiskError;
 use entry::SiteId;
 use site::wire::Message;
-use site::{Action, Answer, Event, Lane, Refusal, Request, Ticket};
+use site::{Action, Answer, Event, FileTask, Lane, Refusal, Request, Ticket};
 
 use crate::checkers::{Verdict, broken};
 use crate::host::{Flight, Job};
@@ -22,6 +22,8 @@ impl World {
             Action::Checkpoint { id: number, sync, position, state } => {
                 self.begin(id, Job::checkpoint(number, sync, position, state));
             }
+            Action::Files(task) => self.begin_files(id, task),
+            Action::Restart => self.kill(id, "lets go of its machine")?,
             Action::Send { to, lane, message } => self.send(id, to, lane, message)?,
             Action::Hangup { to, .. } => {
                 if let Some(generation) = self.knows(id, to) {
@@ -29,7 +31,7 @@ impl World {
                 }
             }
             Action::Reply { ticket, answer } => self.reply(id, ticket, answer)?,
-            Action::Readable(_) | Action::ViewChanged => {}
+            Action::Readable(_) | Action::ViewChanged | Action::Remark(_) => {}
             Action::Alarm(text) => self.alarm(id, &text)?,
             Action::Stopped => {
                 self.kill(id, "stopped")?;
@@ -86,6 +88,19 @@ impl World {
         let number = process.next_job;
         process.next_job += 1;
         process.jobs.insert(number, job);
+        self.at(in_us, What::Disk(id, life, number));
+    }
+
+    /// Tasks on files are done one behind the other.
+    fn begin_files(&mut self, id: SiteId, task: FileTask) {
+        let due_us = self.now_us + self.disk_us(id);
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        let life = host.life;
+        let Some(process) = &mut host.process else { return };
+        process.files_until_us = due_us.max(process.files_until_us + 1);
+        let (number, in_us) = (process.next_job, process.files_until_us - self.now_us);
+        process.next_job += 1;
+        process.jobs.insert(number, Job::files(task));
         self.at(in_us, What::Disk(id, life, number));
     }
 

@@ -79,6 +79,8 @@ pub struct Swarm {
     pub checkpoint_bytes: u64,
     /// Length of a WAL segment.
     pub segment_bytes: u64,
+    /// How large a WAL grows for the sake of others.
+    pub wal_bytes_max: u64,
     /// Bytes on their way to a peer, at most.
     pub window_bytes: usize,
     /// How long a start waits for the others, in milliseconds.
@@ -102,10 +104,17 @@ impl Swarm {
             rest_us: *rng.pick(&[10_000, 100_000, 400_000]),
             checkpoint_bytes: *rng.pick(&[4 << 10, 32 << 10, 256 << 10]),
             segment_bytes: *rng.pick(&[8 << 10, 32 << 10, 128 << 10]),
+            wal_bytes_max: u64::MAX,
             window_bytes: *rng.pick(&[2 << 10, 16 << 10, 1 << 20]),
             start_wait_ms: *rng.pick(&[200, 1000, 3000]),
             disk_us: *rng.pick(&[50, 500, 5_000]),
         }
+    }
+
+    /// How large WALs grow: of a stream of its own, so that the rest of a seed stays what it was.
+    pub fn bound_wals(&mut self, rng: &mut Rng) {
+        let segment = self.segment_bytes;
+        self.wal_bytes_max = *rng.pick(&[segment, 3 * segment, u64::MAX]);
     }
 
     /// More kinds: for mutants, which want some for sure.
@@ -115,8 +124,6 @@ impl Swarm {
             // A site that could not ask the others would rightly go on, and rightly be halted.
             self.kinds = vec![Kind::Restore];
             self.start_wait_ms = 20_000;
-            // What has left every WAL cannot be copied yet.
-            self.checkpoint_bytes = 1 << 30;
         }
     }
 }

@@ -72,6 +72,7 @@ pub fn event(event: &Event) -> String {
         Event::WriteRefused { id } => format!("refused:{id}"),
         Event::Prepared { done } => format!("prepared:{done}"),
         Event::Checkpointed { id, drop_before } => format!("checkpointed:{id}:{}", drop_before.is_some()),
+        Event::FilesDone { id, answer } => format!("files:{id}:{}", file_answer_name(answer)),
         Event::Tick => "tick".into(),
         Event::Stop => "stop".into(),
     }
@@ -89,6 +90,30 @@ fn request_name(request: &Request) -> &'static str {
     }
 }
 
+fn file_answer_name(answer: &site::FileAnswer) -> String {
+    use site::FileAnswer;
+    match answer {
+        FileAnswer::Read(bytes) => format!("read:{}", bytes.len()),
+        FileAnswer::Written => "written".into(),
+        FileAnswer::Summed(proven) => format!("summed:{}", proven.damaged.len()),
+        FileAnswer::Installed => "installed".into(),
+        FileAnswer::Failed(error) => format!("failed:{error}"),
+    }
+}
+
+fn copy_name(message: &site::wire::CopyMessage) -> String {
+    use site::wire::CopyMessage;
+    match message {
+        CopyMessage::Dropped { journal, first } => format!("dropped:{journal}@{first}"),
+        CopyMessage::WhoHas(_) => "whohas".into(),
+        CopyMessage::Offer(extent) => format!("offer:{}", extent.bytes),
+        CopyMessage::Want(chunk) => format!("want:{}@{}", chunk.file, chunk.offset),
+        CopyMessage::Here { chunk, .. } => format!("here:{}@{}", chunk.file, chunk.offset),
+        CopyMessage::Sum(extent) => format!("sum:{}", extent.file),
+        CopyMessage::Summed { extent, digest } => format!("summed:{}:{}", extent.file, digest.is_some()),
+    }
+}
+
 fn message_name(message: &site::wire::Message) -> String {
     use site::wire::Message;
     match message {
@@ -100,6 +125,7 @@ fn message_name(message: &site::wire::Message) -> String {
         Message::OpenMe { journal, first } => format!("openme:{journal}@{first}"),
         Message::AskIncarnation(asked) => format!("ask:{}", asked.0),
         Message::Incarnation { asked, granted, .. } => format!("incarnation:{}:{granted}", asked.0),
+        Message::Copy(message) => copy_name(message),
     }
 }
 
@@ -113,12 +139,15 @@ pub fn actions(actions: &[Action]) -> String {
             Action::Prepare(_) => write!(out, " P"),
             Action::Checkpoint { id, position, .. } => write!(out, " C{id}@{}", position.lsn),
             Action::Send { to, message, .. } => write!(out, " {}>{to}", message_name(message)),
+            Action::Files(task) => write!(out, " F{}", task.id),
             Action::Hangup { to, reason } => write!(out, " hangup:{to}:{reason}"),
             Action::Reply { ticket, answer: Ok(_) } => write!(out, " ok#{}", ticket.0),
             Action::Reply { ticket, answer: Err(refusal) } => write!(out, " no#{}:{refusal}", ticket.0),
             Action::Readable(grown) => write!(out, " R{}", grown.len()),
             Action::ViewChanged => write!(out, " V"),
             Action::Alarm(text) => write!(out, " ALARM:{text}"),
+            Action::Remark(text) => write!(out, " said:{text}"),
+            Action::Restart => write!(out, " restart"),
             Action::Stopped => write!(out, " stopped"),
             Action::Halt(reason) => write!(out, " HALT:{reason}"),
         };

@@ -115,6 +115,7 @@ impl World {
         };
         let sites: Vec<SiteId> = (1..=options.sites).map(SiteId).collect();
         let mut swarm = Swarm::of(&mut Rng::stream(seed, "swarm"));
+        swarm.bound_wals(&mut Rng::stream(seed, "wals"));
         swarm.also(&options.also);
         let weather = crate::swarm::weather(&sites, &mut Rng::stream(seed, "weather"));
         let mut world = World {

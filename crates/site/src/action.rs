@@ -8,6 +8,7 @@ use journal::{WalOp, WalPosition, WalWrite};
 use thiserror::Error;
 
 use crate::event::Ticket;
+use crate::files::FileTask;
 use crate::wire::Message;
 
 /// Something to do, in this order.
@@ -29,6 +30,8 @@ pub enum Action {
         /// The machine's state.
         state: Bytes,
     },
+    /// Do this to files, beside everything else, then say [`Event::FilesDone`](crate::Event::FilesDone).
+    Files(FileTask),
     /// Send to a peer.
     Send {
         /// To whom.
@@ -58,6 +61,10 @@ pub enum Action {
     ViewChanged,
     /// Something an operator must see.
     Alarm(String),
+    /// Something worth a line in the log.
+    Remark(String),
+    /// Let go of this machine and open another on the same data directory: it holds more now.
+    Restart,
     /// The site has parted; the process may end.
     Stopped,
     /// The machine cannot go on: end the process, restart, recover.

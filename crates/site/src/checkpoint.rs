@@ -4,11 +4,12 @@
 //! is written. What is private to this site (ceiling, grants) is in it too, since the WAL that
 //! held the notes may be dropped behind it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use clock::Stamp;
-use entry::{JournalId, Seq, SiteId, TopicId};
+use disk::FileName;
+use entry::{JournalId, SiteId, TopicId};
 use journal::{Chain, WalPosition};
 use partition::LogsState;
 use serde::{Deserialize, Serialize};
@@ -27,8 +28,37 @@ pub(crate) struct Checkpoint {
     pub(crate) merge: MergeState,
     pub(crate) logs: LogsState,
     pub(crate) positions: Positions,
-    pub(crate) restated: std::collections::BTreeSet<TopicId>,
+    pub(crate) restated: BTreeSet<TopicId>,
     pub(crate) private: Private,
+    /// Files that were taken over with this state and wait for their names.
+    pub(crate) taken: Vec<String>,
+    /// What was readable here before this state was taken over: so many released entries at least.
+    pub(crate) readable: u64,
+}
+
+/// What only this site adds to another's state.
+pub(crate) struct Own<'a> {
+    pub(crate) private: Private,
+    pub(crate) restated: &'a BTreeSet<TopicId>,
+    pub(crate) readable: u64,
+}
+
+impl Checkpoint {
+    /// The same state in another site's hands: only what is private to the one that wrote it is replaced.
+    pub(crate) fn handed_to(self, site: SiteId, own: Own<'_>, taken: &[FileName]) -> Checkpoint {
+        Checkpoint {
+            merge: self.merge.handed_to(site),
+            restated: own.restated.clone(),
+            private: own.private,
+            readable: own.readable,
+            taken: taken.iter().map(|file| file.as_str().to_owned()).collect(),
+            ..self
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Bytes {
+        postcard::to_stdvec(self).expect("plain data with known lengths always encodes").into()
+    }
 }
 
 /// What only this site knows of itself.
@@ -42,7 +72,7 @@ impl Site {
     /// Takes a checkpoint if enough was written since the last one.
     pub(crate) fn checkpoint_if_due(&mut self, step: &mut Step<'_>) {
         let state = &self.state.checkpoint;
-        let due = state.bytes_since >= self.config.limits.checkpoint_bytes;
+        let due = state.bytes_since >= self.config.limits.checkpoint_bytes || state.wanted;
         if !due || state.running.is_some() || self.merge.is_releasing() {
             return;
         }
@@ -54,14 +84,18 @@ impl Site {
             positions: self.positions.clone(),
             restated: self.desk.restated_durably.clone(),
             private: self.private(),
+            taken: Vec::new(),
+            readable: 0,
         };
-        let bytes = postcard::to_stdvec(&checkpoint).expect("plain data with known lengths always encodes");
+        let state = checkpoint.encode();
         let position = self.pipeline.wal.position();
         let id = self.state.checkpoint.next_id;
         self.state.checkpoint.next_id += 1;
         self.state.checkpoint.bytes_since = 0;
+        self.state.checkpoint.wanted = false;
         self.state.checkpoint.running = Some(id);
-        step.out.push(Action::Checkpoint { id, sync: logs.sync, position, state: Bytes::from(bytes) });
+        self.state.checkpoint.writing = self.journals.frontier();
+        step.out.push(Action::Checkpoint { id, sync: logs.sync, position, state });
     }
 
     pub(crate) fn private(&self) -> Private {
@@ -83,11 +117,8 @@ impl Site {
         assert_eq!(running, Some(id), "checkpoints are written one at a time");
         let Some(position) = drop_before else { return Ok(()) };
         self.logs.checkpointed();
-        let careless = self.state.switch.has(Mutant::DroppedWhileNeeded);
-        let held_by_all = |journal: JournalId, last: Seq| {
-            careless || self.config.others().all(|site| self.peers.holds(site, journal) > last)
-        };
-        self.pipeline.wal.drop_before(step.disk, position, &held_by_all)?;
-        Ok(())
+        self.state.checkpoint.frontier = std::mem::take(&mut self.state.checkpoint.writing);
+        self.drop_wal(position, step)?;
+        self.resume_install(step)
     }
 }

@@ -51,6 +51,10 @@ pub struct Limits {
     pub checkpoint_bytes: u64,
     /// Size of a WAL segment, in bytes.
     pub wal_segment_bytes: u64,
+    /// How large the WAL may grow for the sake of sites that lack what it holds, in bytes.
+    pub wal_bytes_max: u64,
+    /// How much of its files this site gives to others per second, in bytes.
+    pub copy_bytes_per_second: u64,
     /// Recent entries kept in memory to serve peers, in bytes.
     pub hot_bytes: usize,
 }
@@ -65,6 +69,8 @@ impl Default for Limits {
             message_bytes: 512 << 10,
             checkpoint_bytes: 256 << 20,
             wal_segment_bytes: 64 << 20,
+            wal_bytes_max: 4 << 30,
+            copy_bytes_per_second: 64 << 20,
             hot_bytes: 64 << 20,
         }
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use entry::{PartitionId, SiteId, TopicId};
 use journal::WalPosition;
 
+use crate::files::FileAnswer;
 use crate::wire::Message;
 
 /// Names one waiting client; the shell draws it and gets it back in a reply.
@@ -71,6 +72,13 @@ pub enum Event {
         id: u64,
         /// Up to where no recovery will need the WAL any more, if the checkpoint was written.
         drop_before: Option<WalPosition>,
+    },
+    /// A task on files is done, or was not to be done.
+    FilesDone {
+        /// Which.
+        id: u64,
+        /// What came of it.
+        answer: FileAnswer,
     },
     /// Time passed.
     Tick,

@@ -77,6 +77,7 @@ impl Site {
             Message::Incarnation { asked, granted, next } => {
                 self.incarnation_answer(from, asked, granted, next, step)?;
             }
+            Message::Copy(message) => self.copy_message(from, message, step)?,
         }
         Ok(())
     }

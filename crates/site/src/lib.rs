@@ -12,6 +12,8 @@
 //! | `merge` | released entries take effect |
 //! | `greet`, `pulse`, `replicate`, `peers` | the others |
 //! | `start`, `stop` | coming and going |
+//! | `copy`, `donor`, `files` | taking over what others have dropped, and giving it |
+//! | `retain` | how long the WAL is kept |
 //! | `checkpoint`, `recover`, `identity`, `notes` | what survives |
 //! | `view` | looking at it |
 
@@ -19,9 +21,12 @@ mod action;
 mod append;
 mod checkpoint;
 mod config;
+mod copy;
 mod desk;
+mod donor;
 mod durable;
 mod event;
+mod files;
 mod greet;
 mod identity;
 mod journals;
@@ -34,6 +39,7 @@ mod progress;
 mod pulse;
 mod recover;
 mod replicate;
+mod retain;
 mod site;
 mod start;
 mod stop;
@@ -46,12 +52,15 @@ mod tests;
 
 pub use action::{Action, Answer, CatalogRefusal, Grown, Lane, Refusal};
 pub use config::{Limits, Member, SiteConfig};
+pub use copy::CopyStatus;
 pub use event::{Acknowledge, Append, Commit, Event, Request, Ticket};
+pub use files::{FileAnswer, FileTask, FileWork};
 pub use identity::{Identity, IdentityError};
 pub use merge::Counts;
 #[cfg(feature = "mutants")]
 pub use mutant::Mutant;
 pub use progress::{Position, Positions, Target};
 pub use recover::{Entropy, Fresh, RecoverError, Recovery};
+pub use retain::WalStatus;
 pub use site::Site;
 pub use view::{Extent, JournalStatus, Reading, Status};

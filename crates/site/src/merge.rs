@@ -13,7 +13,7 @@ use bytes::Bytes;
 use catalog::Catalog;
 use clock::Stamp;
 use disk::Disk;
-use entry::{Body, Encoded, JournalId, PartitionId, Seq, TopicBody, TopicId};
+use entry::{Body, Encoded, JournalId, PartitionId, Seq, SiteId, TopicBody, TopicId};
 use order::{Effect, Order, Producers, Release, Verdict, Weight};
 use partition::{Logs, LogsError, OriginKey};
 use serde::{Deserialize, Serialize};
@@ -275,6 +275,13 @@ pub(crate) struct MergeState {
     pub(crate) catalog: Bytes,
     unreleased: BTreeMap<JournalId, VecDeque<(Seq, Deed)>>,
     counts: Counts,
+}
+
+impl MergeState {
+    /// The same in another site's hands.
+    pub(crate) fn handed_to(self, own: SiteId) -> MergeState {
+        MergeState { order: self.order.handed_to(own), ..self }
+    }
 }
 
 /// What an entry will do, as far as its bytes say; its origin offset comes from the origin log.

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use crate::checkpoint::{Checkpoint, Private};
 use crate::config::SiteConfig;
+use crate::copy;
 use crate::desk::Desk;
 use crate::identity::{Identity, IdentityError};
 use crate::journals::Journals;
@@ -150,11 +151,14 @@ impl Site {
                     format!("{file} is damaged ({damage}); starting from the checkpoint before it")
                 }));
                 let found = found.checkpoint;
-                let state =
+                let state: Checkpoint =
                     postcard::from_bytes(&found.state).map_err(|_| RecoverError::CheckpointVersion)?;
                 (found.position, Some(state))
             }
         };
+        let readable = checkpoint.as_ref().map_or(0, |state| state.readable);
+        let taken = checkpoint.as_ref().map_or(&[][..], |state| &state.taken);
+        copy::put_in_place(disk, taken).map_err(LogsError::from)?;
         let options = WalOptions {
             segment_bytes: config.limits.wal_segment_bytes,
             hot_bytes: config.limits.hot_bytes,
@@ -169,7 +173,7 @@ impl Site {
             site.merge.producers = order::Producers::default();
         }
         let mut actions = Vec::new();
-        site.replay(position, &mut Step { now, disk, out: &mut actions }, &mut recovery)?;
+        site.replay((position, readable), &mut Step { now, disk, out: &mut actions }, &mut recovery)?;
         Ok((site, recovery))
     }
 
@@ -208,6 +212,7 @@ impl Site {
             }
         };
         state.granted = private.granted;
+        state.checkpoint.frontier = journals.frontier();
         let clock = HybridClock::new(bound, private.ceiling);
         let pipeline = Pipeline::new(wal);
         let admission = merge.catalog.clone();
@@ -231,7 +236,7 @@ impl Site {
     /// Takes everything behind the checkpoint again, in the WAL's order.
     fn replay(
         &mut self,
-        mut at: WalPosition,
+        (mut at, readable): (WalPosition, u64),
         step: &mut Step<'_>,
         recovery: &mut Recovery,
     ) -> Result<(), RecoverError> {
@@ -246,6 +251,12 @@ impl Site {
                 step.out.clear();
             }
         }
+        // What was readable here stays so, whatever state was taken over meanwhile.
+        if readable > self.merge.order.position() {
+            let released = Record::Note(Note::Released(readable).encode());
+            self.record_durable(released, step).map_err(|fatal| RecoverError::Apply(fatal.to_string()))?;
+            step.out.clear();
+        }
         self.after_replay(reserved.ceiling);
         Ok(())
     }
@@ -255,6 +266,10 @@ impl Site {
         match record {
             Record::Entry(entry) => {
                 reserved.ceiling = reserved.ceiling.max(entry.head.stamp);
+                // What was taken over as a copy may have come before as an entry.
+                if entry.head.seq < self.journals.next(entry.head.journal) {
+                    return Ok(false);
+                }
                 let nonsense = |error: ChainError| {
                     RecoverError::Nonsense(format!("journal {}: {error}", entry.head.journal))
                 };

@@ -12,7 +12,7 @@ use crate::action::{Action, Lane};
 use crate::mutant::Mutant;
 use crate::peers::{Cursor, Source};
 use crate::site::{Fatal, Site, Step};
-use crate::wire::{Message, Need};
+use crate::wire::{CopyMessage, Message, Need};
 
 /// A peer this far behind gets old entries on the catch-up lane, in entries.
 const TAIL_ENTRIES: u64 = 256;
@@ -28,6 +28,7 @@ impl Site {
             if self.journals.is_quarantined(journal)
                 || self.pipeline.is_full()
                 || self.is_own_and_closed(journal)
+                || self.state.copying.lacks(journal)
             {
                 continue;
             }
@@ -115,10 +116,11 @@ impl Site {
             }
             let most = self.config.limits.message_bytes.min(peer.credit);
             let entries = match self.pipeline.wal.entries(step.disk, *journal, cursor.next, most) {
-                // All members held these before they were dropped: the peer asked before it had them from another.
                 Err(ReadError::Dropped { first, .. }) => {
-                    cursor.next = first;
-                    sent = true;
+                    // Nothing of it is of use before that was taken over: the peer asks anew.
+                    cursor.next = Seq::MAX;
+                    let message = CopyMessage::Dropped { journal: *journal, first };
+                    step.out.push(control(site, Message::Copy(message)));
                     continue;
                 }
                 other => other?,
@@ -215,6 +217,7 @@ impl Site {
     pub(crate) fn ask_again(&mut self, journal: JournalId, step: &mut Step<'_>) {
         let Some(source) = self.peers.sources.get(&journal).copied() else { return };
         if step.now.mono_us.saturating_sub(source.asked_us) >= ASK_AGAIN_US
+            && !self.state.copying.lacks(journal)
             && self.peers.is_greeted(source.site)
         {
             self.ask(journal, source.site, step);

@@ -11,8 +11,11 @@ use partition::{Logs, LogsError};
 
 use crate::action::{Action, Grown, Refusal};
 use crate::config::SiteConfig;
+use crate::copy::Copying;
 use crate::desk::Desk;
+use crate::donor::Giving;
 use crate::event::Event;
+use crate::files::Tasks;
 use crate::identity::Identity;
 use crate::journals::Journals;
 use crate::merge::Merge;
@@ -59,6 +62,12 @@ pub(crate) struct State {
     pub(crate) alive: Vec<entry::SiteId>,
     /// Logs that grew during this event.
     pub(crate) grown: std::collections::BTreeSet<Grown>,
+    /// What is taken over from others.
+    pub(crate) copying: Copying,
+    /// What others take over from here.
+    pub(crate) giving: Giving,
+    /// Tasks on files under way.
+    pub(crate) tasks: Tasks,
     /// A bug on purpose.
     pub(crate) switch: crate::mutant::Switch,
     /// Alarms that were raised, each once until it clears.
@@ -76,6 +85,11 @@ pub(crate) struct CheckpointState {
     pub(crate) next_id: u64,
     pub(crate) running: Option<u64>,
     pub(crate) bytes_since: u64,
+    /// Whether somebody needs a newer one than there is.
+    pub(crate) wanted: bool,
+    /// How far the last durable one reaches in every journal, and how far the one under way does.
+    pub(crate) frontier: std::collections::BTreeMap<JournalId, Seq>,
+    pub(crate) writing: std::collections::BTreeMap<JournalId, Seq>,
 }
 
 /// How many entries one event may release: what keeps a long backlog from stopping the machine.
@@ -120,6 +134,7 @@ impl Site {
     }
 
     fn dispatch(&mut self, event: Event, step: &mut Step<'_>) -> Result<(), Fatal> {
+        let Some(event) = self.unless_installing(event, step) else { return Ok(()) };
         match event {
             Event::Request { ticket, request } => self.request(ticket, request, step),
             Event::Forget(ticket) => self.desk.forget(ticket),
@@ -131,6 +146,7 @@ impl Site {
             Event::WriteRefused { id } => self.write_refused(id, step),
             Event::Prepared { done } => self.pipeline.prepared(done, step.now.mono_us),
             Event::Checkpointed { id, drop_before } => self.checkpointed(id, drop_before, step)?,
+            Event::FilesDone { id, answer } => self.files_done(id, answer, step)?,
             Event::Tick => {}
             Event::Stop => self.stop(step),
         }
@@ -138,6 +154,10 @@ impl Site {
     }
 
     fn settle(&mut self, step: &mut Step<'_>) -> Result<(), Fatal> {
+        if self.state.copying.is_installing() {
+            self.finish_installing(step);
+            return Ok(());
+        }
         self.keep_ceiling(step);
         self.renew_storage(step)?;
         self.advance_start(step);
@@ -147,6 +167,8 @@ impl Site {
         self.answer_met(step);
         self.choose_sources(step);
         self.pump(step)?;
+        self.advance_copy(step)?;
+        self.give(step);
         self.pulse_if_due(step);
         self.finish_stop(step);
         self.watch_liveness(step);

@@ -10,9 +10,11 @@ use order::Blocker;
 use partition::{LogsError, OffsetError, Plan, TimeHit};
 use serde::Serialize;
 
+use crate::copy::CopyStatus;
 use crate::identity::Identity;
 use crate::merge::Counts;
 use crate::progress::Position;
+use crate::retain::WalStatus;
 use crate::site::Site;
 
 /// Which log of a partition is read.
@@ -68,8 +70,10 @@ pub struct Status {
     pub blocker: Option<Blocker>,
     /// What the merge passed over.
     pub counts: Counts,
-    /// Bytes of the WAL on the disk.
-    pub wal_bytes: u64,
+    /// What the WAL holds, and for whom.
+    pub wal: WalStatus,
+    /// How far a copy has come, if one is being taken over.
+    pub copy: Option<CopyStatus>,
     /// Alarms that stand.
     pub alarms: Vec<String>,
 }
@@ -240,7 +244,8 @@ impl Site {
             unreleased: self.merge.unreleased(),
             blocker: self.merge.order.blocker(),
             counts: self.merge.counts,
-            wal_bytes: self.pipeline.wal.bytes_on_disk(),
+            wal: self.wal_status(),
+            copy: self.copy_status(),
             alarms: self.state.alarms.iter().cloned().collect(),
         }
     }

@@ -11,6 +11,11 @@ use entry::{ChainHash, ClusterId, Incarnation, JournalId, MemberEpoch, Seq, Site
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+mod copy;
+
+pub(crate) use copy::shared;
+pub use copy::{CHUNK_BYTES_MAX, Chunk, CopyMessage, Extent};
+
 /// The protocol spoken here. A site speaks with versions one below and one above.
 pub const PROTOCOL: u16 = 1;
 
@@ -48,6 +53,8 @@ pub enum Message {
         /// If not: the lowest number that this site has not granted.
         next: Incarnation,
     },
+    /// About copies of files.
+    Copy(CopyMessage),
 }
 
 /// Who speaks, and what must be the same at both ends.
@@ -119,6 +126,7 @@ impl Message {
             Message::OpenMe { journal, first } => framed(6, &(journal, first)),
             Message::AskIncarnation(asked) => framed(7, asked),
             Message::Incarnation { asked, granted, next } => framed(8, &(asked, granted, next)),
+            Message::Copy(message) => message.encode(),
         }
     }
 
@@ -140,6 +148,7 @@ impl Message {
             8 => {
                 read(kind, &body).map(|(asked, granted, next)| Message::Incarnation { asked, granted, next })
             }
+            copy::FIRST_KIND..=copy::LAST_KIND => CopyMessage::decode(kind, &body),
             other => Err(WireError::Kind(other)),
         }
     }
@@ -170,7 +179,7 @@ mod tests {
         let mut pulse = Pulse::default();
         pulse.promises.insert(journal, (Stamp::from_raw(77), 9));
         pulse.frontiers.insert(SiteId(1), (StorageId(5), BTreeMap::from([(journal, 8)])));
-        vec![
+        let mut all = vec![
             Message::Pulse(pulse),
             Message::Need(Need { journal, from: 3 }),
             Message::Enough(journal),
@@ -178,7 +187,9 @@ mod tests {
             Message::OpenMe { journal, first: 4 },
             Message::AskIncarnation(Incarnation(2)),
             Message::Incarnation { asked: Incarnation(2), granted: false, next: Incarnation(3) },
-        ]
+        ];
+        all.extend(super::copy::samples());
+        all
     }
 
     #[test]

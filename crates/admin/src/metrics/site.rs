@@ -36,9 +36,17 @@ pub(super) struct SiteMetrics {
     alive: Level,
     alarms: Level,
     wal_bytes: Level,
+    wal_kept_for: Level,
+    copy: CopyMetrics,
     order: OrderMetrics,
     journals: JournalMetrics,
     peers: PeerMetrics,
+}
+
+#[derive(Debug, Default)]
+struct CopyMetrics {
+    wanted_bytes: Level,
+    here_bytes: Level,
 }
 
 #[derive(Debug, Default)]
@@ -101,6 +109,11 @@ impl SiteMetrics {
         plain(registry, "sites_alive", "Sites heard from lately, this one included", &metrics.alive);
         plain(registry, "alarms", "Alarms that stand", &metrics.alarms);
         with(registry, "wal_disk", Unit::Bytes, "Size of the write-ahead log", &metrics.wal_bytes);
+        let kept_for = "Sites that lack something of what the write-ahead log has kept longest";
+        plain(registry, "wal_kept_for_sites", kept_for, &metrics.wal_kept_for);
+        let wanted = "Size of the files that are being copied from another site, 0 if none are";
+        with(registry, "copy_wanted", Unit::Bytes, wanted, &metrics.copy.wanted_bytes);
+        with(registry, "copy_here", Unit::Bytes, "What of them is here", &metrics.copy.here_bytes);
         metrics.order.register(registry);
         metrics.journals.register(registry);
         metrics.peers.register(registry);
@@ -113,6 +126,10 @@ impl SiteMetrics {
         self.alive.set(status.alive.len() as u64);
         self.alarms.set(status.alarms.len() as u64);
         self.wal_bytes.set(status.wal_bytes);
+        self.wal_kept_for.set(status.wal_kept_for.len() as u64);
+        let copy = status.copy.clone().unwrap_or_default();
+        self.copy.wanted_bytes.set(copy.bytes);
+        self.copy.here_bytes.set(copy.bytes_done);
         self.order.observe(status);
         status.journals.iter().for_each(|journal| self.journals.observe(journal));
         status.peers.iter().for_each(|peer| self.peers.observe(peer));

@@ -76,7 +76,7 @@ impl Model {
             Step::Commit => self.commit_all(),
             Step::Crash(landed) => self.crash(*landed),
             Step::Checkpoint => (self.covered, self.from) = (self.durable.len(), self.wal.position()),
-            Step::Drop => drop(self.wal.drop_before(&mut self.disk, self.from, &|_, _| true).unwrap()),
+            Step::Drop => drop(self.wal.drop_before(&mut self.disk, self.from, &|_, _, _| true).unwrap()),
             Step::Spare => {
                 if let Some(order) = self.wal.order_spare() {
                     order.carry_out(&mut self.disk).unwrap();

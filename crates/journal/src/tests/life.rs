@@ -113,17 +113,18 @@ fn entries_are_read_back_hot_and_cold_and_verified() {
 fn segments_are_dropped_from_the_front_and_used_again() {
     let mut disk = MemoryDisk::new();
     let (mut wal, mut records) = filled(&mut disk, &[9000; 6]);
-    let none = |_, _| false;
-    let all = |_, _| true;
+    let none = |_, _, _| false;
+    let all = |_, _, _| true;
     assert!(wal.drop_before(&mut disk, wal.position(), &none).unwrap().is_empty());
     assert!(
         wal.drop_before(&mut disk, WalPosition { segment: 1, ..wal.position() }, &all).unwrap().is_empty()
     );
-    let up_to_three = |_, seq| seq < 3;
+    let up_to_three = |_, seq, _| seq < 3;
     let position = wal.position();
     assert_eq!(wal.drop_before(&mut disk, position, &up_to_three).unwrap(), [1, 2, 3].map(segment));
     assert_eq!(wal.bytes_on_disk(), 5 * options().segment_bytes, "two are kept, one is gone");
     assert_eq!(wal.first(journal(1)), Some(3));
+    assert_eq!(wal.oldest_entries().collect::<Vec<_>>(), [(journal(1), 3)]);
     let dropped = ReadError::Dropped { journal: journal(1), first: 3 };
     assert_eq!(wal.entries(&disk, journal(1), 2, 0), Err(dropped));
     for number in 0..4 {
@@ -144,7 +145,7 @@ fn stale_frames_of_a_former_life_are_seen_and_left_alone() {
     let mut disk = MemoryDisk::new();
     let (mut wal, _) = filled(&mut disk, &[10; 9]);
     let position = wal.position();
-    assert_eq!(wal.drop_before(&mut disk, position, &|_, _| true).unwrap().len(), 2);
+    assert_eq!(wal.drop_before(&mut disk, position, &|_, _, _| true).unwrap().len(), 2);
     for _ in 0..4 {
         wal.push_note(Bytes::from_static(b"new"));
         commit(&mut wal, &mut disk);
@@ -210,14 +211,45 @@ fn replay_begins_at_the_checkpoint_wherever_that_is() {
 
 #[test]
 #[should_panic(expected = "was not the next")]
-fn a_gap_within_a_journal_is_a_broken_invariant() {
+fn an_entry_that_comes_twice_is_a_broken_invariant() {
+    let mut disk = MemoryDisk::new();
+    let mut wal = open(&mut disk).unwrap().wal;
+    let entry = Minter::new(journal(1)).mint(b"a");
+    wal.push_entry(&entry);
+    wal.push_entry(&entry);
+    commit(&mut wal, &mut disk);
+}
+
+#[test]
+fn behind_a_gap_only_the_later_entries_are_handed_out() {
     let mut disk = MemoryDisk::new();
     let mut wal = open(&mut disk).unwrap().wal;
     let mut minter = Minter::new(journal(1));
     wal.push_entry(&minter.mint(b"a"));
-    minter.mint(b"b");
-    wal.push_entry(&minter.mint(b"c"));
     commit(&mut wal, &mut disk);
+    minter.mint(b"taken over as a copy");
+    let late = minter.mint(b"c");
+    wal.push_entry(&late);
+    commit(&mut wal, &mut disk);
+    let again = reopen(&mut disk, WalPosition::START).unwrap().0;
+    for wal in [wal, again] {
+        assert_eq!((wal.first(journal(1)), wal.next(journal(1))), (Some(2), Some(3)));
+        assert_eq!(wal.entries(&disk, journal(1), 2, 100).unwrap(), std::slice::from_ref(&late.bytes));
+        let dropped = ReadError::Dropped { journal: journal(1), first: 2 };
+        assert_eq!(wal.entries(&disk, journal(1), 0, 100), Err(dropped));
+    }
+}
+
+#[test]
+fn all_that_is_kept_is_replayed_from_before_the_oldest_commit() {
+    let mut disk = MemoryDisk::new();
+    let (mut wal, _) = filled(&mut disk, &[9000; 6]);
+    assert_eq!(wal.oldest(), WalPosition::START);
+    wal.drop_before(&mut disk, wal.position(), &|_, seq, _| seq < 3).unwrap();
+    let oldest = wal.oldest();
+    assert_eq!((oldest.segment, oldest.offset), (4, 0));
+    let (again, played, _) = reopen(&mut disk, oldest).unwrap();
+    assert_eq!((played.len(), again.oldest()), (6, oldest), "three entries and their notes");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use admin::client::{self, Address};
-use admin::{PeerStatus, SiteStatus};
+use admin::{CopyProgress, PeerStatus, SiteStatus};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -147,13 +147,28 @@ fn summary(status: &SiteStatus) -> String {
         let (site, why, time) = (&blocker.site, &blocker.why, span(blocker.for_ms));
         lines.push(format!("held back by  {site}, for {time}: {why}"));
     }
-    lines.push(format!("WAL           {}", size(status.wal_bytes)));
+    let kept_for = match &status.wal_kept_for[..] {
+        [] => String::new(),
+        sites => format!(", kept for {} up to {}", sites.join(", "), size(status.wal_bytes_max)),
+    };
+    lines.push(format!("WAL           {}{kept_for}", size(status.wal_bytes)));
+    if let Some(copy) = &status.copy {
+        lines.push(format!("copy          {}", progress(copy)));
+    }
     let passed: Vec<String> =
         status.passed_over.iter().filter(|(_, n)| **n > 0).map(|(why, n)| format!("{n} {why}")).collect();
     if !passed.is_empty() {
         lines.push(format!("passed over   {}", passed.join(", ")));
     }
     format!("{}\n", lines.join("\n"))
+}
+
+fn progress(copy: &CopyProgress) -> String {
+    let Some(from) = &copy.from else { return "asking who has one".to_owned() };
+    let CopyProgress { files, files_done, bytes, bytes_done, .. } = copy;
+    let percent = bytes_done * 100 / bytes.max(&1);
+    let (done, all) = (size(*bytes_done), size(*bytes));
+    format!("{percent} % from {from}: {done} of {all}, {files_done} of {files} files verified")
 }
 
 fn journals(status: &SiteStatus) -> Table {

@@ -12,12 +12,13 @@ use self::take::{choice, flag, host, host_port, list, parsed, site_name, text, w
 use super::error::ConfigError;
 use super::tree::Node;
 use super::{
-    AckAll, Config, Home, Journal, Limits, Listen, Log, LogFormat, Member, Own, Peers, Shared, Tls, Topics,
+    AckAll, Config, Copies, Home, Journal, Limits, Listen, Log, LogFormat, Member, Own, Peers, Shared, Tls,
+    Topics,
 };
 
 const SECTIONS: &[&str] = &[
-    "site", "cluster", "members", "homes", "listen", "dial", "tls", "limits", "clock", "journal", "peers",
-    "topics", "log",
+    "site", "cluster", "members", "homes", "listen", "dial", "tls", "limits", "clock", "journal", "copies",
+    "peers", "topics", "log",
 ];
 
 /// Bytes in a MiB.
@@ -43,6 +44,7 @@ pub(super) fn config(path: &Path, root: &Node) -> Result<Config, ConfigError> {
         limits: limits(&root)?,
         clock_bound_ms: root.table("clock", &["bound_ms"])?.or("bound_ms", 500, whole(MILLISECONDS))?,
         journal: journal(&root)?,
+        copies: copies(&root)?,
         peers: peers(&root)?,
         topics: topics(&root)?,
         log: log(&root)?,
@@ -130,13 +132,20 @@ fn limits(root: &Section<'_>) -> Result<Limits, ConfigError> {
 }
 
 fn journal(root: &Section<'_>) -> Result<Journal, ConfigError> {
-    let known = &["segment_bytes", "segments_spare", "checkpoint_bytes"];
+    let known = &["segment_bytes", "segments_spare", "checkpoint_bytes", "wal_bytes_max", "memory_bytes"];
     let journal = root.table("journal", known)?;
     Ok(Journal {
         segment_bytes: journal.or("segment_bytes", 64 << 20, whole(DISK_BYTES))?,
         segments_spare: journal.or("segments_spare", 2, whole(0..=1000))?,
         checkpoint_bytes: journal.or("checkpoint_bytes", 256 << 20, whole(DISK_BYTES))?,
+        wal_bytes_max: journal.or("wal_bytes_max", 4 << 30, whole(DISK_BYTES))?,
+        memory_bytes: journal.or("memory_bytes", 64 << 20, whole(0..=*MEMORY_BYTES.end()))?,
     })
+}
+
+fn copies(root: &Section<'_>) -> Result<Copies, ConfigError> {
+    let copies = root.table("copies", &["bytes_per_second"])?;
+    Ok(Copies { bytes_per_second: copies.or("bytes_per_second", 64 << 20, whole(DISK_BYTES))? })
 }
 
 fn peers(root: &Section<'_>) -> Result<Peers, ConfigError> {

@@ -129,6 +129,14 @@ impl Checkers {
         self.progress.forget(site);
     }
 
+    /// A site has taken over a copy: what it holds now, somebody else held before.
+    pub fn took_over(&mut self, site: SiteId, found: &BTreeMap<JournalId, Seq>) -> Verdict {
+        let unknown = self.truth.took_over(site, found);
+        ensure(unknown.is_none(), "I-04", || {
+            format!("site {site} took over entries of {unknown:?} that nobody held")
+        })
+    }
+
     /// A site has recovered.
     pub fn opened(&mut self, by: Actor, site: &Site, disk: &dyn Disk) -> Verdict {
         durability::recovered(&self.truth, by, site)?;

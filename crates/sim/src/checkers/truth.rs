@@ -118,6 +118,20 @@ impl Truth {
         self.held.insert(site, found);
     }
 
+    /// A site has taken over a copy and holds this. Says whose entries nobody ever held.
+    pub(crate) fn took_over(&mut self, site: SiteId, found: &BTreeMap<JournalId, Seq>) -> Option<JournalId> {
+        for (journal, next) in found {
+            if *next > self.journals.get(journal).map_or(0, Vec::len) as u64 {
+                return Some(*journal);
+            }
+            for furthest in [&mut self.held, &mut self.ever, &mut self.given] {
+                let known = furthest.entry(site).or_default().entry(*journal).or_default();
+                *known = (*known).max(*next);
+            }
+        }
+        None
+    }
+
     /// A site's process is gone: it goes on from what is durable, or from what it finds.
     pub(crate) fn ended(&mut self, site: SiteId) {
         let held = self.frontier(site);

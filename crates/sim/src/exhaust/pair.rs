@@ -139,8 +139,9 @@ impl Node {
                 self.answered(&answer.expect("nothing is refused on the table"));
             }
             Action::Readable(grown) => grown.iter().for_each(|log| self.shown(log)),
-            Action::ViewChanged | Action::Alarm(_) => {}
-            Action::Stopped | Action::Hangup { .. } | Action::Halt(_) => {
+            Action::Files(task) => self.jobs.push_back(Job::files(task)),
+            Action::ViewChanged | Action::Alarm(_) | Action::Remark(_) => {}
+            Action::Stopped | Action::Restart | Action::Hangup { .. } | Action::Halt(_) => {
                 panic!("a quiet life has none of {action:?}")
             }
         }

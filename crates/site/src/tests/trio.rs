@@ -8,7 +8,7 @@ use entry::{ClusterId, MemberEpoch, SiteId, StorageId, TopicId};
 use journal::checkpoint::Draft;
 use uuid::Uuid;
 
-use crate::wire::Message;
+use crate::wire::{CopyMessage, Message};
 use crate::{
     Action, Answer, Entropy, Event, Fresh, Limits, Member, Reading, Refusal, Request, Site, SiteConfig,
     Ticket,
@@ -21,6 +21,14 @@ pub(super) struct Trio {
     answers: BTreeMap<Ticket, Result<Answer, Refusal>>,
     next_ticket: u64,
     starts: u8,
+    limits: Limits,
+    /// How often a machine was let go for another on the same disk.
+    pub(super) restarts: usize,
+    /// Alarms and remarks, and who made them.
+    pub(super) said: Vec<(u16, String)>,
+    /// Bytes that were sent in all, and after how many all links go silent.
+    pub(super) sent_bytes: usize,
+    pub(super) cut_after: Option<usize>,
 }
 
 struct Node {
@@ -30,7 +38,7 @@ struct Node {
     stopped: bool,
 }
 
-fn config(own: u16) -> SiteConfig {
+fn config(own: u16, limits: &Limits) -> SiteConfig {
     let member = |id: u16| Member { site: SiteId(id), name: format!("site-{id}") };
     SiteConfig {
         cluster: ClusterId(Uuid::from_u128(9)),
@@ -41,19 +49,36 @@ fn config(own: u16) -> SiteConfig {
         clock_bound_ms: 500,
         start_wait_ms: 1000,
         alive_ms: 1000,
-        limits: Limits { checkpoint_bytes: 2000, wal_segment_bytes: 1 << 16, ..Limits::default() },
+        limits: limits.clone(),
     }
 }
 
 impl Trio {
     pub(super) fn founded() -> Trio {
+        let limits = Limits { checkpoint_bytes: 2000, wal_segment_bytes: 1 << 16, ..Limits::default() };
+        Trio::founded_with(limits)
+    }
+
+    pub(super) fn founded_with(limits: Limits) -> Trio {
         let node = |_| Node { site: None, disk: MemoryDisk::new(), events: VecDeque::new(), stopped: false };
         let nodes = (1..=3).map(|id| (id, node(id))).collect();
-        let mut trio =
-            Trio { now_us: 1_000_000, nodes, cut: None, answers: BTreeMap::new(), next_ticket: 0, starts: 0 };
+        let mut trio = Trio {
+            now_us: 1_000_000,
+            nodes,
+            cut: None,
+            answers: BTreeMap::new(),
+            next_ticket: 0,
+            starts: 0,
+            limits,
+            restarts: 0,
+            said: Vec::new(),
+            sent_bytes: 0,
+            cut_after: None,
+        };
         for id in 1..=3 {
             let disk = &mut trio.nodes.get_mut(&id).unwrap().disk;
-            Site::bootstrap(&config(id), fresh(u128::from(id)), disk).unwrap();
+            let config = config(id, &trio.limits);
+            Site::bootstrap(&config, fresh(u128::from(id)), disk).unwrap();
             trio.start(id);
         }
         trio.run_ms(50);
@@ -69,7 +94,8 @@ impl Trio {
         let now = self.now();
         let node = self.nodes.get_mut(&id).unwrap();
         let entropy = Entropy { actor: [self.starts; 16] };
-        let (site, _) = Site::open(config(id), entropy, now, &mut node.disk).unwrap();
+        let config = config(id, &self.limits);
+        let (site, _) = Site::open(config, entropy, now, &mut node.disk).unwrap();
         node.site = Some(site);
         node.stopped = false;
         for other in (1..=3).filter(|other| *other != id) {
@@ -79,7 +105,7 @@ impl Trio {
 
     pub(super) fn start_joining(&mut self, id: u16) {
         let disk = &mut self.nodes.get_mut(&id).unwrap().disk;
-        Site::join(&config(id), fresh(100), disk).unwrap();
+        Site::join(&config(id, &self.limits), fresh(100), disk).unwrap();
         self.start(id);
     }
 
@@ -129,6 +155,11 @@ impl Trio {
         for other in (1..=3).filter(|other| *other != id) {
             self.connect(id, other);
         }
+    }
+
+    /// A site's disk, to look at or to damage.
+    pub(super) fn disk(&mut self, id: u16) -> &mut MemoryDisk {
+        &mut self.nodes.get_mut(&id).unwrap().disk
     }
 
     fn push(&mut self, id: u16, event: Event) {
@@ -201,9 +232,21 @@ impl Trio {
             Action::Reply { ticket, answer } => {
                 self.answers.insert(ticket, answer);
             }
+            Action::Files(task) => {
+                let answer = task.work.carry_out(&mut node.disk);
+                node.events.push_back(Event::FilesDone { id: task.id, answer });
+            }
+            Action::Restart => {
+                self.restarts += 1;
+                self.disconnect(id);
+                let node = self.nodes.get_mut(&id).unwrap();
+                node.events.clear();
+                self.start(id);
+            }
             Action::Stopped => node.stopped = true,
             Action::Hangup { reason, .. } | Action::Halt(reason) => panic!("site {id}: {reason}"),
-            Action::Readable(_) | Action::ViewChanged | Action::Alarm(_) => {}
+            Action::Alarm(text) | Action::Remark(text) => self.said.push((id, text)),
+            Action::Readable(_) | Action::ViewChanged => {}
         }
     }
 
@@ -212,7 +255,11 @@ impl Trio {
             return;
         }
         let bytes = message.encode();
-        if let Message::Entries(_) = message {
+        self.sent_bytes += bytes.len();
+        if self.cut_after.is_some_and(|bytes| self.sent_bytes >= bytes) {
+            return;
+        }
+        if matches!(message, Message::Entries(_) | Message::Copy(CopyMessage::Here { .. })) {
             self.push(from, Event::Room { site: SiteId(to), bytes: bytes.len() });
         }
         let message = Message::decode(bytes).unwrap();

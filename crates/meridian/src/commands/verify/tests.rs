@@ -42,6 +42,9 @@ impl Admin for Pretend {
             frontiers: BTreeMap::new(),
             peers: Vec::new(),
             wal_bytes: 0,
+            wal_bytes_max: 0,
+            wal_kept_for: Vec::new(),
+            copy: None,
             passed_over: BTreeMap::new(),
             alarms: Vec::new(),
         })

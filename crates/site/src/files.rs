@@ -1,0 +1,182 @@
+//! Bulk work on files, done beside the machine so that it never waits for it: chunks read for others, chunks written for
+//! this site, whole files summed up, and the step that puts a copy in force.
+//!
+//! The machine asks with [`Action::Files`](crate::Action::Files) and is answered with
+//! [`Event::FilesDone`](crate::Event::FilesDone); how a task is carried out on a [`Disk`] is written here, once for all
+//! shells. At most one chunk is in memory per task.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use disk::{Disk, DiskError, FileName};
+use journal::WalPosition;
+use journal::checkpoint::Draft;
+use partition::Proven;
+
+use crate::action::Action;
+use crate::site::{Fatal, Site, Step};
+
+/// A task for the shell, which answers it once, under its id. Tasks of one kind are done in the order they were given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileTask {
+    /// To be named in the event.
+    pub id: u64,
+    /// What is to be done.
+    pub work: FileWork,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileWork {
+    /// Read a range.
+    Read {
+        /// The file.
+        file: FileName,
+        /// Where the range begins.
+        offset: u64,
+        /// How long it is.
+        bytes: u32,
+    },
+    /// Write a range, buffered.
+    Write {
+        /// The file.
+        file: FileName,
+        /// Where the range begins.
+        offset: u64,
+        /// What is to stand there.
+        bytes: Bytes,
+    },
+    /// Look at every byte from the front on, and sum them up.
+    Sum {
+        /// The file.
+        file: FileName,
+        /// How much of it.
+        bytes: u64,
+        /// Whether it is to be made durable first.
+        sync: bool,
+    },
+    /// Put a copy in force: the files are given their names in the waiting room, and then the checkpoint that relies on
+    /// them is written. To be done behind all checkpoints and WAL segments that were ordered before.
+    Install {
+        /// Files of this site that the checkpoint relies on as well.
+        sync: Vec<FileName>,
+        /// From where to where.
+        moves: Vec<(FileName, FileName)>,
+        /// What replay begins with.
+        position: WalPosition,
+        /// The machine's state.
+        state: Bytes,
+    },
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileAnswer {
+    /// These bytes were read.
+    Read(Bytes),
+    /// The range was written.
+    Written,
+    /// This is the sum, and what of it is damaged.
+    Summed(Proven),
+    /// The copy is in force from the next start on.
+    Installed,
+    /// It was not done.
+    Failed(DiskError),
+}
+
+impl FileWork {
+    /// Does it, here and now.
+    #[must_use]
+    pub fn carry_out(&self, disk: &mut dyn Disk) -> FileAnswer {
+        let done = match self {
+            FileWork::Read { file, offset, bytes } => {
+                disk.read(file, *offset, *bytes as usize).map(FileAnswer::Read)
+            }
+            FileWork::Write { file, offset, bytes } => {
+                disk.write(file, *offset, bytes).map(|()| FileAnswer::Written)
+            }
+            FileWork::Sum { file, bytes, sync } => {
+                let synced = if *sync { disk.sync(file) } else { Ok(()) };
+                synced.and_then(|()| partition::verify(disk, file, *bytes)).map(FileAnswer::Summed)
+            }
+            FileWork::Install { sync, moves, position, state } => {
+                install(disk, sync, moves, *position, state).map(|()| FileAnswer::Installed)
+            }
+        };
+        done.unwrap_or_else(FileAnswer::Failed)
+    }
+
+    /// Whether this writes: a failure then ends the process.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        matches!(self, FileWork::Write { .. } | FileWork::Sum { sync: true, .. } | FileWork::Install { .. })
+    }
+}
+
+fn install(
+    disk: &mut dyn Disk,
+    sync: &[FileName],
+    moves: &[(FileName, FileName)],
+    position: WalPosition,
+    state: &[u8],
+) -> Result<(), DiskError> {
+    for file in sync {
+        match disk.sync(file) {
+            // A log that was deleted meanwhile needs no sync.
+            Err(DiskError::Missing(_)) => {}
+            other => other?,
+        }
+    }
+    for (from, to) in moves {
+        disk.rename(from, to)?;
+    }
+    let draft = Draft::write(disk, &FileName::root().join("checkpoint"), position, state)?;
+    disk.sync(&draft.file())?;
+    draft.commit(disk).map(|_| ())
+}
+
+/// What a task was for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A peer asked.
+    Give(entry::SiteId, crate::donor::Ask),
+    /// A part of a file that is being copied is written, or the whole of it summed up.
+    Copy(FileName),
+    /// A copy is put in force.
+    Install,
+}
+
+/// The tasks under way.
+#[derive(Debug, Default)]
+pub(crate) struct Tasks {
+    next_id: u64,
+    pub(crate) running: BTreeMap<u64, Purpose>,
+}
+
+impl Tasks {
+    /// Orders a task.
+    pub(crate) fn order(&mut self, purpose: Purpose, work: FileWork, step: &mut Step<'_>) {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.running.insert(id, purpose);
+        step.out.push(Action::Files(FileTask { id, work }));
+    }
+}
+
+impl Site {
+    /// A task is done.
+    pub(crate) fn files_done(
+        &mut self,
+        id: u64,
+        answer: FileAnswer,
+        step: &mut Step<'_>,
+    ) -> Result<(), Fatal> {
+        let purpose = self.state.tasks.running.remove(&id).expect("the shell answers each task once");
+        match purpose {
+            Purpose::Give(site, ask) => self.given(site, ask, answer, step),
+            Purpose::Copy(file) => self.copy_file_done(&file, answer, step)?,
+            Purpose::Install => self.install_done(answer, step)?,
+        }
+        Ok(())
+    }
+}
