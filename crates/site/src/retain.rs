@@ -2,7 +2,7 @@
 //!
 //! A segment goes once no recovery here needs it and every other member holds its entries. One silent member must not
 //! fill the disk: above a bound the WAL goes on without it, as long as a quorum holds what is dropped. Such a site takes
-//! over a copy when it is back. It is said whom the WAL waits for, and loudly when it waits no longer.
+//! over a copy when it is back. It is said whom the WAL waits for, and loudly whom it waits for no longer.
 
 use entry::{JournalId, Seq, SiteId};
 use journal::WalPosition;
@@ -19,36 +19,40 @@ pub struct WalStatus {
     pub bytes_max: u64,
     /// Members that lack something of what is kept longest.
     pub kept_for: Vec<SiteId>,
+    /// Members that lack something that is not kept any more: they have to copy it.
+    pub left_behind: Vec<SiteId>,
 }
+
+/// How often it is looked at who was left behind, in microseconds.
+const LOOK_US: u64 = 1_000_000;
 
 impl Site {
     /// Drops what nobody needs any more before `position`.
     pub(crate) fn drop_wal(&mut self, position: WalPosition, step: &mut Step<'_>) -> Result<(), Fatal> {
         let (most, quorum) = (self.config.limits.wal_bytes_max, self.config.quorum());
-        let config = &self.config;
-        let holders = |journal: JournalId, last: Seq| {
-            config.others().filter(|site| self.peers.holds(*site, journal) > last).count() + 1
-        };
+        let (config, peers) = (&self.config, &self.peers);
         let may_drop = |journal: JournalId, last: Seq, bytes: u64| {
-            let holders = holders(journal, last);
+            let holders = config.others().filter(|site| peers.holds(*site, journal) > last).count() + 1;
             holders == config.members.len() || (bytes > most && holders >= quorum)
         };
-        let too_large = self.pipeline.wal.segment_bytes() > most;
-        let lagging = self.kept_for();
-        let dropped = self.pipeline.wal.drop_before(step.disk, position, &may_drop)?;
-        self.warn_of(too_large && !dropped.is_empty(), &lagging, step);
+        self.pipeline.wal.drop_before(step.disk, position, &may_drop)?;
         Ok(())
     }
 
-    fn warn_of(&mut self, forced: bool, lagging: &[SiteId], step: &mut Step<'_>) {
-        self.state.alarms.retain(|text| !text.starts_with(GOES_ON));
-        if !forced || lagging.is_empty() {
+    /// Says who was left behind, as long as that is so.
+    pub(crate) fn watch_left_behind(&mut self, step: &mut Step<'_>) {
+        if step.now.mono_us.saturating_sub(self.state.looked_behind_us) < LOOK_US {
             return;
         }
-        let names: Vec<_> = lagging.iter().map(|site| self.config.name_of(*site)).collect();
-        let most = self.config.limits.wal_bytes_max;
-        let text = format!("{GOES_ON} {}: it has grown over {most} bytes; they will copy", names.join(", "));
-        self.alarm(text, step);
+        self.state.looked_behind_us = step.now.mono_us;
+        let left_behind = self.left_behind();
+        let names: Vec<_> = left_behind.iter().map(|site| self.config.name_of(*site)).collect();
+        let text =
+            (!names.is_empty()).then(|| format!("{GOES_ON} {}: it has to copy files", names.join(", ")));
+        self.state.alarms.retain(|known| !known.starts_with(GOES_ON) || Some(known) == text.as_ref());
+        if let Some(text) = text {
+            self.alarm(text, step);
+        }
     }
 
     /// Members that lack something of the oldest segment.
@@ -59,6 +63,19 @@ impl Site {
         self.config.others().filter(lacks).collect()
     }
 
+    /// Members of which a frontier is known and that lack something which is not here any more.
+    fn left_behind(&self) -> Vec<SiteId> {
+        let journals = self.journals.frontier();
+        let lacks = |site: &SiteId| {
+            let kept = |journal, next| self.pipeline.wal.first(journal).unwrap_or(next);
+            self.peers.frontiers.contains_key(site)
+                && journals
+                    .iter()
+                    .any(|(journal, next)| self.peers.holds(*site, *journal) < kept(*journal, *next))
+        };
+        self.config.others().filter(lacks).collect()
+    }
+
     /// What the WAL holds, and for whom.
     #[must_use]
     pub fn wal_status(&self) -> WalStatus {
@@ -66,6 +83,7 @@ impl Site {
             bytes: self.pipeline.wal.bytes_on_disk(),
             bytes_max: self.config.limits.wal_bytes_max,
             kept_for: self.kept_for(),
+            left_behind: self.left_behind(),
         }
     }
 }

@@ -62,6 +62,8 @@ pub(crate) struct State {
     pub(crate) alive: Vec<entry::SiteId>,
     /// Logs that grew during this event.
     pub(crate) grown: std::collections::BTreeSet<Grown>,
+    /// When it was last looked at who was left behind, in monotonic microseconds.
+    pub(crate) looked_behind_us: u64,
     /// What is taken over from others.
     pub(crate) copying: Copying,
     /// What others take over from here.
@@ -172,6 +174,7 @@ impl Site {
         self.pulse_if_due(step);
         self.finish_stop(step);
         self.watch_liveness(step);
+        self.watch_left_behind(step);
         if !self.state.grown.is_empty() {
             let grown = std::mem::take(&mut self.state.grown);
             step.out.push(Action::Readable(grown.into_iter().collect()));

@@ -80,7 +80,9 @@ fn a_site_that_was_long_away_keeps_its_own_tail_and_copies_the_rest() {
     let own = Reading::Origin(SiteId(3));
     let tail = trio.values(3, topic, own);
     assert_eq!(tail.len(), 50);
-    assert_eq!(trio.site(1).wal_status().bytes_max, 1 << 14);
+    trio.run_ms(1100);
+    assert_eq!(trio.site(1).wal_status().left_behind, [SiteId(3)]);
+    assert!(trio.said.contains(&(1, "the WAL goes on without site-3: it has to copy files".into())));
     trio.heal(3);
     trio.run_ms(6000);
     assert_eq!(trio.restarts, 1);
