@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::Action;
 use crate::merge::MergeState;
-use crate::mutant::Mutant;
 use crate::progress::Positions;
 use crate::site::{Fatal, Site, Step};
 use crate::start::Grant;
