@@ -12,16 +12,20 @@ use std::process::ExitCode;
 
 use crate::run::Step;
 
+/// As much chaos as a test may take: with its quiet ends, below three minutes.
+const CHAOS_IN_SHORT: [&str; 4] = ["--minutes", "1", "--seed", "7"];
+
 const HELP: &str = "\
 cargo xtask <task> [arguments]
 
   demo [--keep] [--regions 3|5] …   builds, then shows three regions as one queue (see `demo --help`)
-  test [rust|e2e] [filter …]        all tests: the workspace's, then real clients against real sites
+  test [rust|e2e] [filter …]        all tests: the workspace's, real clients against real sites, a minute of chaos
   ci                                what must pass before a change is kept: format, lints, rooms, all tests
   rooms                             checks which crate may depend on which
   bench <what> …                    benchmarks, in release (see `bench --help`)
   sim [--seeds N | exhaust] …       the simulator, at speed (see crates/sim/src/main.rs)
   fuzz [seconds per target] [name]  libFuzzer on every decoder, on nightly; needs cargo-fuzz
+  chaos [--minutes N] [--seed S] …  real sites and clients under faults, judged by their histories (see `chaos --help`)
 
 `test e2e` installs what it needs: the Python clients into target/venv, and kcat through apt-get where it may.";
 
@@ -38,6 +42,7 @@ fn main() -> ExitCode {
         "bench" => run_in_release("bench", &rest),
         "sim" => sim(&rest),
         "fuzz" => fuzz::fuzz(&rest),
+        "chaos" => chaos(&rest),
         "help" | "-h" | "--help" => {
             println!("{HELP}");
             Ok(())
@@ -63,7 +68,8 @@ fn test(arguments: &[&str]) -> anyhow::Result<()> {
     match arguments.split_first() {
         None => {
             rust_tests(&[])?;
-            e2e_tests(&[])
+            e2e_tests(&[])?;
+            chaos(&CHAOS_IN_SHORT)
         }
         Some((&"rust", filter)) => rust_tests(filter),
         Some((&"e2e", filter)) => e2e_tests(filter),
@@ -90,6 +96,16 @@ fn e2e_tests(filter: &[&str]) -> anyhow::Result<()> {
         .variable("MERIDIAN_BIN", &run::built("meridian"))
         .variable("WAN_BIN", &run::built("wan"))
         .run("unmodified Kafka clients against three sites")
+}
+
+/// The dev profile, as the demo. The Python clients are those of the end-to-end tests.
+fn chaos(arguments: &[&str]) -> anyhow::Result<()> {
+    let python = python::prepare()?;
+    let binaries = ["build", "--locked", "--package", "meridian", "--package", "chaos", "--bins"];
+    Step::cargo(&binaries).run("building the sites and their tormentor")?;
+    let python = python.to_string_lossy();
+    let chaos = Step::built("chaos").with(&["--python", &python]).with(arguments);
+    chaos.run("real sites and real clients under faults")
 }
 
 fn ci() -> anyhow::Result<()> {

@@ -69,6 +69,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("meridian", &["admin", "batch", "client", "disk", "entry", "journal", "launch", "node", "peer", "wan"]),
     ("bench", &["admin", "batch", "client", "launch", "wan"]),
     ("fuzz", &["batch", "catalog", "clock", "crdt", "disk", "entry", "journal", "kafka", "site"]),
+    ("chaos", &["admin", "batch", "client", "history", "launch", "wan"]),
 ];
 
 /// Rooms whose time, chance and I/O come in as arguments.

@@ -50,10 +50,11 @@ impl<'h> Analysis<'h> {
         self.origins.get(&merged).map_or(&[], Vec::as_slice)
     }
 
-    /// The one origin log that holds a value of a merged log; `None` if none is known to, or several do.
+    /// The one origin log that holds a value of a merged log, once; `None` if none is known to, or it stands there again.
     pub(crate) fn origin_of(&self, merged: LogId, value: u64) -> Option<LogId> {
-        let mut holding = self.origins(merged).iter().filter(|log| self.order(**log).first(value).is_some());
-        let first = holding.next().copied();
+        let places = |log: &LogId| self.order(*log).places(value).map(move |_| *log).collect::<Vec<_>>();
+        let mut holding = self.origins(merged).iter().flat_map(places);
+        let first = holding.next();
         first.filter(|_| holding.next().is_none())
     }
 }

@@ -9,8 +9,10 @@ mod sends;
 use std::collections::BTreeMap;
 
 use crate::analysis::Analysis;
+use crate::class::Class;
 use crate::gather::{Deed, History, LogId, Outcome};
-use crate::report::{Promises, Report};
+use crate::report::{Finding, Promises, Report};
+use crate::writers::numbered;
 use crate::{cycles, lag};
 
 /// Looks for everything that is wrong with a history.
@@ -28,7 +30,7 @@ pub fn check(history: &History, promises: &Promises) -> Report {
     polls::check(&analysis, &mut report);
     sends::check(&analysis, &mut report);
     cycles::check(&analysis, &mut report);
-    report.consumed = consumed(&analysis);
+    consumed(&analysis, promises, &mut report);
     report.lag = lag::of(&analysis);
     report
 }
@@ -46,8 +48,8 @@ fn count(history: &History, report: &mut Report) {
 }
 
 /// How often each acknowledged value was polled by a group: never, once, or again after a rebalance. Only topics that the
-/// group read anything of count.
-fn consumed(analysis: &Analysis<'_>) -> BTreeMap<String, BTreeMap<u64, u64>> {
+/// group read anything of count. What a group that has read to the end passed over is a finding.
+fn consumed(analysis: &Analysis<'_>, promises: &Promises, report: &mut Report) {
     let history = analysis.history;
     let mut member: BTreeMap<u32, u32> = BTreeMap::new();
     let mut times: BTreeMap<(u32, LogId), BTreeMap<u64, u64>> = BTreeMap::new();
@@ -60,22 +62,28 @@ fn consumed(analysis: &Analysis<'_>) -> BTreeMap<String, BTreeMap<u64, u64>> {
             *times.entry((*group, polled.log)).or_default().entry(polled.value).or_default() += 1;
         }
     }
-    let mut consumed: BTreeMap<String, BTreeMap<u64, u64>> = BTreeMap::new();
-    for call in history.calls.iter().filter(|call| call.outcome == Outcome::Ok) {
+    for (at, call) in numbered(&history.calls).filter(|(_, call)| call.outcome == Outcome::Ok) {
         for sent in call.sent() {
             for (group, name) in (0..).zip(&history.groups) {
                 let Some(times) = times.get(&(group, sent.log)) else { continue };
                 let often = times.get(&sent.value).copied().unwrap_or(0);
-                *consumed.entry(name.clone()).or_default().entry(often).or_default() += 1;
+                *report.consumed.entry(name.clone()).or_default().entry(often).or_default() += 1;
+                let is_there = analysis.writers.is_read(sent.log, sent.value);
+                if often == 0 && is_there && promises.drained.contains(name) {
+                    let said = format!("{} was passed over by group {name}", sent.value);
+                    let (log, values, calls) = (Some(sent.log), vec![sent.value], vec![at]);
+                    report.add(Class::Unconsumed, Finding { log, values, calls, said });
+                }
             }
         }
     }
-    consumed
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::tale::{Tale, none};
+    use crate::class::Class;
+    use crate::report::Promises;
+    use crate::tale::{Tale, none, only};
 
     #[test]
     fn a_quiet_history_has_no_findings() {
@@ -97,5 +105,8 @@ mod tests {
         tale.poll(4, "t", &[(0, 10), (1, 11), (2, 12)]);
         let consumed = tale.report().consumed;
         assert_eq!(consumed["g"].iter().collect::<Vec<_>>(), [(&0, &1), (&1, &1), (&2, &1)]);
+        assert_eq!(tale.counts(), none());
+        tale.promising(Promises { drained: ["g".to_owned()].into(), ..Promises::default() });
+        assert_eq!(tale.counts(), only(Class::Unconsumed, 1));
     }
 }

@@ -54,6 +54,8 @@ pub enum Class {
     Unseen,
     /// Acknowledged and lost with a disk, before any other site can have had it.
     ExcusedLoss,
+    /// Acknowledged and readable, and a group that read to the end never polled it.
+    Unconsumed,
     /// Writes alone make a cycle: the logs contradict each other.
     G0(Span),
     /// Writes and reads make a cycle.
@@ -89,6 +91,7 @@ impl Class {
             C::IntNonmonotonicSend,
             C::IntSendSkip,
             C::PrecommittedRead,
+            C::Unconsumed,
         ];
         for span in [Span::Data, Span::Process, Span::Realtime] {
             all.extend([C::G0(span), C::G1c(span), C::GSingle(span), C::G2(span)]);
@@ -119,6 +122,7 @@ impl Class {
             Class::PrecommittedRead => "precommitted-read",
             Class::Unseen => "unseen",
             Class::ExcusedLoss => "excused-loss",
+            Class::Unconsumed => "unconsumed",
             Class::G0(_) => "G0",
             Class::G1c(_) => "G1c",
             Class::GSingle(_) => "G-single",

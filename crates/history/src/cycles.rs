@@ -20,6 +20,9 @@ use graph::{Graph, Why};
 /// Edges of a kind that are tried as the start of a cycle to show, per component.
 const TRIES_MAX: usize = 64;
 
+/// Steps of a long cycle that are said from its start, and from its end.
+const ENDS_SHOWN: usize = 5;
+
 /// A kind of cycle: which edges it may use, and which it must.
 struct Kind {
     class: fn(Span) -> Class,
@@ -109,6 +112,10 @@ fn finding(analysis: &Analysis<'_>, cycle: &[(u32, Why)]) -> Finding {
             format!("{what} by {} -{}->", call.process, why.name())
         })
         .collect();
+    if said.len() > 2 * ENDS_SHOWN {
+        let between = said.len() - 2 * ENDS_SHOWN;
+        said.splice(ENDS_SHOWN..said.len() - ENDS_SHOWN, [format!("… {between} more …")]);
+    }
     said.push("the first again".to_owned());
     Finding { log: None, values, calls: calls_on, said: said.join(" ") }
 }

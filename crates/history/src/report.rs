@@ -27,6 +27,8 @@ pub struct Promises {
     pub excuses: Vec<Excuse>,
     /// Topics whose acknowledgements outlive any one disk: no excuse counts for them.
     pub kept_twice: BTreeSet<String>,
+    /// Groups that have read to the end.
+    pub drained: BTreeSet<String>,
 }
 
 impl Promises {

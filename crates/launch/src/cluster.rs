@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use wan::{Emulator, Link, SiteEnd, Topology};
@@ -73,6 +74,11 @@ impl Cluster {
     #[must_use]
     pub fn process_id(&self, site: &str) -> Option<u32> {
         self.processes.get(site).map(Process::id)
+    }
+
+    /// How its process ended, if it was started and ended by itself.
+    pub fn ended(&mut self, site: &str) -> Option<ExitStatus> {
+        self.processes.get_mut(site).and_then(Process::ended)
     }
 
     /// Starts a site, unless it runs.

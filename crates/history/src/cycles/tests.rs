@@ -41,6 +41,10 @@ fn a_copy_in_a_second_origin_orders_nothing() {
     tale.send(1, "t", 10).send(2, "t", 11).overlapping().poll(3, "t", &[(0, 10), (1, 11)]);
     tale.poll(4, "eu.t", &[(0, 10)]).poll(4, "us.t", &[(0, 11), (1, 10)]);
     assert!(!has(&tale, Class::G0(Span::Data)), "{:?}", tale.cycles());
+    let mut again = Tale::new();
+    again.send(1, "t", 10).send(2, "t", 11).overlapping().poll(3, "t", &[(0, 10), (1, 11)]);
+    again.poll(4, "eu.t", &[(0, 10), (1, 11), (2, 10)]);
+    assert!(!has(&again, Class::G0(Span::Data)), "{:?}", again.cycles());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use kafka::broker::{KnownEnd, Read, ReadData, ReadRefusal};
 use partition::{OffsetError, Plan};
@@ -10,6 +11,10 @@ use site::{Extent, Grown, Reading, Site};
 
 use crate::files::Files;
 use crate::front::Front;
+
+/// Longer than a site that is in touch takes to tell that it has more, over the widest link and in its idle rhythm.
+const NEWS_PATIENCE: Duration = Duration::from_millis(1_500);
+const NEWS_POLL: Duration = Duration::from_millis(100);
 
 /// What one partition's answer will be made of.
 type Planned = Result<(Plan, Extent), ReadRefusal>;
@@ -28,9 +33,7 @@ impl Front {
             })
             .collect();
         let asked = wanted.len();
-        let bytes_max = read.bytes_max;
-        let planned = self.look(move |site, files, _| plan_all(site, files, &wanted, bytes_max)).await;
-        let Ok(planned) = planned else {
+        let Some(planned) = self.plan_in_time(wanted, read.bytes_max).await else {
             return vec![Err(ReadRefusal::NotReady("it is stopping".into())); asked];
         };
         if planned.iter().all(|planned| planned.as_ref().map_or(true, |(plan, _)| plan.slices.is_empty())) {
@@ -41,6 +44,21 @@ impl Front {
             planned.into_iter().map(|planned| fill(planned, Some(&files))).collect::<Vec<_>>()
         });
         read.await.unwrap_or_else(|_| vec![Err(ReadRefusal::NotReady("it is stopping".into())); asked])
+    }
+
+    /// Plans, and plans again while a reader is above a log's end: what it has read at another site may be on its way here,
+    /// and even the news of it. `None` if the site is stopping.
+    async fn plan_in_time(&self, wanted: Vec<Wanted>, bytes_max: usize) -> Option<Vec<Planned>> {
+        let until = Instant::now() + NEWS_PATIENCE;
+        loop {
+            let asked = wanted.clone();
+            let planned =
+                self.look(move |site, files, _| plan_all(site, files, &asked, bytes_max)).await.ok()?;
+            if Instant::now() >= until || !planned.iter().any(is_above_end) {
+                return Some(planned);
+            }
+            tokio::time::sleep(NEWS_POLL).await;
+        }
     }
 
     /// Ends when one of these logs' ends is not the one the caller knows.
@@ -82,6 +100,10 @@ impl Front {
         })
         .await;
     }
+}
+
+fn is_above_end(planned: &Planned) -> bool {
+    matches!(planned, Err(ReadRefusal::OutOfRange { offset, log_start }) if offset > log_start)
 }
 
 fn plan_all(site: &Site, files: &Files, wanted: &[Wanted], bytes_max: usize) -> Vec<Planned> {
