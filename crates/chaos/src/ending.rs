@@ -14,6 +14,8 @@ use crate::scene::Scene;
 
 /// How long sites may take to be alike after the last fault, and groups to read to the end.
 const PATIENCE: Duration = Duration::from_secs(150);
+/// How long clients may be sent elsewhere after that.
+const HOME_PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(500);
 /// Process numbers of the final readers, beyond those of all clients.
 const FIRST_PROCESS: u32 = 4_000_000;
@@ -166,7 +168,7 @@ fn final_read(process: u32, site: &str, call: u64, polled: Vec<history::Spot>) -
 async fn at_home(scene: &Scene, site: &str, topic: &str) -> anyhow::Result<Client> {
     let address = scene.cluster.kafka(site)?.to_string();
     let client = Client::connect(&[address], Options::default()).await?;
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + HOME_PATIENCE;
     loop {
         let metadata = client.refresh(Some(&[topic])).await?;
         let leader = metadata.leader(topic, 0).and_then(|broker| broker.rack.clone());

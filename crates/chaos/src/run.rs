@@ -169,10 +169,14 @@ fn story(arguments: &Arguments, scene: &mut Scene, kinds: &[Kind]) -> anyhow::Re
     let logs =
         Logs { topics: TOPICS.iter().map(|topic| topic.0.to_owned()).collect(), partitions: PARTITIONS };
     let groups: Vec<String> = LIBRARIES.iter().map(|library| library.1.to_owned()).collect();
-    ending::drain_groups(scene, &groups, &logs);
+    if alike.is_some() {
+        ending::drain_groups(scene, &groups, &logs);
+    }
     stop_clients(scene);
     // Groups have committed meanwhile.
-    ending::converge(scene);
+    if alike.is_some() {
+        ending::converge(scene);
+    }
     scene.say("final reads");
     let diary = scene.folder.join("final.jsonl");
     if let Err(error) = ending::read_all(scene, &logs, &diary) {

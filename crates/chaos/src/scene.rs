@@ -15,7 +15,7 @@ use crate::clients::Stranger;
 use crate::disks::Disk;
 
 /// On a busy machine a recovery takes its time.
-pub(crate) const READY_PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const READY_PATIENCE: Duration = Duration::from_secs(60);
 /// Twice a client's delivery timeout, and some.
 const REST_PATIENCE: Duration = Duration::from_secs(80);
 const STANDSTILL_PATIENCE: Duration = Duration::from_secs(30);

@@ -14,8 +14,9 @@ use crate::doors::{self, DoorError, Doors};
 use crate::run::{ServeError, Setup};
 use crate::views::Fixed;
 
-/// How long a start waits to hear from all others before it writes on.
-const START_WAIT_MS: u64 = 1_500;
+/// How long a start waits to hear from all others before it writes on. To write on too early ends in a halted journal where
+/// the directory was put back from a backup, so this is several times what links need to come up on a busy machine.
+const START_WAIT_MS: u64 = 5_000;
 /// What a lane's queue holds beyond the window of entries: room for framing.
 const QUEUE_SLACK_BYTES: usize = 4 << 20;
 
