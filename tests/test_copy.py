@@ -2,8 +2,10 @@
 
 import shutil
 
+import pytest
+
 import clients
-from cluster import NAMES, eventually, run
+from cluster import NAMES, Cluster, eventually, run
 
 HOME, NEXT, FAR = NAMES
 
@@ -13,23 +15,24 @@ SMALL = [
 ]
 
 
-def restart_with_small_wals(cluster):
+@pytest.fixture
+def small(tmp_path_factory):
+    """Three sites with WALs of a few MiB that wait for nobody."""
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
     for site in cluster.sites:
-        assert site.stop() == 0
         text = site.config.read_text()
         for old, new in SMALL:
             assert old in text
             text = text.replace(old, new)
         site.config.write_text(text)
-    for site in cluster.sites:
-        site.start()
-    for site in cluster.sites:
-        site.wait_ready()
+    try:
+        yield cluster.found()
+    finally:
+        cluster.close()
 
 
-def test_a_wiped_site_copies_what_the_others_have_dropped_also_when_it_is_killed_meanwhile(own_cluster):
-    cluster = own_cluster
-    restart_with_small_wals(cluster)
+def test_a_wiped_site_copies_what_the_others_have_dropped_also_when_it_is_killed_meanwhile(small):
+    cluster = small
     topic = cluster.create("orders", 2)
     far = cluster[FAR]
     assert far.stop() == 0

@@ -166,6 +166,8 @@ pub struct Journal {
 pub struct Copies {
     /// How much they are given at most.
     pub bytes_per_second: u64,
+    /// How much of its own files it looks at for damage.
+    pub look_bytes_per_second: u64,
 }
 
 /// `[peers]` and `[dial]`: links to the other sites.

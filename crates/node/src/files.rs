@@ -153,7 +153,11 @@ impl Disk for Files {
     }
 
     fn rename(&mut self, from: &FileName, to: &FileName) -> Result<(), DiskError> {
-        std::fs::rename(self.path(from), self.path(to)).map_err(|error| failed(from, &error))?;
+        let (old, new) = (self.path(from), self.path(to));
+        if let Some(folder) = new.parent() {
+            std::fs::create_dir_all(folder).map_err(|error| failed(to, &error))?;
+        }
+        std::fs::rename(old, new).map_err(|error| failed(from, &error))?;
         self.forget(from);
         self.forget(to);
         self.sync_name(from)?;
@@ -204,6 +208,9 @@ mod tests {
         assert_eq!(files.list(&FileName::root()).unwrap(), vec![a.clone()]);
         files.rename(&a, &b).unwrap();
         assert_eq!((files.len(&a), files.len(&b)), (Ok(None), Ok(Some(6))));
+        let deep = FileName::new("not/yet/there").unwrap();
+        files.rename(&b, &deep).unwrap();
+        files.rename(&deep, &b).unwrap();
         files.remove(&b).unwrap();
         files.remove(&b).unwrap();
         assert_eq!(files.len(&b), Ok(None));

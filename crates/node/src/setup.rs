@@ -69,6 +69,7 @@ fn machine(config: &Config) -> SiteConfig {
             wal_bytes_max: config.journal.wal_bytes_max,
             hot_bytes: config.journal.memory_bytes,
             copy_bytes_per_second: config.copies.bytes_per_second,
+            look_bytes_per_second: config.copies.look_bytes_per_second,
             ..Limits::default()
         },
     }

@@ -33,7 +33,7 @@ mod tests;
 pub use error::{LogsError, OffsetError};
 pub use logs::{At, Logs, OriginKey};
 pub use origin::Placed;
-pub use plan::{Plan, Slice, TimeHit, read};
+pub use plan::{Plan, Slice, TimeHit, read, read_sound};
 pub use state::{Checkpoint, LogsState};
 pub use verify::{Kind, Proven, verify};
 

@@ -1,6 +1,7 @@
 //! All logs of a node, by topic and partition.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use clock::Stamp;
 use disk::{Disk, FileName};
@@ -98,6 +99,43 @@ impl Logs {
     #[must_use]
     pub fn extents(&self) -> BTreeMap<FileName, u64> {
         self.partitions.iter().flat_map(|(at, held)| held.state().extents(*at).collect::<Vec<_>>()).collect()
+    }
+
+    /// All files, and how much of each counts here and now.
+    #[must_use]
+    pub fn all_extents(&self) -> BTreeMap<FileName, u64> {
+        let mut all = self.extents();
+        all.extend(self.partitions.values().flat_map(Partition::indexes));
+        all
+    }
+
+    /// Builds the index of a segment again.
+    ///
+    /// # Errors
+    /// [`LogsError`] if the segment does not read; the index is then as it was.
+    pub fn rebuild_index(&mut self, disk: &mut dyn Disk, index: &FileName) -> Result<(), LogsError> {
+        for held in self.partitions.values_mut() {
+            held.rebuild_index(disk, index)?;
+        }
+        self.written.insert(index.clone());
+        Ok(())
+    }
+
+    /// Which offsets lie in a range of bytes of a file, in words: for who must be told that they are gone.
+    ///
+    /// # Errors
+    /// [`LogsError`] if an index does not read.
+    pub fn offsets_of(
+        &self,
+        disk: &dyn Disk,
+        file: &FileName,
+        bytes: &Range<u64>,
+    ) -> Result<String, LogsError> {
+        let found = self.partitions.iter().find_map(|((topic, partition), held)| {
+            let said = held.offsets_of(disk, file, bytes)?;
+            Some(said.map(|said| format!("topic {topic}, partition {partition}, {said}")))
+        });
+        found.unwrap_or_else(|| Ok("nothing that is in any log".into()))
     }
 
     /// The last checkpoint is durable: the files it named need not be named again.

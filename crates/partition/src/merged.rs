@@ -1,5 +1,7 @@
 //! A merged log: an index of which batch of which origin log stands where in the order that all sites share.
 
+use std::ops::Range;
+
 use clock::Stamp;
 use disk::{Disk, FileName};
 use entry::JournalId;
@@ -172,6 +174,45 @@ impl MergedLog {
     pub(crate) fn newest(&self, disk: &dyn Disk) -> Result<Option<TimeHit>, LogsError> {
         let Some(last) = self.state.readable.checked_sub(1) else { return Ok(None) };
         self.by_time(disk, self.index.get(disk, last)?.newest)
+    }
+
+    /// Which offsets' places lie in a range of bytes of its file, in words.
+    pub(crate) fn offsets_of(&self, disk: &dyn Disk, bytes: &Range<u64>) -> String {
+        let len = MergedRecord::BYTES as u64;
+        let (first, last) = (bytes.start / len, bytes.end.div_ceil(len));
+        let before = first.checked_sub(1).and_then(|at| self.index.get(disk, at).ok());
+        let behind = self.index.get(disk, last).ok();
+        let start = before.map_or("?".to_owned(), |record| record.end().to_string());
+        let start = if first == 0 { "0".to_owned() } else { start };
+        let end = if last >= self.index.count() { Some(self.state.end) } else { behind.map(|it| it.offset) };
+        let end = end.map_or("?".to_owned(), |end| end.to_string());
+        format!("merged offsets {start}..{end}")
+    }
+
+    /// Which merged offsets have their batches in a range of bytes of a segment, in words.
+    pub(crate) fn places_of(
+        &self,
+        disk: &dyn Disk,
+        folder: &FileName,
+        segment: &FileName,
+        bytes: &Range<u64>,
+    ) -> Result<String, LogsError> {
+        let (mut found, mut at) = (Vec::<Range<u64>>::new(), 0);
+        while at < self.state.batches {
+            for record in self.index.block(disk, at, self.state.batches)? {
+                at += 1;
+                let begins = u64::from(record.at);
+                let overlaps = begins < bytes.end && bytes.start < begins + u64::from(record.bytes);
+                if overlaps && names::segment(folder, record.journal, record.segment) == *segment {
+                    match found.last_mut().filter(|last| last.end == record.offset) {
+                        Some(last) => last.end = record.end(),
+                        None => found.push(record.offset..record.end()),
+                    }
+                }
+            }
+        }
+        let said: Vec<_> = found.iter().map(|range| format!("{}..{}", range.start, range.end)).collect();
+        Ok(if said.is_empty() { "none".into() } else { said.join(", ") })
     }
 
     /// The digest of what ends at or below `upto`.

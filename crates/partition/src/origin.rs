@@ -63,6 +63,14 @@ impl OriginLog {
         self.segments.last().map_or(origin_base(self.journal.incarnation), Segment::end)
     }
 
+    pub(crate) fn segments(&self) -> std::slice::Iter<'_, Segment> {
+        self.segments.iter()
+    }
+
+    pub(crate) fn segments_mut(&mut self) -> std::slice::IterMut<'_, Segment> {
+        self.segments.iter_mut()
+    }
+
     /// Its files.
     pub(crate) fn files(&self) -> impl Iterator<Item = &FileName> {
         self.segments.iter().flat_map(|segment| [&segment.file, &segment.index.file])

@@ -1,6 +1,7 @@
 //! One partition: its merged log, and the origin log of every journal that wrote to it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use disk::{Disk, FileName};
 use entry::{Incarnation, JournalId, PartitionId, SiteId, TopicId};
@@ -11,7 +12,7 @@ use crate::merged::{MergedLog, MergedState};
 use crate::names;
 use crate::origin::OriginLog;
 use crate::plan::{Picker, Plan, TimeHit};
-use crate::segment::SegmentState;
+use crate::segment::{Segment, SegmentState};
 
 /// How much of each file of a partition counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +75,38 @@ impl Partition {
     /// All its files.
     pub(crate) fn files(&self) -> BTreeSet<FileName> {
         self.origins.values().flat_map(OriginLog::files).chain([self.merged.file()]).cloned().collect()
+    }
+
+    /// The indexes of its segments, and how much of each counts.
+    pub(crate) fn indexes(&self) -> impl Iterator<Item = (FileName, u64)> + '_ {
+        self.origins.values().flat_map(OriginLog::segments).map(Segment::index_extent)
+    }
+
+    /// Builds the index of one of its segments again, if it is one.
+    pub(crate) fn rebuild_index(&mut self, disk: &mut dyn Disk, index: &FileName) -> Result<(), LogsError> {
+        let segments = self.origins.values_mut().flat_map(OriginLog::segments_mut);
+        match segments.into_iter().find(|segment| segment.index.file == *index) {
+            Some(segment) => segment.rebuild_index(disk),
+            None => Ok(()),
+        }
+    }
+
+    /// Which offsets lie in a range of bytes of one of its files, in words; `None` if it is none of its files.
+    pub(crate) fn offsets_of(
+        &self,
+        disk: &dyn Disk,
+        file: &FileName,
+        bytes: &Range<u64>,
+    ) -> Option<Result<String, LogsError>> {
+        if self.merged.file() == file {
+            return Some(Ok(self.merged.offsets_of(disk, bytes)));
+        }
+        let mut segments = self.origins.values().flat_map(OriginLog::segments);
+        let segment = segments.find(|segment| segment.file == *file)?;
+        Some(segment.offsets_of(disk, bytes).and_then(|offsets| {
+            let merged = self.merged.places_of(disk, &self.folder, file, bytes)?;
+            Ok(format!("origin offsets {}..{}, merged offsets {merged}", offsets.start, offsets.end))
+        }))
     }
 
     pub(crate) fn origin(&self, journal: JournalId) -> Option<&OriginLog> {

@@ -108,6 +108,22 @@ pub fn read(disk: &dyn Disk, slices: &[Slice]) -> Result<Bytes, LogsError> {
     Ok(out.freeze())
 }
 
+/// Reads as many of the planned batches as there are before a damaged one; that one is named beside them.
+///
+/// # Errors
+/// As [`read`], if not even the first batch reads.
+pub fn read_sound(disk: &dyn Disk, slices: &[Slice]) -> Result<(Bytes, Option<LogsError>), LogsError> {
+    let error = match read(disk, slices) {
+        Ok(bytes) => return Ok((bytes, None)),
+        Err(error) => error,
+    };
+    let sound = slices.iter().take_while(|slice| read(disk, std::slice::from_ref(slice)).is_ok()).count();
+    if sound == 0 {
+        return Err(error);
+    }
+    Ok((read(disk, &slices[..sound])?, Some(error)))
+}
+
 fn check(stored: &[u8], slice: &Slice) -> Result<(), LogsError> {
     let damaged = |what| LogsError::damaged(&slice.file, what);
     let info = batch::parse(stored).map_err(|_| damaged("a batch's header does not read"))?.info();

@@ -3,6 +3,8 @@
 //! A batch stands in it as its producer sent it, but for the base offset, which is the origin offset, and the leader
 //! epoch, which is 0: so the file is the same at every site, and the index can be built again from it.
 
+use std::ops::Range;
+
 use batch::BatchInfo;
 use bytes::BytesMut;
 use disk::{Disk, FileName};
@@ -12,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::LogsError;
 use crate::index::Index;
 use crate::names;
-use crate::record::OriginRecord;
+use crate::record::{OriginRecord, Record as _};
 
 /// How much of a segment counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +74,28 @@ impl Segment {
 
     pub(crate) fn state(&self) -> SegmentState {
         self.state
+    }
+
+    /// Its index, and how much of that counts.
+    pub(crate) fn index_extent(&self) -> (FileName, u64) {
+        (self.index.file.clone(), self.state.batches * OriginRecord::BYTES as u64)
+    }
+
+    /// Builds its index again.
+    pub(crate) fn rebuild_index(&mut self, disk: &mut dyn Disk) -> Result<(), LogsError> {
+        self.index = rebuild(disk, &self.file, self.index.file.clone(), self.state)?;
+        Ok(())
+    }
+
+    /// Which offsets lie in a range of its bytes.
+    pub(crate) fn offsets_of(&self, disk: &dyn Disk, bytes: &Range<u64>) -> Result<Range<u64>, LogsError> {
+        let count = self.index.count();
+        let behind = |at: u64, record: &OriginRecord| u64::from(record.at) + u64::from(record.bytes) <= at;
+        let first = self.index.search(disk, count, |record| behind(bytes.start, record))?;
+        let last = self.index.search(disk, count, |record| u64::from(record.at) < bytes.end)?;
+        let start = if first < count { self.index.get(disk, first)?.offset } else { self.state.end };
+        let end = if last < count { self.index.get(disk, last)?.offset } else { self.state.end };
+        Ok(start..end)
     }
 
     pub(crate) fn first(&self) -> u64 {

@@ -36,6 +36,7 @@ impl World {
                 message_bytes: swarm.window_bytes.min(4 << 10),
                 checkpoint_bytes: swarm.checkpoint_bytes,
                 wal_segment_bytes: swarm.segment_bytes,
+                look_bytes_per_second: 0,
                 wal_bytes_max: swarm.wal_bytes_max,
                 hot_bytes: 8 << 10,
                 ..Limits::default()

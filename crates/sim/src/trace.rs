@@ -73,6 +73,7 @@ pub fn event(event: &Event) -> String {
         Event::Prepared { done } => format!("prepared:{done}"),
         Event::Checkpointed { id, drop_before } => format!("checkpointed:{id}:{}", drop_before.is_some()),
         Event::FilesDone { id, answer } => format!("files:{id}:{}", file_answer_name(answer)),
+        Event::Damaged(file) => format!("damaged:{file}"),
         Event::Tick => "tick".into(),
         Event::Stop => "stop".into(),
     }

@@ -55,6 +55,8 @@ pub struct Limits {
     pub wal_bytes_max: u64,
     /// How much of its files this site gives to others per second, in bytes.
     pub copy_bytes_per_second: u64,
+    /// How much of its own files this site looks at per second, in bytes; 0 for never.
+    pub look_bytes_per_second: u64,
     /// Recent entries kept in memory to serve peers, in bytes.
     pub hot_bytes: usize,
 }
@@ -71,6 +73,7 @@ impl Default for Limits {
             wal_segment_bytes: 64 << 20,
             wal_bytes_max: 4 << 30,
             copy_bytes_per_second: 64 << 20,
+            look_bytes_per_second: 8 << 20,
             hot_bytes: 64 << 20,
         }
     }

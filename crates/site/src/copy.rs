@@ -326,6 +326,9 @@ impl Site {
 
     /// A chunk came: it goes to the disk.
     fn chunk_came(&mut self, from: SiteId, chunk: &Chunk, bytes: Bytes, step: &mut Step<'_>) {
+        if self.chunk_for_repair(from, chunk, &bytes, step) {
+            return;
+        }
         let Some(fetch) = self.state.copying.fetch().filter(|fetch| fetch.donor == from) else { return };
         let Ok(name) = FileName::new(&chunk.file) else { return };
         if fetch.asked.remove(chunk).is_none() {
@@ -340,6 +343,9 @@ impl Site {
 
     /// The donor has summed a file up, or it has none such.
     fn sum_came(&mut self, from: SiteId, extent: &Extent, digest: Option<[u8; 32]>, step: &mut Step<'_>) {
+        if self.donor_proved(from, extent, digest, step.now.mono_us) {
+            return;
+        }
         let Some(fetch) = self.state.copying.fetch().filter(|fetch| fetch.donor == from) else { return };
         let Ok(name) = FileName::new(&extent.file) else { return };
         let Some(file) = fetch.files.get_mut(&name) else { return };

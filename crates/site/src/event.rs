@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use disk::FileName;
 use entry::{PartitionId, SiteId, TopicId};
 use journal::WalPosition;
 
@@ -80,6 +81,8 @@ pub enum Event {
         /// What came of it.
         answer: FileAnswer,
     },
+    /// Who read a file came upon damage in it.
+    Damaged(FileName),
     /// Time passed.
     Tick,
     /// The operator wants the site to stop in good order.

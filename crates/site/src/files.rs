@@ -97,7 +97,7 @@ impl FileWork {
             }
             FileWork::Sum { file, bytes, sync } => {
                 let synced = if *sync { disk.sync(file) } else { Ok(()) };
-                synced.and_then(|()| partition::verify(disk, file, *bytes)).map(FileAnswer::Summed)
+                synced.and_then(|()| look(disk, file, *bytes)).map(FileAnswer::Summed)
             }
             FileWork::Install { sync, moves, position, state } => {
                 install(disk, sync, moves, *position, state).map(|()| FileAnswer::Installed)
@@ -111,6 +111,17 @@ impl FileWork {
     pub fn writes(&self) -> bool {
         matches!(self, FileWork::Write { .. } | FileWork::Sum { sync: true, .. } | FileWork::Install { .. })
     }
+}
+
+fn look(disk: &dyn Disk, file: &FileName, bytes: u64) -> Result<Proven, DiskError> {
+    let mut proven = partition::verify(disk, file, bytes)?;
+    if file.last().ends_with(".checkpoint") && proven.damaged.is_empty() {
+        let whole = disk.read(file, 0, usize::try_from(bytes).unwrap_or(usize::MAX))?;
+        if !matches!(journal::checkpoint::decode(file, &whole), Ok(Ok(_))) {
+            proven.damaged.push(0..bytes);
+        }
+    }
+    Ok(proven)
 }
 
 fn install(
@@ -144,6 +155,10 @@ pub(crate) enum Purpose {
     Copy(FileName),
     /// A copy is put in force.
     Install,
+    /// Whether so much of a file is what it must be.
+    Look(FileName, u64),
+    /// A damaged range is overwritten.
+    Mend(FileName),
 }
 
 /// The tasks under way.
@@ -176,6 +191,8 @@ impl Site {
             Purpose::Give(site, ask) => self.given(site, ask, answer, step),
             Purpose::Copy(file) => self.copy_file_done(&file, answer, step)?,
             Purpose::Install => self.install_done(answer, step)?,
+            Purpose::Look(file, bytes) => self.looked(&file, bytes, answer, step)?,
+            Purpose::Mend(file) => self.mended(&file, answer, step)?,
         }
         Ok(())
     }

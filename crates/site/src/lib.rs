@@ -13,6 +13,7 @@
 //! | `greet`, `pulse`, `replicate`, `peers` | the others |
 //! | `start`, `stop` | coming and going |
 //! | `copy`, `donor`, `files` | taking over what others have dropped, and giving it |
+//! | `repair` | looking at every byte, and taking back what is damaged |
 //! | `retain` | how long the WAL is kept |
 //! | `checkpoint`, `recover`, `identity`, `notes` | what survives |
 //! | `view` | looking at it |
@@ -38,6 +39,7 @@ mod pipeline;
 mod progress;
 mod pulse;
 mod recover;
+mod repair;
 mod replicate;
 mod retain;
 mod site;
@@ -61,6 +63,7 @@ pub use merge::Counts;
 pub use mutant::Mutant;
 pub use progress::{Position, Positions, Target};
 pub use recover::{Entropy, Fresh, RecoverError, Recovery};
+pub use repair::RepairCounts;
 pub use retain::WalStatus;
 pub use site::Site;
 pub use view::{Extent, JournalStatus, Reading, Status};

@@ -24,6 +24,7 @@ use crate::notes::Note;
 use crate::peers::Peers;
 use crate::pipeline::Pipeline;
 use crate::progress::Positions;
+use crate::repair::Repairing;
 use crate::start::Start;
 
 /// A whole site.
@@ -68,6 +69,8 @@ pub(crate) struct State {
     pub(crate) copying: Copying,
     /// What others take over from here.
     pub(crate) giving: Giving,
+    /// What is looked at, and repaired.
+    pub(crate) repairing: Repairing,
     /// Tasks on files under way.
     pub(crate) tasks: Tasks,
     /// A bug on purpose.
@@ -149,6 +152,7 @@ impl Site {
             Event::Prepared { done } => self.pipeline.prepared(done, step.now.mono_us),
             Event::Checkpointed { id, drop_before } => self.checkpointed(id, drop_before, step)?,
             Event::FilesDone { id, answer } => self.files_done(id, answer, step)?,
+            Event::Damaged(file) => self.came_upon_damage(&file, step),
             Event::Tick => {}
             Event::Stop => self.stop(step),
         }
@@ -170,6 +174,7 @@ impl Site {
         self.choose_sources(step);
         self.pump(step)?;
         self.advance_copy(step)?;
+        self.advance_repair(step)?;
         self.give(step);
         self.pulse_if_due(step);
         self.finish_stop(step);

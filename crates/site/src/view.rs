@@ -14,6 +14,7 @@ use crate::copy::CopyStatus;
 use crate::identity::Identity;
 use crate::merge::Counts;
 use crate::progress::Position;
+use crate::repair::RepairCounts;
 use crate::retain::WalStatus;
 use crate::site::Site;
 
@@ -72,6 +73,8 @@ pub struct Status {
     pub counts: Counts,
     /// What the WAL holds, and for whom.
     pub wal: WalStatus,
+    /// What looking at files came to.
+    pub repairs: RepairCounts,
     /// How far a copy has come, if one is being taken over.
     pub copy: Option<CopyStatus>,
     /// Alarms that stand.
@@ -246,6 +249,7 @@ impl Site {
             counts: self.merge.counts,
             wal: self.wal_status(),
             copy: self.copy_status(),
+            repairs: self.repair_counts(),
             alarms: self.state.alarms.iter().cloned().collect(),
         }
     }

@@ -144,8 +144,11 @@ fn journal(root: &Section<'_>) -> Result<Journal, ConfigError> {
 }
 
 fn copies(root: &Section<'_>) -> Result<Copies, ConfigError> {
-    let copies = root.table("copies", &["bytes_per_second"])?;
-    Ok(Copies { bytes_per_second: copies.or("bytes_per_second", 64 << 20, whole(DISK_BYTES))? })
+    let copies = root.table("copies", &["bytes_per_second", "look_bytes_per_second"])?;
+    Ok(Copies {
+        bytes_per_second: copies.or("bytes_per_second", 64 << 20, whole(DISK_BYTES))?,
+        look_bytes_per_second: copies.or("look_bytes_per_second", 8 << 20, whole(0..=*DISK_BYTES.end()))?,
+    })
 }
 
 fn peers(root: &Section<'_>) -> Result<Peers, ConfigError> {

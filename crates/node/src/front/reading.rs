@@ -5,10 +5,12 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use disk::FileName;
 use kafka::broker::{KnownEnd, Read, ReadData, ReadRefusal};
-use partition::{OffsetError, Plan};
-use site::{Extent, Grown, Reading, Site};
+use partition::{LogsError, OffsetError, Plan};
+use site::{Event, Extent, Grown, Reading, Site};
 
+use crate::engine::Command;
 use crate::files::Files;
 use crate::front::Front;
 
@@ -37,11 +39,13 @@ impl Front {
             return vec![Err(ReadRefusal::NotReady("it is stopping".into())); asked];
         };
         if planned.iter().all(|planned| planned.as_ref().map_or(true, |(plan, _)| plan.slices.is_empty())) {
-            return planned.into_iter().map(|planned| fill(planned, None)).collect();
+            return planned.into_iter().map(|planned| fill(planned, None, &mut |_| ())).collect();
         }
         let files = self.files.clone();
+        let engine = self.engine.clone();
         let read = tokio::task::spawn_blocking(move || {
-            planned.into_iter().map(|planned| fill(planned, Some(&files))).collect::<Vec<_>>()
+            let mut came_upon = |file| drop(engine.send(Command::Event(Event::Damaged(file))));
+            planned.into_iter().map(|planned| fill(planned, Some(&files), &mut came_upon)).collect::<Vec<_>>()
         });
         read.await.unwrap_or_else(|_| vec![Err(ReadRefusal::NotReady("it is stopping".into())); asked])
     }
@@ -140,12 +144,24 @@ fn plan(site: &Site, files: &Files, wanted: Wanted, room: usize) -> Planned {
     }
 }
 
-fn fill(planned: Planned, files: Option<&Files>) -> Result<ReadData, ReadRefusal> {
+/// Reads what was planned, up to what is damaged; damage is told on, so that it is repaired.
+fn fill(
+    planned: Planned,
+    files: Option<&Files>,
+    came_upon: &mut dyn FnMut(FileName),
+) -> Result<ReadData, ReadRefusal> {
+    let mut tell = |error: &LogsError| {
+        if let LogsError::Damaged { file, .. } = error {
+            came_upon(file.clone());
+        }
+    };
     let (plan, extent) = planned?;
     let chunks = match files {
         Some(files) if !plan.slices.is_empty() => {
-            let bytes = partition::read(files, &plan.slices);
-            vec![bytes.map_err(|error| ReadRefusal::Damaged(error.to_string()))?]
+            let read = partition::read_sound(files, &plan.slices).inspect_err(&mut tell);
+            let (bytes, damage) = read.map_err(|error| ReadRefusal::Damaged(error.to_string()))?;
+            damage.iter().for_each(tell);
+            vec![bytes]
         }
         _ => Vec::new(),
     };

@@ -282,6 +282,22 @@ impl Trio {
         values
     }
 
+    /// A reader at a site comes upon damage.
+    pub(super) fn came_upon_damage(&mut self, id: u16, file: &FileName) {
+        self.push(id, Event::Damaged(file.clone()));
+    }
+
+    /// How many batches of the merged log of partition 0 read as they should.
+    pub(super) fn sound_values(&self, id: u16, topic: TopicId) -> usize {
+        let (site, disk) = (self.site(id), &self.nodes[&id].disk);
+        let end = site.extent(topic, 0, Reading::Merged).end;
+        let reads = |at: &u64| {
+            let plan = site.plan(disk, (topic, 0, Reading::Merged), *at, 1).unwrap();
+            partition::read(disk, &plan.slices).is_ok()
+        };
+        (0..end).filter(reads).count()
+    }
+
     pub(super) fn digest(&self, id: u16, topic: TopicId) -> [u8; 16] {
         let site = self.site(id);
         let end = site.extent(topic, 0, Reading::Merged).end;
