@@ -5,7 +5,8 @@
 //!
 //! The second half guards a producer's order. After a retriable refusal, the batches the producer had already sent
 //! behind the refused one get the same refusal, until the refused one has arrived: otherwise they would be journaled
-//! before it.
+//! before it. A producer that brings a later batch a second time, and the refused one not in between, will not bring that
+//! here: it has been taken at another site, or given up. Then nothing waits for it any more.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -17,6 +18,8 @@ use crate::sequence::is_before;
 
 /// How many answers are remembered per key: a Kafka client has at most five batches under way.
 const ANSWERS_MAX: usize = 5;
+/// How many batches behind a refused one are remembered; a client has fewer under way, and brings the first of them first.
+const TURNED_AWAY_MAX: usize = 16;
 /// How many keys are remembered; the one not heard of for longest goes first. About 300 bytes each.
 const KEYS_MAX: usize = 100_000;
 
@@ -50,6 +53,8 @@ struct Lately {
     answers: VecDeque<Answer>,
     /// The first sequence that was refused and has not come again.
     refused: Option<i32>,
+    /// Later sequences that were turned away since it was refused last.
+    turned_away: Vec<i32>,
     used: u64,
 }
 
@@ -64,15 +69,17 @@ struct Answer {
 impl LocalWindow {
     /// Judges a batch that a producer sent.
     #[must_use]
-    pub fn admit(&self, key: ProducerKey, base_sequence: i32, records: u32) -> LocalVerdict {
-        let Some(lately) = self.lately.get(&key) else { return LocalVerdict::Fresh };
+    pub fn admit(&mut self, key: ProducerKey, base_sequence: i32, records: u32) -> LocalVerdict {
+        let Some(lately) = self.lately.get_mut(&key) else { return LocalVerdict::Fresh };
         let same = |answer: &&Answer| answer.base_sequence == base_sequence && answer.records == records;
         if let Some(answer) = lately.answers.iter().find(same) {
             return LocalVerdict::Known { seq: answer.seq, stamp: answer.stamp };
         }
-        match lately.refused {
-            Some(refused) if is_before(refused, base_sequence) => LocalVerdict::AfterRefusal,
-            _ => LocalVerdict::Fresh,
+        let is_behind = lately.refused.is_some_and(|refused| is_before(refused, base_sequence));
+        if is_behind && lately.turn_away(base_sequence) {
+            LocalVerdict::AfterRefusal
+        } else {
+            LocalVerdict::Fresh
         }
     }
 
@@ -80,7 +87,7 @@ impl LocalWindow {
     pub fn appended(&mut self, key: ProducerKey, base_sequence: i32, records: u32, seq: Seq, stamp: Stamp) {
         let lately = self.used(key);
         if lately.refused == Some(base_sequence) {
-            lately.refused = None;
+            lately.waits_no_more();
         }
         if lately.answers.len() == ANSWERS_MAX {
             lately.answers.pop_front();
@@ -124,7 +131,27 @@ impl LocalWindow {
 }
 
 impl Lately {
+    /// False if this batch was turned away before: what it was to wait for does not come.
+    fn turn_away(&mut self, base_sequence: i32) -> bool {
+        let is_first = !self.turned_away.contains(&base_sequence);
+        match is_first {
+            true if self.turned_away.len() < TURNED_AWAY_MAX => self.turned_away.push(base_sequence),
+            true => {}
+            false => self.waits_no_more(),
+        }
+        is_first
+    }
+
+    fn waits_no_more(&mut self) {
+        self.refused = None;
+        self.turned_away.clear();
+    }
+
     fn refuse(&mut self, base_sequence: i32) {
+        // It may be the refused one again: those behind it will follow again as well.
+        if self.refused.is_none_or(|refused| !is_before(refused, base_sequence)) {
+            self.turned_away.clear();
+        }
         if self.refused.is_none_or(|refused| is_before(base_sequence, refused)) {
             self.refused = Some(base_sequence);
         }

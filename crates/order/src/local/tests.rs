@@ -44,6 +44,22 @@ fn what_was_sent_behind_a_refused_batch_waits_for_it() {
 }
 
 #[test]
+fn nothing_waits_for_a_batch_that_went_elsewhere() {
+    let mut window = LocalWindow::default();
+    window.refused(key(1), 5);
+    // Refused once more, with all that was behind it.
+    assert_eq!(window.admit(key(1), 6, 1), LocalVerdict::AfterRefusal);
+    window.refused(key(1), 5);
+    assert_eq!(window.admit(key(1), 6, 1), LocalVerdict::AfterRefusal, "the refused one came in between");
+    // The producer went to another site with 5 to 7, and is back.
+    assert_eq!(window.admit(key(1), 8, 1), LocalVerdict::AfterRefusal);
+    assert_eq!(window.admit(key(1), 9, 1), LocalVerdict::AfterRefusal);
+    assert_eq!(window.admit(key(1), 8, 1), LocalVerdict::Fresh);
+    window.appended(key(1), 8, 1, 1, at(1));
+    assert_eq!(window.admit(key(1), 9, 1), LocalVerdict::Fresh);
+}
+
+#[test]
 fn a_refusal_holds_across_the_end_of_the_numbers() {
     let mut window = LocalWindow::default();
     window.refused(key(1), i32::MAX);
