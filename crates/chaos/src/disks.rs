@@ -19,6 +19,7 @@ use anyhow::Context as _;
 /// Size of an image; it takes only what is written into it.
 const IMAGE_BYTES: u64 = 1 << 30;
 const FILLER: &str = "filler";
+const FILLER_STEP_BYTES: u64 = 256 << 10;
 const UNMOUNT_PATIENCE: Duration = Duration::from_secs(20);
 
 /// One site's disk, mounted where its data directory is.
@@ -88,8 +89,14 @@ impl Disk {
         let stat = rustix::fs::statvfs(&self.mount)?;
         let free_bytes = stat.f_bavail * stat.f_frsize;
         let filler = File::create(self.mount.join(FILLER))?;
-        let take_bytes = free_bytes.saturating_sub(leave_bytes).max(1);
-        rustix::fs::fallocate(&filler, rustix::fs::FallocateFlags::empty(), 0, take_bytes)?;
+        let mut take_bytes = free_bytes.saturating_sub(leave_bytes);
+        // The site takes space as well, and the filesystem some to keep its books.
+        while take_bytes > FILLER_STEP_BYTES {
+            match rustix::fs::fallocate(&filler, rustix::fs::FallocateFlags::empty(), 0, take_bytes) {
+                Err(rustix::io::Errno::NOSPC) => take_bytes -= FILLER_STEP_BYTES,
+                other => return Ok(other?),
+            }
+        }
         Ok(())
     }
 
