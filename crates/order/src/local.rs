@@ -100,22 +100,6 @@ impl LocalWindow {
         self.used(key).refuse(base_sequence);
     }
 
-    /// What was journaled from `seq` on is not there after all: it counts as refused.
-    pub fn forget_from(&mut self, seq: Seq) {
-        for lately in self.lately.values_mut() {
-            let lost: Vec<i32> = lately
-                .answers
-                .iter()
-                .filter(|answer| answer.seq >= seq)
-                .map(|answer| answer.base_sequence)
-                .collect();
-            lately.answers.retain(|answer| answer.seq < seq);
-            for base_sequence in lost {
-                lately.refuse(base_sequence);
-            }
-        }
-    }
-
     fn used(&mut self, key: ProducerKey) -> &mut Lately {
         self.uses += 1;
         if !self.lately.contains_key(&key) && self.lately.len() == KEYS_MAX {

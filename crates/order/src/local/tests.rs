@@ -68,18 +68,6 @@ fn a_refusal_holds_across_the_end_of_the_numbers() {
 }
 
 #[test]
-fn what_did_not_reach_the_disk_counts_as_refused() {
-    let mut window = LocalWindow::default();
-    for n in 0..4 {
-        window.appended(key(1), n, 1, n as u64, at(n as u64 + 1));
-    }
-    window.forget_from(2);
-    assert_eq!(window.admit(key(1), 1, 1), LocalVerdict::Known { seq: 1, stamp: at(2) });
-    assert_eq!(window.admit(key(1), 3, 1), LocalVerdict::AfterRefusal);
-    assert_eq!(window.admit(key(1), 2, 1), LocalVerdict::Fresh);
-}
-
-#[test]
 fn keys_are_bounded_and_the_longest_unused_goes_first() {
     let mut window = LocalWindow::default();
     for id in 0..KEYS_MAX as i64 {
