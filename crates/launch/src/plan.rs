@@ -96,6 +96,12 @@ impl Plan {
         self.folder.join(format!("{site}.log"))
     }
 
+    /// By how much its wall clock is shifted, if it is.
+    #[must_use]
+    pub fn clock(&self, site: &str) -> PathBuf {
+        self.folder.join(format!("{site}.clock"))
+    }
+
     /// What it keeps.
     #[must_use]
     pub fn data(&self, site: &str) -> PathBuf {

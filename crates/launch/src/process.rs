@@ -47,6 +47,9 @@ impl Process {
         for setting in &plan.settings {
             command.arg("--set").arg(setting);
         }
+        if plan.clock(site).exists() {
+            command.arg("--test-clock-offset-file").arg(plan.clock(site));
+        }
         let child = command.stdin(Stdio::null()).stdout(log).stderr(twin).spawn();
         let child = child.map_err(|source| LaunchError::Binary { path: plan.meridian.clone(), source })?;
         Ok(Self { child })
