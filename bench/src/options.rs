@@ -61,7 +61,7 @@ pub(crate) struct Own {
     /// Port of health and metrics
     #[arg(long, default_value_t = 19_644)]
     http_port: u16,
-    /// Override a key of every site's configuration, such as peers.pulse_ms=5; may be repeated
+    /// Override a key of every site's configuration, such as journal.segment_bytes=16777216; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
 }

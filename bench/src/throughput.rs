@@ -17,6 +17,7 @@ use client::{Acks, Client};
 use launch::Network;
 use tokio::task::JoinSet;
 
+mod memory;
 mod read;
 mod replicate;
 mod shown;
@@ -60,6 +61,9 @@ pub(crate) struct Throughput {
     /// Drive these brokers instead of a site of our own: host:port, may be repeated; limits are still this machine's
     #[arg(long, value_name = "BROKER")]
     bootstrap: Vec<String>,
+    /// With --bootstrap: the broker's process, if it runs on this machine, to see what it uses
+    #[arg(long, value_name = "PID", requires = "bootstrap")]
+    broker_process: Option<u32>,
     #[command(flatten)]
     own: Own,
 }
@@ -167,8 +171,8 @@ impl Throughput {
             let places = target::brokers(&self.bootstrap).await?;
             target::topic(&places, &target::new_topic(TOPIC, partitions, None)).await?;
             let ends = read::ends(&places[0].client, TOPIC, partitions).await?;
-            let written = self.write(&places[0], parcel, None).await?;
-            let read = read::measure(&places[0].client, TOPIC, &ends, None).await?;
+            let written = self.write(&places[0], parcel, self.broker_process).await?;
+            let read = read::measure(&places[0].client, TOPIC, &ends, self.broker_process).await?;
             return Ok((written, read));
         }
         let running = self.start(&["alone"]).await?;
