@@ -58,6 +58,7 @@ class Site:
         self.data = cluster.folder / "data" / name
         self.config = cluster.folder / f"{name}.toml"
         self.log = cluster.folder / f"{name}.log"
+        self.clock = cluster.folder / f"{name}.clock"
         self.process = None
 
     def write_config(self, **changes):
@@ -102,7 +103,8 @@ disk_free_bytes_min = 16777216
 
 [journal]
 segment_bytes = 16777216
-segments_spare = 1
+segments_spare = 2
+checkpoint_bytes = {changes.get('checkpoint_bytes', 256 << 20)}
 
 [peers]
 home_after_ms = 2000
@@ -118,9 +120,18 @@ home_after_ms = 2000
 
     def start(self):
         assert self.process is None or self.process.poll() is not None, f"{self.name} runs already"
+        words = [MERIDIAN, "serve", "--config", str(self.config)]
+        if self.clock.exists():
+            words += ["--test-clock-offset-file", str(self.clock)]
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([MERIDIAN, "serve", "--config", str(self.config)], stdout=log, stderr=log)
+            self.process = subprocess.Popen(words, stdout=log, stderr=log)
         return self
+
+    def shift_clock(self, milliseconds):
+        """Sets its wall clock, now and for later starts. Only a site whose clock was shifted before it started listens."""
+        fresh = self.clock.with_suffix(".fresh")
+        fresh.write_text(f"{milliseconds}\n")
+        fresh.rename(self.clock)
 
     def wait_ready(self):
         def ready():
@@ -150,6 +161,10 @@ home_after_ms = 2000
     def said(self, last=4000):
         """The end of its log."""
         return self.log.read_text(errors="replace")[-last:] if self.log.exists() else ""
+
+    def readiness(self):
+        """What `/readyz` says: "ok", or why not."""
+        return readiness(self.host)
 
     def get(self, path):
         with urllib.request.urlopen(f"http://{self.host}:9644{path}", timeout=10) as answer:
@@ -268,6 +283,15 @@ class Cluster:
             if site.runs():
                 site.kill()
         self.wan.stop()
+
+
+def readiness(host):
+    """What a site's `/readyz` says, whether it is ready or not."""
+    try:
+        with urllib.request.urlopen(f"http://{host}:9644/readyz", timeout=10) as answer:
+            return answer.read().decode().strip()
+    except urllib.error.HTTPError as refused:
+        return refused.read().decode().strip()
 
 
 def run(*words, check=True, stdin=None):

@@ -13,7 +13,7 @@ from kafka.record.default_records import DefaultRecordBatchBuilder
 
 import clients
 import load
-from cluster import MERIDIAN, NAMES, eventually, run
+from cluster import MERIDIAN, NAMES, eventually, readiness, run
 
 HOME, NEXT, FAR = NAMES
 
@@ -34,8 +34,9 @@ def topic(cluster):
 
 
 def test_an_unknown_topic_is_named_and_not_made_for_who_only_looks(cluster):
-    refused = run("topic", "describe", "nowhere", "--bootstrap", cluster[HOME].address(), check=False)
-    assert refused.returncode == 1 and "nowhere" in refused.stderr, refused
+    for look in (("topic", "describe", "nowhere"), ("consume", "nowhere"), ("consume", "nowhere", "--group", "g")):
+        refused = run(*look, "--bootstrap", cluster[HOME].address(), check=False)
+        assert refused.returncode == 1 and "there is no topic nowhere" in refused.stderr, refused
     assert produce_raw(cluster[HOME].address(), "nowhere", batch_of(b"lost")) == 3
     consumer = confluent_kafka.Consumer(
         {"bootstrap.servers": cluster[HOME].address(), "group.id": "g", "allow.auto.create.topics": False}
@@ -203,34 +204,69 @@ def cluster_named(site):
     return any("WARN" in line and "cluster" in line for line in site.said(100_000).splitlines())
 
 
-def test_a_second_site_of_one_id_changes_nothing(own_cluster, tmp_path):
-    """A clone of a site, started elsewhere with a directory of its own: it must not get a record into the order."""
+@pytest.mark.parametrize("directory", ("its own", "a copy"))
+def test_a_second_site_of_one_id_stops_taking_writes_and_changes_nothing(own_cluster, tmp_path, directory):
+    """A clone of a site, started elsewhere: it must not get a record into the order, and must not go on saying yes."""
     cluster = own_cluster
     topic = cluster.create("orders", 1)
     works(cluster, topic)
     config = cluster[HOME].write_config(path=tmp_path / "clone.toml", data=tmp_path / "data")
-    run("bootstrap", "--config", config)
+    if directory == "a copy":
+        assert cluster[HOME].stop() == 0
+        shutil.copytree(cluster[HOME].data, tmp_path / "data", ignore=shutil.ignore_patterns("*.sock"))
+        cluster[HOME].start().wait_ready()
+        eventually("it is back", lambda: len(cluster[NEXT].status()["alive"]) == 3)
+    else:
+        run("bootstrap", "--config", config)
     host = f"{cluster.network}.60"
     words = [word for setting in elsewhere(cluster, 60) for word in ("--set", setting)]
     log = tmp_path / "clone.log"
     with open(log, "wb") as out:
         clone = subprocess.Popen([MERIDIAN, "serve", "--config", str(config), *words], stdout=out, stderr=out)
     try:
-        said = lambda: log.read_text(errors="replace")
-        eventually("somebody speaks of two of one name", lambda: "WARN" in said() or clone.poll() is not None)
-        # Straight to the clone, without asking it for metadata, which would name the real site. Whatever it takes must stay out.
-        try:
-            produce_raw(f"{host}:9092", topic, batch_of(b"from the clone"))
-        except OSError:
-            pass
+        eventually("it is called a duplicate", lambda: "another process seems to be this site" in readiness(host))
+        # Straight to the clone, without asking it for metadata, which would name the real site.
+        assert produce_raw(f"{host}:9092", topic, batch_of(b"from the clone")) != 0
         works(cluster, topic)
-        cluster.converge(topic, 2)
+        eventually("it believes that", lambda: "journal is halted: another process is this site" in readiness(host))
+        assert produce_raw(f"{host}:9092", topic, batch_of(b"from the clone")) != 0
+        said = run("site", "status", "--admin", tmp_path / "data")
+        assert "writes        halted: another process is this site" in said, said
+        assert "two processes claim this id" in log.read_text(errors="replace")
+        works(cluster, topic)
+        assert all(len(site.status()["alive"]) == 3 for site in cluster.sites), "nobody lost the real one"
+        cluster.converge(topic, 3)
         cluster.verify()
         values = clients.Confluent.read(cluster.bootstrap(NEXT), topic, 1, clients.end(cluster[NEXT].address(), topic, 0))
         assert "from the clone" not in values.values()
     finally:
         clone.kill()
         clone.wait()
+
+
+def test_a_deleted_topic_takes_its_files_along(own_cluster):
+    cluster = own_cluster
+    gone, kept = cluster.create("gone", 1), cluster.create("kept", 1)
+    clients.Confluent.write(cluster[HOME].address(), gone, 0, ["x" * 1000] * 50)
+    cluster.converge(gone, 50)
+    run("topic", "delete", gone, "--bootstrap", cluster[HOME].address())
+    topics = lambda site: {path.name for path in (site.data / "logs").iterdir()}
+    lines = "\n".join("fill " * 200 for _ in range(2000))
+
+    def checkpointed():
+        run("produce", kept, "--bootstrap", cluster[HOME].address(), stdin=lines)
+        return all(len(topics(site)) == 1 for site in cluster.sites)
+
+    for site in cluster.sites:
+        assert site.stop() == 0
+        site.write_config(checkpoint_bytes=2 << 20)
+        site.start().wait_ready()
+    eventually("checkpoints were taken", checkpointed)
+    for site in cluster.sites:
+        site.kill()
+        site.start().wait_ready()
+    works(cluster, kept)
+    cluster.verify()
 
 
 # --- a full disk

@@ -28,7 +28,7 @@ pub struct SiteStatus {
     pub alive: Vec<String>,
     /// The stamp below which nothing new can appear, in Unix milliseconds.
     pub stable_point_ms: u64,
-    /// How far that is behind this site's clock.
+    /// How far that is behind this site's clock while something waits for it; 0 while nothing does.
     pub stable_lag_ms: u64,
     /// Entries released in all.
     pub released: u64,
@@ -115,7 +115,7 @@ pub struct JournalStatus {
     pub held: u64,
     /// The next seq not released here.
     pub released: u64,
-    /// Known elsewhere and not held here, in bytes, if that can be told.
+    /// Known elsewhere and not held here, in bytes: estimated from the size of its latest entries, if any was seen.
     pub lag_bytes: Option<u64>,
     /// How far its latest promise is behind this site's clock, in milliseconds.
     pub promise_lag_ms: u64,

@@ -120,6 +120,20 @@ pub async fn groups(address: &Address) -> Result<Vec<Group>, AskError> {
     ask(address, "GET", "/v1/groups").await
 }
 
+/// Believes a wall clock that jumped ahead, and says by how many milliseconds; only a socket takes this.
+///
+/// # Errors
+/// [`AskError`].
+pub async fn accept_clock(address: &Address) -> Result<u64, AskError> {
+    /// What was accepted.
+    #[derive(Deserialize)]
+    struct Accepted {
+        accepted_ms: u64,
+    }
+    let accepted: Accepted = ask(address, "POST", "/v1/accept-clock").await?;
+    Ok(accepted.accepted_ms)
+}
+
 /// Begins a clean stop; only a socket takes this.
 ///
 /// # Errors

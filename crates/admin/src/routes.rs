@@ -32,6 +32,9 @@ pub trait Admin: Send + Sync + 'static {
     /// Consumer groups and their progress.
     fn groups(&self) -> impl Future<Output = Result<Vec<Group>, AdminError>> + Send;
 
+    /// Believes a wall clock that jumped ahead; answers by how many milliseconds.
+    fn accept_clock(&self) -> impl Future<Output = Result<u64, AdminError>> + Send;
+
     /// Begins a clean stop and returns at once.
     fn stop(&self) -> Result<(), AdminError>;
 }
@@ -69,7 +72,8 @@ pub(crate) fn looks<A: Admin>(desk: Desk<A>) -> Router {
 
 /// What whoever may open the socket may ask.
 pub(crate) fn everything<A: Admin>(desk: Desk<A>) -> Router {
-    answering(desk, Router::new().route("/v1/stop", post(stop::<A>)))
+    let more = Router::new().route("/v1/accept-clock", post(accept_clock::<A>));
+    answering(desk, more.route("/v1/stop", post(stop::<A>)))
 }
 
 fn answering<A: Admin>(desk: Desk<A>, more: Router<Desk<A>>) -> Router {
@@ -116,6 +120,10 @@ async fn digests<A: Admin>(State(desk): State<Desk<A>>, Query(query): Query<Dige
 
 async fn groups<A: Admin>(State(desk): State<Desk<A>>) -> Response {
     answer(desk.admin.groups().await)
+}
+
+async fn accept_clock<A: Admin>(State(desk): State<Desk<A>>) -> Response {
+    answer(desk.admin.accept_clock().await.map(|jump_ms| json!({ "accepted_ms": jump_ms })))
 }
 
 async fn stop<A: Admin>(State(desk): State<Desk<A>>) -> Response {

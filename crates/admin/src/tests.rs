@@ -104,6 +104,10 @@ impl Admin for Pretend {
         Ok(vec![Group { group: "billing".to_owned(), coordinator: None, positions: vec![position] }])
     }
 
+    async fn accept_clock(&self) -> Result<u64, AdminError> {
+        Ok(9_000)
+    }
+
     fn stop(&self) -> Result<(), AdminError> {
         self.stopped.store(true, Ordering::Relaxed);
         Ok(())

@@ -87,9 +87,11 @@ impl Client {
         Arc::clone(&self.shared.metadata.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Asks for metadata of these topics, or of all with `None`. An unknown topic is created if the brokers do that.
+    /// Asks for metadata of these topics, or of all with `None`. An unknown topic is created if the options want that and
+    /// the brokers do it.
     pub async fn refresh(&self, topics: Option<&[&str]>) -> Result<Arc<Metadata>, ClientError> {
-        let may_create = topics.is_some_and(|topics| !topics.is_empty());
+        let may_create =
+            self.shared.options.creates_topics && topics.is_some_and(|topics| !topics.is_empty());
         self.ask_metadata(metadata::request(topics, may_create)).await
     }
 

@@ -22,6 +22,8 @@ pub struct Options {
     pub retry_for: Duration,
     /// Pause between tries.
     pub retry_pause: Duration,
+    /// Whether looking up an unknown topic may create it, where the brokers do that.
+    pub creates_topics: bool,
     /// Requests without an answer on one connection. The next one waits.
     pub in_flight_max: usize,
     /// Longest answer taken; a longer one ends the connection before anything is allocated for it.
@@ -37,6 +39,7 @@ impl Default for Options {
             request_timeout: Duration::from_secs(30),
             retry_for: Duration::from_secs(60),
             retry_pause: Duration::from_millis(200),
+            creates_topics: false,
             in_flight_max: 256,
             frame_bytes_max: 128 << 20,
         }

@@ -49,7 +49,7 @@ pub enum MintError {
     },
     /// The wall clock was moved ahead.
     #[error(
-        "the wall clock jumped {jump_ms} ms ahead of what has elapsed, more than the bound of {bound_ms} ms: writes wait until it is set right, or until an operator accepts the new time"
+        "the wall clock jumped {jump_ms} ms ahead of what has elapsed, more than the bound of {bound_ms} ms: writes wait until it is set right, the other sites show the new time too, or an operator accepts it"
     )]
     WallJumped {
         /// How far it jumped.

@@ -7,6 +7,8 @@ use anyhow::Context as _;
 use clap::Args;
 use client::{Client, Options};
 
+use crate::output::Output;
+
 // Where to, and how: a part of every command that speaks the Kafka API.
 // (Not a doc comment: clap would let it replace the long help of every command that this is a part of.)
 #[derive(Debug, Clone, Args)]
@@ -28,10 +30,29 @@ pub(crate) struct Connect {
     pub(crate) timeout: u64,
 }
 
+// Where to ask, and how the answer is to look.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Ask {
+    #[command(flatten)]
+    pub(crate) connect: Connect,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
 impl Connect {
-    /// A connected client.
+    /// A connected client that looks and asks.
     pub(crate) async fn client(&self) -> anyhow::Result<Client> {
-        let mut options = Options { retry_for: Duration::from_secs(self.timeout), ..Options::default() };
+        self.reach(false).await
+    }
+
+    /// A connected client that writes: naming a topic may create it.
+    pub(crate) async fn writing_client(&self) -> anyhow::Result<Client> {
+        self.reach(true).await
+    }
+
+    async fn reach(&self, creates_topics: bool) -> anyhow::Result<Client> {
+        let retry_for = Duration::from_secs(self.timeout);
+        let mut options = Options { retry_for, creates_topics, ..Options::default() };
         if let Some(ca) = &self.ca {
             let pem = std::fs::read(ca).with_context(|| format!("cannot read {}", ca.display()))?;
             options.tls =

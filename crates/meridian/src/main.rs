@@ -2,7 +2,7 @@
 //!
 //! Each command is a file in `commands/`, with its arguments beside what it does. A command speaks the Kafka API where there
 //! is one (`connect`), else a site's admin API. Answers for people are aligned tables (`table`); with `--json`, one JSON
-//! value or one per line (`output`).
+//! value or one per line (`output`). What takes long shows on a terminal how far it has come (`progress`).
 //!
 //! | exit code | meaning |
 //! | --- | --- |
@@ -16,6 +16,7 @@ mod commands;
 mod connect;
 mod demo;
 mod output;
+mod progress;
 mod table;
 
 use std::process::ExitCode;

@@ -54,6 +54,12 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// A number of things as people say it.
+pub(crate) fn count(number: u64, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
+
 /// A number of bytes as people say it.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -79,11 +85,12 @@ pub(crate) fn span(milliseconds: u64) -> String {
 mod tests {
     use bytes::Bytes;
 
-    use super::{bytes_json, size, span};
+    use super::{bytes_json, count, size, span};
 
     #[test]
     fn numbers_read_well() {
         assert_eq!([0, 1023, 1536, 64 << 20].map(size), ["0 B", "1023 B", "1.5 KiB", "64.0 MiB"]);
+        assert_eq!([0, 1, 2].map(|n| count(n, "log")), ["0 logs", "1 log", "2 logs"]);
         assert_eq!([12, 1_500, 61_000, 7_260_000].map(span), ["12 ms", "1.5 s", "1 min 1 s", "2 h 1 min"]);
     }
 

@@ -1,4 +1,8 @@
-//! Aligned tables for people.
+//! Aligned tables for people, and lists that are such a table or a JSON array.
+
+use serde_json::Value;
+
+use crate::output::Output;
 
 /// Which way a column leans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +21,34 @@ pub(crate) struct Table {
 }
 
 const GAP: &str = "  ";
+
+/// A list of things: each a JSON value and a row.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    pub(crate) values: Vec<Value>,
+    pub(crate) table: Table,
+}
+
+impl Listing {
+    /// Says of each item how it looks.
+    pub(crate) fn of<T, const COLUMNS: usize>(
+        head: &[(&'static str, Lean); COLUMNS],
+        items: impl IntoIterator<Item = T>,
+        look: impl Fn(T) -> (Value, [String; COLUMNS]),
+    ) -> Listing {
+        let mut listing = Listing { values: Vec::new(), table: Table::new(head) };
+        for (value, row) in items.into_iter().map(look) {
+            listing.values.push(value);
+            listing.table.row(row);
+        }
+        listing
+    }
+
+    /// Prints it, one way or the other.
+    pub(crate) fn show(&self, output: Output) -> anyhow::Result<()> {
+        output.show(&self.values, || self.table.to_string())
+    }
+}
 
 impl Table {
     pub(crate) fn new(head: &[(&'static str, Lean)]) -> Table {

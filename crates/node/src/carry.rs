@@ -113,6 +113,7 @@ impl Carrier {
                 tracing::warn!(peer = to.0, reason, "hanging up");
                 self.ends.links.reset(to.0, &reason);
             }
+            Action::GiveUpLinks { reason } => self.ends.links.give_up(&reason),
             Action::Reply { ticket, answer } => {
                 if let Some(waiting) = self.waiting.remove(&ticket) {
                     let _ = waiting.send(answer);
@@ -173,8 +174,7 @@ impl Carrier {
                 self.generations.insert(SiteId(site), generation);
                 Some(Event::LinkUp { site: SiteId(site) })
             }
-            peer::Event::Down { site, generation, reason } => {
-                tracing::info!(peer = site, reason, "link down");
+            peer::Event::Down { site, generation, .. } => {
                 if !current(&self.generations, site, generation) {
                     return None;
                 }
@@ -185,9 +185,10 @@ impl Carrier {
                 let bulk = current(&self.generations, site, generation);
                 bulk.then_some(Event::Room { site: SiteId(site), bytes })
             }
-            peer::Event::Refused { site, address, reason } => {
-                tracing::warn!(peer = site, address, reason, "refused a link");
-                None
+            // The link has said so in the log.
+            peer::Event::Refused { .. } => None,
+            peer::Event::CalledDuplicate { site, reason } => {
+                Some(Event::CalledDuplicate { by: SiteId(site), reason })
             }
             peer::Event::Frame { site, generation, bytes, .. } => {
                 if !current(&self.generations, site, generation) {

@@ -151,7 +151,7 @@ pub struct Limits {
 pub struct Journal {
     /// Size of a segment.
     pub segment_bytes: u64,
-    /// Zero-filled segments kept ready.
+    /// Segments that are done with and kept for use again, at most.
     pub segments_spare: usize,
     /// A checkpoint is taken after this many bytes.
     pub checkpoint_bytes: u64,

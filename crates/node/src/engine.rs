@@ -5,15 +5,15 @@
 //! WAL it leaves the peers' entries where they are, so that flow control reaches back to who sent them.
 
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clock::Now;
 use site::{Entropy, Event, Site, SiteConfig};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
-use tokio::time::{Instant as Deadline, sleep_until};
+use tokio::time::sleep_until;
 
 use crate::carry::{Carrier, Ending};
 use crate::files::{Files, random};
+use crate::timepiece::Timepiece;
 
 /// Something for the engine.
 pub(crate) enum Command {
@@ -37,39 +37,6 @@ pub(crate) struct Inbox {
     pub(crate) commands: UnboundedReceiver<Command>,
     /// What peers say.
     pub(crate) peers: Receiver<peer::Event>,
-}
-
-/// Monotonic and wall time, as the core is told them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Timepiece {
-    began: Instant,
-    began_us: u64,
-}
-
-/// Time since the machine was booted, sleep included: waking up must not look like a jump of the wall clock.
-fn boot_us() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let (seconds, nanos) =
-        (u64::try_from(time.tv_sec).unwrap_or(0), u64::try_from(time.tv_nsec).unwrap_or(0));
-    seconds * 1_000_000 + nanos / 1000
-}
-
-impl Timepiece {
-    pub(crate) fn start() -> Timepiece {
-        Timepiece { began: Instant::now(), began_us: boot_us() }
-    }
-
-    pub(crate) fn now(&self) -> Now {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now {
-            mono_us: boot_us().saturating_sub(self.began_us),
-            wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
-        }
-    }
-
-    fn at(&self, mono_us: u64) -> Deadline {
-        Deadline::from_std(self.began + Duration::from_micros(mono_us))
-    }
 }
 
 /// While this much waits for the WAL, peers' entries are left in their inbox.

@@ -80,6 +80,14 @@ impl Files {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(file);
     }
 
+    /// Folders are no matter of the core's: those that a removed file leaves empty go with it.
+    fn remove_empty_folders(&self, file: &FileName) {
+        let path = self.path(file);
+        let inner = path.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root));
+        // One that is not empty is not removed, and neither is what is above it.
+        let _ = inner.filter(|folder| **folder != *self.root).try_for_each(std::fs::remove_dir);
+    }
+
     /// Makes a file's name durable: syncs its folder, and the folders above it up to the root.
     pub(crate) fn sync_name(&self, file: &FileName) -> Result<(), DiskError> {
         let path = self.path(file);
@@ -168,7 +176,10 @@ impl Disk for Files {
         self.forget(file);
         match std::fs::remove_file(self.path(file)) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(file, &error)),
-            _ => Ok(()),
+            _ => {
+                self.remove_empty_folders(file);
+                Ok(())
+            }
         }
     }
 }
@@ -214,5 +225,8 @@ mod tests {
         files.remove(&b).unwrap();
         files.remove(&b).unwrap();
         assert_eq!(files.len(&b), Ok(None));
+        files.write(&a, 0, b"a").unwrap();
+        files.remove(&a).unwrap();
+        assert!(!folder.path().join("x").exists() && folder.path().exists());
     }
 }

@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | `config`, `setup` | what the operator wrote, and what the parts are told |
 //! | `serve`, `run` | opens, wires together, serves, closes |
-//! | `engine` | the thread that owns the site |
+//! | `engine`, `timepiece` | the thread that owns the site; what time it is |
 //! | `carry` | carries out what the site asks for |
 //! | `writer`, `files`, `hold` | disk threads, files, one process per directory |
 //! | `doors` | where Kafka clients come in, and TLS for them |
@@ -26,6 +26,7 @@ mod readable;
 mod run;
 mod serve;
 mod setup;
+mod timepiece;
 mod views;
 mod writer;
 
@@ -34,6 +35,7 @@ pub use files::Files;
 pub use hold::HoldError;
 pub use run::{Running, ServeError, Setup, start};
 pub use serve::{bootstrap, join, serve};
+pub use timepiece::WallClock;
 pub use views::Fixed;
 
 /// Exit code when the disk failed: restart, recover; nothing unacknowledged was promised.

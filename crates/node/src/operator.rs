@@ -75,7 +75,8 @@ impl Operator {
             },
             alive: status.alive.iter().map(|site| self.name(*site)).collect(),
             stable_point_ms: unix_ms(status.stable_point),
-            stable_lag_ms: lag_ms(status.stable_point, wall_ms),
+            // While nothing waits nobody asks for promises, and no reader waits for one.
+            stable_lag_ms: if status.unreleased == 0 { 0 } else { lag_ms(status.stable_point, wall_ms) },
             released: status.released,
             unreleased: status.unreleased as u64,
             blocker: self.blocker(status.blocker.clone(), wall_ms),
@@ -111,7 +112,7 @@ impl Operator {
             known: journal.known,
             held: journal.held,
             released: journal.released,
-            lag_bytes: None,
+            lag_bytes: journal.lag_bytes,
             promise_lag_ms: lag_ms(journal.promise, wall_ms),
             quarantined: status.quarantined.contains(&id),
         }
@@ -187,11 +188,9 @@ impl Admin for Operator {
     }
 
     fn ready(&self) -> Result<(), String> {
-        let view = self.front.views.current();
-        if view.cluster.live.contains(&view.cluster.this_site) {
-            Ok(())
-        } else {
-            Err("this site takes no writes now; `meridian site status` says why".to_owned())
+        match &self.front.views.current().not_writing {
+            None => Ok(()),
+            Some(reason) => Err(reason.clone()),
         }
     }
 
@@ -211,6 +210,15 @@ impl Admin for Operator {
             group.coordinator = id.and_then(|id| u16::try_from(id).ok()).map(|id| self.name(SiteId(id)));
         }
         Ok(groups)
+    }
+
+    async fn accept_clock(&self) -> Result<u64, AdminError> {
+        let jump = self.front.look(|site, _, now| site.clock_jump_ms(now)).await.map_err(stopping)?;
+        let not_needed =
+            || AdminError::Refused("this site's wall clock has not jumped: nothing to accept".into());
+        let jump_ms = jump.ok_or_else(not_needed)?;
+        let _ = self.front.engine.send(Command::Event(Event::AcceptClock));
+        Ok(jump_ms)
     }
 
     fn stop(&self) -> Result<(), AdminError> {

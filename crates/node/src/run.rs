@@ -13,11 +13,12 @@ use tokio::sync::{mpsc, watch};
 
 use crate::carry::{Carrier, Ending, Ends};
 use crate::doors::{self, DoorError, Doors};
-use crate::engine::{Command, Engine, Inbox, Timepiece};
+use crate::engine::{Command, Engine, Inbox};
 use crate::files::{Files, random};
 use crate::front::{Front, Groups};
 use crate::hold::{self, Hold, HoldError};
 use crate::readable::Readable;
+use crate::timepiece::{Timepiece, WallClock};
 use crate::views::{Fixed, Views};
 use crate::writer::Writer;
 
@@ -40,6 +41,8 @@ pub struct Setup {
     pub links: peer::LinkConfig,
     /// Where health and metrics are served.
     pub http: SocketAddr,
+    /// The wall clock it goes by.
+    pub wall_clock: WallClock,
 }
 
 /// Why a node does not run, or ended.
@@ -143,7 +146,8 @@ fn no_random(cause: std::io::Error) -> ServeError {
 /// # Errors
 /// [`ServeError`]; whatever was started is stopped again.
 pub async fn start(setup: Setup) -> Result<Running, ServeError> {
-    let timepiece = Timepiece::start();
+    let timepiece = Timepiece::start(&setup.wall_clock)
+        .map_err(|cause| ServeError::System { what: "following the clock's offset", cause })?;
     let hold = hold::take(&setup.data, timepiece.now().wall_ms)?;
     let mut files = Files::new(setup.data.clone());
     let entropy = Entropy { actor: random().map_err(no_random)? };

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::operator::Operator;
 use crate::run::{self, ServeError, Setup};
+use crate::timepiece::WallClock;
 
 /// Founds this site's data directory: the first life of a founding member.
 ///
@@ -30,8 +31,12 @@ pub fn join(config: &Config) -> Result<(), ServeError> {
 ///
 /// # Errors
 /// [`ServeError`], which says what to do.
-pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
-    let setup = Setup::of(&config)?;
+pub async fn serve(
+    config: Config,
+    wall_clock: WallClock,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let setup = Setup { wall_clock, ..Setup::of(&config)? };
     let (fixed, http, data) = (setup.clients.clone(), setup.http, setup.data.clone());
     let listener = TcpListener::bind(http).await;
     let listener = listener.map_err(|cause| ServeError::Http { address: http, cause })?;

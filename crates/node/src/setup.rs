@@ -12,10 +12,12 @@ use site::{Limits, Member, SiteConfig};
 use crate::config::{AckAll, Config, Topics};
 use crate::doors::{self, DoorError, Doors};
 use crate::run::{ServeError, Setup};
+use crate::timepiece::WallClock;
 use crate::views::Fixed;
 
 /// How long a start waits to hear from all others before it writes on. To write on too early ends in a halted journal where
 /// the directory was put back from a backup, so this is several times what links need to come up on a busy machine.
+/// It is also more than one of them takes to find out that another process has our id, and to say so.
 const START_WAIT_MS: u64 = 5_000;
 /// What a lane's queue holds beyond the window of entries: room for framing.
 const QUEUE_SLACK_BYTES: usize = 4 << 20;
@@ -43,6 +45,7 @@ impl Setup {
             disk_free_bytes_min: config.limits.disk_free_bytes_min,
             links,
             http: config.listen.http,
+            wall_clock: WallClock::Real,
         })
     }
 }
@@ -70,6 +73,7 @@ fn machine(config: &Config) -> SiteConfig {
             hot_bytes: config.journal.memory_bytes,
             copy_bytes_per_second: config.copies.bytes_per_second,
             look_bytes_per_second: config.copies.look_bytes_per_second,
+            wal_segments_spare: config.journal.segments_spare,
             ..Limits::default()
         },
     }

@@ -49,6 +49,8 @@ pub(crate) struct View {
     pub(crate) cluster: Arc<ClusterView>,
     /// Which log each topic id means.
     logs: BTreeMap<Uuid, (TopicId, Reading)>,
+    /// Why this site takes no writes, if it does not.
+    pub(crate) not_writing: Option<String>,
 }
 
 impl View {
@@ -80,7 +82,8 @@ struct Returns {
 impl Views {
     pub(crate) fn new(fixed: Fixed) -> Views {
         let cluster = Arc::new(ClusterView::empty(fixed.cluster.clone(), i32::from(fixed.own.0)));
-        let current = ArcSwap::from_pointee(View { cluster, logs: BTreeMap::new() });
+        let not_writing = Some("it is starting".to_owned());
+        let current = ArcSwap::from_pointee(View { cluster, logs: BTreeMap::new(), not_writing });
         let returns = Returns { since: BTreeMap::new(), started: Instant::now(), due: None };
         Views { fixed, current, changed: watch::Sender::new(0), returns: Mutex::new(returns) }
     }
@@ -128,7 +131,8 @@ impl Views {
                 view.add_topic(Arc::new(topic_view(topic, format!("{name}.{}", topic.name), origin, true)));
             }
         }
-        self.current.store(Arc::new(View { cluster: Arc::new(view), logs }));
+        let not_writing = site.not_writing();
+        self.current.store(Arc::new(View { cluster: Arc::new(view), logs, not_writing }));
         self.changed.send_modify(|changes| *changes += 1);
     }
 

@@ -16,6 +16,7 @@
 
 mod error;
 mod index;
+mod leaving;
 mod logs;
 mod merged;
 mod names;

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use clock::Stamp;
-use disk::{Disk, FileName};
+use disk::{Disk, DiskError, FileName};
 use entry::{JournalId, PartitionId, SiteId, TopicId};
 
 use crate::SEGMENT_BYTES;
 use crate::error::{LogsError, OffsetError};
+use crate::leaving::Leaving;
 use crate::names;
 use crate::origin::Placed;
 use crate::partition::Partition;
@@ -39,6 +40,8 @@ pub struct Logs {
     syncing: BTreeSet<FileName>,
     /// Merged logs with something that is not readable yet.
     unpublished: BTreeSet<At>,
+    /// Topics that are gone, whose files an older checkpoint may still name.
+    leaving: Leaving,
     segment_bytes: u32,
 }
 
@@ -49,6 +52,7 @@ impl Default for Logs {
             written: BTreeSet::new(),
             syncing: BTreeSet::new(),
             unpublished: BTreeSet::new(),
+            leaving: Leaving::default(),
             segment_bytes: SEGMENT_BYTES,
         }
     }
@@ -73,13 +77,13 @@ impl Logs {
     /// # Errors
     /// [`LogsError`] if a file holds less than the checkpoint says, or something else.
     pub fn restore(disk: &mut dyn Disk, state: &LogsState) -> Result<Logs, LogsError> {
-        let mut logs = Logs::new();
+        let mut logs = Logs { leaving: state.leaving.clone(), ..Logs::new() };
         for (at, state) in &state.partitions {
             logs.partitions.insert(*at, Partition::restore(disk, *at, state)?);
         }
         let known: BTreeSet<_> = logs.partitions.values().flat_map(Partition::files).collect();
         for file in disk.list(&names::root())? {
-            if !known.contains(&file) {
+            if !known.contains(&file) && !logs.leaving.holds(&file) {
                 disk.remove(&file)?;
             }
         }
@@ -92,7 +96,8 @@ impl Logs {
     pub fn checkpoint(&mut self) -> Checkpoint {
         self.syncing.append(&mut self.written);
         let partitions = self.partitions.iter().map(|(at, held)| (*at, held.state())).collect();
-        Checkpoint { state: LogsState { partitions }, sync: self.syncing.iter().cloned().collect() }
+        let state = LogsState { partitions, leaving: self.leaving.checkpoint() };
+        Checkpoint { state, sync: self.syncing.iter().cloned().collect() }
     }
 
     /// The files that hold what cannot be built again, and how much of each counts here and now.
@@ -138,9 +143,14 @@ impl Logs {
         found.unwrap_or_else(|| Ok("nothing that is in any log".into()))
     }
 
-    /// The last checkpoint is durable: the files it named need not be named again.
-    pub fn checkpointed(&mut self) {
+    /// The last checkpoint is durable: the files it named need not be named again, and those of topics that no
+    /// checkpoint names any more are removed.
+    ///
+    /// # Errors
+    /// [`DiskError`] if the file system refuses to remove a file.
+    pub fn checkpointed(&mut self, disk: &mut dyn Disk) -> Result<(), DiskError> {
         self.syncing.clear();
+        self.leaving.checkpointed(disk)
     }
 
     /// Appends one record batch to its journal's origin log, where it is readable at once.
@@ -311,17 +321,19 @@ impl Logs {
             .collect()
     }
 
-    /// Forgets a topic. Returns its files, to be removed when the next checkpoint is durable.
-    pub fn remove_topic(&mut self, topic: TopicId) -> Vec<FileName> {
-        let mut files = BTreeSet::new();
-        for partition in self.partitions(topic) {
-            let held = self.partitions.remove(&(topic, partition));
-            files.extend(held.into_iter().flat_map(|held| held.files()));
+    /// Forgets a topic that is never written again. Its files go once no checkpoint that is kept needs them.
+    pub fn remove_topic(&mut self, topic: TopicId) {
+        let partitions = self.partitions(topic);
+        if partitions.is_empty() {
+            return;
+        }
+        for partition in partitions {
+            self.partitions.remove(&(topic, partition));
             self.unpublished.remove(&(topic, partition));
         }
-        self.written.retain(|file| !files.contains(file));
-        self.syncing.retain(|file| !files.contains(file));
-        files.into_iter().collect()
+        self.leaving.add(topic);
+        self.written.retain(|file| !self.leaving.holds(file));
+        self.syncing.retain(|file| !self.leaving.holds(file));
     }
 }
 

@@ -8,6 +8,11 @@ pub(crate) fn root() -> FileName {
     FileName::root().join("logs")
 }
 
+/// Everything of one topic.
+pub(crate) fn topic(topic: TopicId) -> FileName {
+    root().join(topic.to_string())
+}
+
 /// Everything of one partition.
 pub(crate) fn folder(topic: TopicId, partition: PartitionId) -> FileName {
     root().join(format!("{topic}/{partition}"))

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use disk::FileName;
 use serde::{Deserialize, Serialize};
 
+use crate::leaving::Leaving;
 use crate::logs::At;
 use crate::partition::PartitionState;
 
@@ -12,6 +13,7 @@ use crate::partition::PartitionState;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LogsState {
     pub(crate) partitions: BTreeMap<At, PartitionState>,
+    pub(crate) leaving: Leaving,
 }
 
 /// What a checkpoint needs from the logs.

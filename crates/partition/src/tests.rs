@@ -152,7 +152,7 @@ impl Rig {
         }
         let bytes = postcard::to_stdvec(&checkpoint.state).unwrap();
         self.durable = postcard::from_bytes(&bytes).unwrap();
-        self.logs.checkpointed();
+        self.logs.checkpointed(&mut self.disk).unwrap();
         self.since.clear();
         self.model_then = self.model.clone();
     }
@@ -463,20 +463,32 @@ fn a_file_stays_to_be_synced_until_the_checkpoint_is_durable() {
     assert_eq!(first.len(), 2);
     rig.run(&Step::Origin(journal(1, 0), batch(1, 1, 1)));
     assert_eq!(rig.logs.checkpoint().sync.len(), 4);
-    rig.logs.checkpointed();
+    rig.logs.checkpointed(&mut rig.disk).unwrap();
     assert_eq!(rig.logs.checkpoint().sync, []);
 }
 
 #[test]
-fn a_removed_topic_takes_its_files_along() {
+fn a_removed_topic_takes_its_files_along_once_no_kept_checkpoint_names_them() {
     let mut rig = Rig::new();
     rig.run(&Step::Origin(journal(0, 0), batch(1, 1, 1)));
     rig.run(&Step::Merge(journal(0, 0)));
-    assert_eq!(rig.logs.partitions(at().0), [0]);
-    let removed = rig.logs.remove_topic(at().0);
-    assert_eq!(removed, files(&rig.disk));
-    assert_eq!(rig.logs.checkpoint().sync, []);
+    rig.run(&Step::Publish);
+    rig.run(&Step::Checkpoint);
+    let (older, there) = (rig.durable.clone(), files(&rig.disk));
+    rig.logs.remove_topic(at().0);
     assert_eq!(rig.logs.partitions(at().0), []);
+    let newer = rig.logs.checkpoint();
+    assert_eq!(newer.sync, []);
+    rig.logs.checkpointed(&mut rig.disk).unwrap();
+    assert_eq!(files(&rig.disk), there, "the checkpoint before still names them");
+    // A restart from the newer one keeps them too, and it from the older one finds them.
+    rig.logs = Logs::restore(&mut rig.disk, &newer.state).unwrap();
+    assert_eq!(files(&rig.disk), there);
+    assert_eq!(Logs::restore(&mut rig.disk, &older).unwrap().merged_end(at().0, at().1), 1);
+    rig.logs.checkpoint();
+    rig.logs.checkpointed(&mut rig.disk).unwrap();
+    assert_eq!(files(&rig.disk), []);
+    assert_eq!(Logs::restore(&mut rig.disk, &newer.state).unwrap().partitions(at().0), []);
 }
 
 #[test]

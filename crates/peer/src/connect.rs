@@ -42,7 +42,7 @@ pub(crate) async fn keep_connected(roster: Arc<Roster>, site: u16) {
         match dial(&roster, slot).await {
             Ok(()) => {}
             Err((address, ending)) if ending.wants_operator => {
-                roster.refused(Some(site), address, &ending.reason);
+                roster.ended_badly(Some(site), address, &ending);
             }
             Err((address, ending)) => {
                 tracing::debug!(site, %address, reason = ending.reason, "no connection yet");
@@ -83,7 +83,7 @@ fn refused_ending(connection: &Connection, refusal: Refusal) -> Ending {
         return Ending::of(&error);
     }
     refusal.close(connection);
-    Ending { wants_operator: refusal.code.wants_operator(), reason: refusal.reason }
+    Ending::here(refusal.reason, refusal.code.wants_operator())
 }
 
 async fn greet(roster: &Roster, slot: &Slot, connection: &Connection) -> Result<Ending, Refusal> {
@@ -131,7 +131,7 @@ async fn welcome(roster: Arc<Roster>, incoming: Incoming) {
         Ok(Err(error)) => {
             let ending = Ending::of(&error);
             if ending.wants_operator {
-                roster.refused(None, from, &ending.reason);
+                roster.ended_badly(None, from, &ending);
             }
             return;
         }
@@ -141,7 +141,7 @@ async fn welcome(roster: Arc<Roster>, incoming: Incoming) {
     if let Err(refusal) = answer(&roster, &connection, &mut site).await {
         let ending = refused_ending(&connection, refusal);
         if ending.wants_operator {
-            roster.refused(site, from, &ending.reason);
+            roster.ended_badly(site, from, &ending);
         }
     }
 }
@@ -229,7 +229,7 @@ async fn look_up(roster: &Roster, peer: &PeerAddress) -> io::Result<SocketAddr> 
 }
 
 fn plain(reason: &dyn std::fmt::Display) -> Ending {
-    Ending { reason: reason.to_string(), wants_operator: false }
+    Ending::here(reason.to_string(), false)
 }
 
 /// The network's doing, not the operator's.

@@ -56,13 +56,21 @@ pub enum Event {
         /// Dropped when the event has been dealt with.
         credit: Credit,
     },
+    /// A site refuses us because another process that answers has our id. Said with every attempt, unlike `Refused`: what
+    /// it means depends on how long it lasts.
+    CalledDuplicate {
+        /// Who says so.
+        site: u16,
+        /// In which words.
+        reason: String,
+    },
     /// Somebody was refused, or refused us; the text says what an operator can do. Repeats are left out.
     Refused {
         /// The site concerned, where it is known.
         site: Option<u16>,
         /// Where the other end is.
         address: String,
-        /// What was wrong and what to do.
+        /// What was wrong and what to do. The log has it already.
         reason: String,
     },
 }

@@ -236,6 +236,11 @@ impl Links {
         }
     }
 
+    /// Closes every connection, and neither makes nor takes another one for as long as this lives.
+    pub fn give_up(&self, reason: &str) {
+        self.roster.endpoint.close(quinn::VarInt::from_u32(Code::Goodbye as u32), reason.as_bytes());
+    }
+
     /// Tells every peer goodbye and ends all tasks.
     pub async fn close(mut self) {
         connect::say_goodbye(&self.roster).await;

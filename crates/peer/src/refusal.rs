@@ -68,6 +68,8 @@ impl fmt::Display for Refusal {
 pub(crate) struct Ending {
     pub(crate) reason: String,
     pub(crate) wants_operator: bool,
+    /// The other end says that another process has our id.
+    pub(crate) calls_us_duplicate: bool,
 }
 
 impl Ending {
@@ -75,15 +77,19 @@ impl Ending {
         match error {
             quinn::ConnectionError::ApplicationClosed(close) => {
                 let said = String::from_utf8_lossy(&close.reason).into_owned();
-                let wants_operator = Code::of(close.error_code).is_none_or(Code::wants_operator);
-                Self { reason: format!("the other site closed the connection: {said}"), wants_operator }
+                let code = Code::of(close.error_code);
+                Self {
+                    reason: format!("the other site closed the connection: {said}"),
+                    wants_operator: code.is_none_or(Code::wants_operator),
+                    calls_us_duplicate: code == Some(Code::Duplicate),
+                }
             }
             quinn::ConnectionError::TransportError(inner) => Self::of_tls(&inner.reason, error),
             quinn::ConnectionError::ConnectionClosed(close) => {
                 let said = format!("refused by the other site: {}", String::from_utf8_lossy(&close.reason));
                 Self::of_tls(&said, error)
             }
-            other => Self { reason: other.to_string(), wants_operator: false },
+            other => Self::here(other.to_string(), false),
         }
     }
 
@@ -91,7 +97,12 @@ impl Ending {
         let reason = format!(
             "{error} ({said}); check that both certificates are valid, come from the same authority and name these sites"
         );
-        Self { reason, wants_operator: true }
+        Self::here(reason, true)
+    }
+
+    /// An end that was decided here, or that nobody decided.
+    pub(crate) fn here(reason: String, wants_operator: bool) -> Self {
+        Self { reason, wants_operator, calls_us_duplicate: false }
     }
 }
 

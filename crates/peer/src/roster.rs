@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use crate::hello::Hello;
 use crate::outbox::Outbox;
-use crate::refusal::{Code, Refusal, Told};
+use crate::refusal::{Code, Ending, Refusal, Told};
 use crate::{Event, PeerAddress, SiteName, Tuning};
 
 /// A connection that has been kept.
@@ -144,8 +144,15 @@ impl Roster {
         Err(Refusal::new(Code::Duplicate, reason))
     }
 
-    /// Logs a refusal and tells the site, unless it was told before.
-    pub(crate) fn refused(&self, site: Option<u16>, from: SocketAddr, reason: &str) {
+    /// A connection was not kept, on either side, and somebody should know.
+    pub(crate) fn ended_badly(&self, site: Option<u16>, from: SocketAddr, ending: &Ending) {
+        let reason = &*ending.reason;
+        if ending.calls_us_duplicate
+            && let Some(site) = site
+        {
+            // A full channel loses the event; the next attempt says it again.
+            let _ = self.events.try_send(Event::CalledDuplicate { site, reason: reason.to_owned() });
+        }
         if self.told.is_news(site, from.ip(), reason) {
             tracing::warn!(site, %from, reason, "a connection between sites was refused");
             let event = Event::Refused { site, address: from.to_string(), reason: reason.to_owned() };

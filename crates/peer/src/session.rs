@@ -82,7 +82,7 @@ pub(crate) async fn run(roster: &Roster, slot: &Slot, live: Arc<Live>, plumbing:
             Some(error) => Ending::of(&error),
             None => {
                 failed.close(&live.connection);
-                Ending { reason: failed.reason, wants_operator: failed.code.wants_operator() }
+                Ending::here(failed.reason, failed.code.wants_operator())
             }
         },
     };

@@ -88,6 +88,16 @@ impl Node {
         }
     }
 
+    /// Waits until a site calls this one a duplicate: which site.
+    async fn called_duplicate(&mut self) -> u16 {
+        loop {
+            if let Event::CalledDuplicate { site, reason } = self.next().await {
+                assert!(reason.contains("two processes claim this id"), "{reason}");
+                return site;
+            }
+        }
+    }
+
     async fn frame(&mut self) -> (Lane, Bytes) {
         loop {
             if let Event::Frame { lane, bytes, .. } = self.next().await {
@@ -364,6 +374,10 @@ async fn a_second_process_with_a_connected_site_s_id_is_refused_and_the_first_st
     let mut twin = Node::start(again, free_address(), vec![peer(2, "us", at[1])]).await;
     assert!(twin.refused().await.contains("two processes claim this id"));
     assert!(b.refused().await.contains("two processes claim this id"));
+    for _ in 0..2 {
+        assert_eq!(twin.called_duplicate().await, 2, "each attempt says so");
+    }
+    twin.links.give_up("another process is this site");
     a.links.send(2, ga, Lane::Tail, Bytes::from_static(b"still here")).unwrap();
     assert_eq!(b.frame().await.1, &b"still here"[..]);
     assert_eq!(b.links.stats()[0].generation, gb);

@@ -30,6 +30,9 @@ impl World {
                     self.give_up(id, to, generation);
                 }
             }
+            Action::GiveUpLinks { .. } => {
+                return broken("I-07", format!("site {id} takes itself for a clone"));
+            }
             Action::Reply { ticket, answer } => self.reply(id, ticket, answer)?,
             Action::Readable(_) | Action::ViewChanged | Action::Remark(_) => {}
             Action::Alarm(text) => self.alarm(id, &text)?,

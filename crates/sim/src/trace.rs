@@ -75,6 +75,8 @@ pub fn event(event: &Event) -> String {
         Event::FilesDone { id, answer } => format!("files:{id}:{}", file_answer_name(answer)),
         Event::Damaged(file) => format!("damaged:{file}"),
         Event::Tick => "tick".into(),
+        Event::CalledDuplicate { by, .. } => format!("duplicate:{by}"),
+        Event::AcceptClock => "accept-clock".into(),
         Event::Stop => "stop".into(),
     }
 }
@@ -142,6 +144,7 @@ pub fn actions(actions: &[Action]) -> String {
             Action::Send { to, message, .. } => write!(out, " {}>{to}", message_name(message)),
             Action::Files(task) => write!(out, " F{}", task.id),
             Action::Hangup { to, reason } => write!(out, " hangup:{to}:{reason}"),
+            Action::GiveUpLinks { .. } => write!(out, " give-up-links"),
             Action::Reply { ticket, answer: Ok(_) } => write!(out, " ok#{}", ticket.0),
             Action::Reply { ticket, answer: Err(refusal) } => write!(out, " no#{}:{refusal}", ticket.0),
             Action::Readable(grown) => write!(out, " R{}", grown.len()),

@@ -48,6 +48,11 @@ pub enum Action {
         /// Why, for the log.
         reason: String,
     },
+    /// Close all links, for as long as this process runs: another one is this site.
+    GiveUpLinks {
+        /// Why, for the others' logs.
+        reason: String,
+    },
     /// Answer a client.
     Reply {
         /// Whom.

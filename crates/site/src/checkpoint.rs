@@ -115,7 +115,7 @@ impl Site {
         let running = self.state.checkpoint.running.take();
         assert_eq!(running, Some(id), "checkpoints are written one at a time");
         let Some(position) = drop_before else { return Ok(()) };
-        self.logs.checkpointed();
+        self.logs.checkpointed(step.disk)?;
         self.state.checkpoint.frontier = std::mem::take(&mut self.state.checkpoint.writing);
         self.drop_wal(position, step)?;
         self.resume_install(step)

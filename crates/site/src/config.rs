@@ -57,6 +57,8 @@ pub struct Limits {
     pub copy_bytes_per_second: u64,
     /// How much of its own files this site looks at per second, in bytes; 0 for never.
     pub look_bytes_per_second: u64,
+    /// WAL segments that are done and kept to be used again.
+    pub wal_segments_spare: usize,
     /// Recent entries kept in memory to serve peers, in bytes.
     pub hot_bytes: usize,
 }
@@ -74,6 +76,7 @@ impl Default for Limits {
             wal_bytes_max: 4 << 30,
             copy_bytes_per_second: 64 << 20,
             look_bytes_per_second: 8 << 20,
+            wal_segments_spare: 4,
             hot_bytes: 64 << 20,
         }
     }

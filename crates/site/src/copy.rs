@@ -503,6 +503,10 @@ impl Site {
     /// Everything is here: the donor's state, with this site's privacy, becomes a checkpoint of this site that stands
     /// before all that its WAL still holds.
     fn install(&mut self, step: &mut Step<'_>) -> Result<(), Fatal> {
+        if self.state.doubt.gave_up() {
+            // A machine that is opened anew would not know, and without links not learn again, that it is a second one.
+            return Ok(());
+        }
         let Some(fetch) = self.state.copying.fetch() else { return Ok(()) };
         let Some(state) = fetch.state.take() else { return Ok(()) };
         let (names, donor): (Vec<FileName>, _) = (fetch.files.keys().cloned().collect(), fetch.donor);

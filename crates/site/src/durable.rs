@@ -60,11 +60,16 @@ impl Site {
             Body::Batch(batch) => {
                 let journal = entry.head.journal;
                 let key = OriginKey { topic: batch.topic, partition: batch.partition, journal };
-                let placed = self.logs.append_origin(disk, key, &batch.records)?;
                 let (topic, partition) = (batch.topic, batch.partition);
-                self.state.grown.insert(Grown { topic, partition, origin: Some(journal.site) });
                 let producer = self.numbering(journal, &batch.records);
-                Deed::Batch { topic, partition, origin_offset: placed.origin_offset, producer }
+                let origin_offset = if self.merge.is_gone(topic) {
+                    // It will be passed over: its topic's deletion comes before it in the order.
+                    0
+                } else {
+                    self.state.grown.insert(Grown { topic, partition, origin: Some(journal.site) });
+                    self.logs.append_origin(disk, key, &batch.records)?.origin_offset
+                };
+                Deed::Batch { topic, partition, origin_offset, producer }
             }
             Body::Progress(delta) => {
                 if self.state.switch.has(Mutant::PositionsOverwritten) {
@@ -122,6 +127,7 @@ impl Site {
             Outcome::Catalog(changes) => {
                 // The admission view may hold it already; applying is idempotent.
                 let _ = self.admission.apply(&changes);
+                self.state.deleted = true;
                 step.out.push(Action::ViewChanged);
                 None
             }
@@ -144,6 +150,16 @@ impl Site {
             }
         }
         Ok(())
+    }
+
+    /// What no catalog will ever show again needs no logs. Done with the next event, so that what was released together
+    /// with a deletion is still shown.
+    pub(crate) fn drop_deleted(&mut self) {
+        if std::mem::take(&mut self.state.deleted) {
+            for topic in self.merge.catalog.ever().filter(|topic| topic.deleted) {
+                self.logs.remove_topic(topic.id);
+            }
+        }
     }
 
     fn membership_changed(&mut self, journal: JournalId, effect: &Effect) {

@@ -38,6 +38,13 @@ pub enum Event {
         /// Who was at the other end.
         site: SiteId,
     },
+    /// A peer refuses our link: it says that another process that answers has our id.
+    CalledDuplicate {
+        /// Who says so, by its certificate.
+        by: SiteId,
+        /// In which words.
+        reason: String,
+    },
     /// A peer said something.
     Message {
         /// Who, by its certificate.
@@ -85,6 +92,8 @@ pub enum Event {
     Damaged(FileName),
     /// Time passed.
     Tick,
+    /// The operator says that the wall clock, which jumped, is right.
+    AcceptClock,
     /// The operator wants the site to stop in good order.
     Stop,
 }

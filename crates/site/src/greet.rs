@@ -18,6 +18,7 @@ impl Site {
         let credit = self.config.limits.peer_window_bytes;
         self.peers.links.insert(site, Peer { greeted: false, cursors: BTreeMap::new(), credit });
         self.peers.sources.retain(|_, source| source.site != site);
+        self.accepted_by(site, step);
         step.out.push(control(site, Message::Hello(self.hello())));
     }
 
@@ -83,6 +84,11 @@ impl Site {
     }
 
     fn greeted(&mut self, from: SiteId, hello: &Hello, step: &mut Step<'_>) {
+        if hello.storage == self.identity.storage {
+            let name = self.config.name_of(from).to_owned();
+            let advice = "give the copy an empty directory";
+            self.halt(&format!("{name} runs on a copy of this site's data directory"), advice, step);
+        }
         if let Err(difference) = self.belongs(from, hello) {
             self.alarm(difference.clone(), step);
             step.out.push(Action::Hangup { to: from, reason: difference });

@@ -21,6 +21,8 @@ struct Held {
     durable: Chain,
     /// The chain after each entry between the two.
     between: VecDeque<Chain>,
+    /// What an entry of it takes, in bytes, the latest counting most; 0 while none has come in this process's life.
+    mean_bytes: u64,
 }
 
 impl Journals {
@@ -28,7 +30,7 @@ impl Journals {
     pub(crate) fn restore(chains: BTreeMap<JournalId, Chain>) -> Journals {
         let held = chains
             .into_iter()
-            .map(|(journal, chain)| (journal, Held { tip: chain, durable: chain, between: VecDeque::new() }));
+            .map(|(journal, chain)| (journal, Held { tip: chain, durable: chain, ..Held::default() }));
         Journals { held: held.collect(), quarantined: BTreeSet::new() }
     }
 
@@ -50,6 +52,11 @@ impl Journals {
     /// The next seq not yet durable.
     pub(crate) fn durable(&self, journal: JournalId) -> Seq {
         self.held.get(&journal).map_or(0, |held| held.durable.next)
+    }
+
+    /// What an entry of a journal takes, in bytes, going by the latest ones; `None` before the first.
+    pub(crate) fn mean_bytes(&self, journal: JournalId) -> Option<u64> {
+        self.held.get(&journal).map(|held| held.mean_bytes).filter(|bytes| *bytes > 0)
     }
 
     /// What is durable, per journal: for frontiers.
@@ -84,6 +91,8 @@ impl Journals {
             "entries become durable in the order they were taken in"
         );
         held.durable = held.between.pop_front().expect("what becomes durable was taken in");
+        let bytes = entry.bytes.len() as u64;
+        held.mean_bytes = if held.mean_bytes == 0 { bytes } else { (7 * held.mean_bytes + bytes) / 8 };
     }
 
     /// Takes nothing more of this journal: it was seen with two histories.

@@ -11,10 +11,11 @@
 //! | `pipeline`, `durable` | from taken-in to durable, and what a finished sync makes true |
 //! | `merge` | released entries take effect |
 //! | `greet`, `pulse`, `replicate`, `peers` | the others |
-//! | `start`, `stop` | coming and going |
+//! | `start`, `stop`, `doubt` | coming and going, and being taken for a second one |
 //! | `copy`, `donor`, `files` | taking over what others have dropped, and giving it |
 //! | `repair` | looking at every byte, and taking back what is damaged |
 //! | `retain` | how long the WAL is kept |
+//! | `jump` | a wall clock that jumped |
 //! | `checkpoint`, `recover`, `identity`, `notes` | what survives |
 //! | `view` | looking at it |
 
@@ -25,12 +26,14 @@ mod config;
 mod copy;
 mod desk;
 mod donor;
+mod doubt;
 mod durable;
 mod event;
 mod files;
 mod greet;
 mod identity;
 mod journals;
+mod jump;
 mod merge;
 mod mutant;
 mod notes;

@@ -218,6 +218,11 @@ impl Merge {
         verdict == Verdict::Duplicate
     }
 
+    /// Whether a topic was deleted at this position already: for good, so nothing of it will ever be read.
+    pub(crate) fn is_gone(&self, topic: TopicId) -> bool {
+        self.catalog.topic(topic).is_some_and(|topic| topic.deleted)
+    }
+
     /// Forgets producers that have been silent for long. When that happens is a function of merged stamps alone, to the
     /// full hour, so that doing it again after a restart changes nothing.
     fn expire_producers(&mut self, at: Stamp) {

@@ -162,6 +162,7 @@ impl Site {
         let options = WalOptions {
             segment_bytes: config.limits.wal_segment_bytes,
             hot_bytes: config.limits.hot_bytes,
+            recycle: config.limits.wal_segments_spare,
             ..WalOptions::new(identity.wal_nonce)
         };
         let opened = Wal::open(disk, &folder("wal"), options, position)?;

@@ -14,6 +14,7 @@ use crate::config::SiteConfig;
 use crate::copy::Copying;
 use crate::desk::Desk;
 use crate::donor::Giving;
+use crate::doubt::Doubt;
 use crate::event::Event;
 use crate::files::Tasks;
 use crate::identity::Identity;
@@ -51,6 +52,10 @@ pub(crate) struct State {
     pub(crate) start: Start,
     /// Why this site's own journal takes nothing more, if it does not.
     pub(crate) halted: Option<String>,
+    /// Who says that another process is this site.
+    pub(crate) doubt: Doubt,
+    /// Why the wall clock is not believed, while it is not.
+    pub(crate) clock_jumped: Option<String>,
     /// Whether the operator asked to stop, and since when (monotonic microseconds).
     pub(crate) stopping_us: Option<u64>,
     /// When the last pulse went out (monotonic microseconds), and whether there is news since.
@@ -61,6 +66,8 @@ pub(crate) struct State {
     pub(crate) granted: std::collections::BTreeMap<entry::SiteId, crate::start::Grant>,
     /// Sites that were alive when last looked at.
     pub(crate) alive: Vec<entry::SiteId>,
+    /// Whether the released catalog has changed, so that logs of deleted topics may have to go.
+    pub(crate) deleted: bool,
     /// Logs that grew during this event.
     pub(crate) grown: std::collections::BTreeSet<Grown>,
     /// When it was last looked at who was left behind, in monotonic microseconds.
@@ -131,6 +138,7 @@ impl Site {
         disk: &mut dyn Disk,
         out: &mut Vec<Action>,
     ) {
+        self.drop_deleted();
         let mut step = Step { now, disk, out };
         let taken = events.into_iter().try_for_each(|event| self.dispatch(event, &mut step));
         if let Err(fatal) = taken.and_then(|()| self.settle(&mut step)) {
@@ -145,6 +153,7 @@ impl Site {
             Event::Forget(ticket) => self.desk.forget(ticket),
             Event::LinkUp { site } => self.link_up(site, step),
             Event::LinkDown { site } => self.link_down(site),
+            Event::CalledDuplicate { by, reason } => self.called_duplicate(by, reason, step),
             Event::Message { from, message } => self.message(from, message, step)?,
             Event::Room { site, bytes } => self.room(site, bytes),
             Event::Written { id } => self.written(id, step)?,
@@ -154,6 +163,7 @@ impl Site {
             Event::FilesDone { id, answer } => self.files_done(id, answer, step)?,
             Event::Damaged(file) => self.came_upon_damage(&file, step),
             Event::Tick => {}
+            Event::AcceptClock => self.accept_clock(step),
             Event::Stop => self.stop(step),
         }
         Ok(())
@@ -164,8 +174,10 @@ impl Site {
             self.finish_installing(step);
             return Ok(());
         }
+        self.watch_clock(step);
         self.keep_ceiling(step);
         self.renew_storage(step)?;
+        self.watch_doubt(step);
         self.advance_start(step);
         self.retry_deferred(step);
         self.checkpoint_if_due(step);
@@ -262,8 +274,11 @@ impl Site {
         if self.state.stopping_us.is_some() {
             return Err(Refusal::Stopping);
         }
-        if let Some(reason) = self.state.start.holds_writes() {
+        if let Some(reason) = self.state.start.holds_writes().or_else(|| self.state.doubt.holds_writes()) {
             return Err(Refusal::NotReady(reason));
+        }
+        if let Some(reason) = &self.state.clock_jumped {
+            return Err(Refusal::Clock(reason.clone()));
         }
         if self.pipeline.is_full() {
             return Err(Refusal::DiskFull);

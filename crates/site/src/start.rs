@@ -175,12 +175,15 @@ impl Site {
 
     /// Our journal was seen elsewhere with more, or with another history: not one entry more.
     pub(crate) fn halt_own(&mut self, reason: &str, step: &mut Step<'_>) {
+        self.halt(reason, "start it on an empty directory to get a fresh one", step);
+    }
+
+    /// Not one entry more, for this reason; `advice` is what an operator can do.
+    pub(crate) fn halt(&mut self, reason: &str, advice: &str, step: &mut Step<'_>) {
         if self.state.halted.is_none() {
-            self.state.halted = Some(reason.to_owned());
-            self.alarm(
-                format!("this site's journal is halted: {reason}. Start it on an empty directory to get a fresh one"),
-                step,
-            );
+            self.state.halted = Some(format!("{reason}; {advice}"));
+            self.alarm(format!("this site's journal is halted: {reason}; {advice}"), step);
+            step.out.push(Action::ViewChanged);
         }
     }
 

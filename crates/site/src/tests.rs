@@ -9,7 +9,7 @@ use batch::{Builder, NewRecord};
 use bytes::Bytes;
 use entry::{SiteId, TopicId};
 
-use crate::{Acknowledge, Answer, Append, Commit, Reading, Refusal, Request};
+use crate::{Acknowledge, Answer, Append, Commit, Event, Reading, Refusal, Request};
 use trio::Trio;
 
 fn batch(text: &str) -> Bytes {
@@ -20,6 +20,14 @@ fn batch(text: &str) -> Bytes {
 
 fn append(topic: TopicId, text: &str) -> Request {
     Request::Append(Append { topic, partition: 0, records: batch(text), acknowledge: Acknowledge::All })
+}
+
+fn create_named(trio: &mut Trio, name: &str) -> TopicId {
+    let request = Request::CreateTopic { name: name.into(), partitions: 1, settings: Default::default() };
+    let answer = trio.ask(1, request);
+    let Ok(Answer::Topic(topic)) = answer else { panic!("not created: {answer:?}") };
+    trio.run_ms(100);
+    topic
 }
 
 fn create(trio: &mut Trio, settings: &[(&str, &str)]) -> TopicId {
@@ -163,4 +171,127 @@ fn what_cannot_be_written_is_refused_in_words() {
     let reserved =
         Request::CreateTopic { name: "site-2.x".into(), partitions: 1, settings: Default::default() };
     assert!(matches!(trio.ask(1, reserved), Err(Refusal::Catalog(_))));
+}
+
+/// A peer says, again and again for so long, that another process is this site.
+fn called_duplicate_for_ms(trio: &mut Trio, id: u16, by: u16, ms: u64) {
+    for _ in 0..ms / 1000 {
+        trio.push(id, Event::CalledDuplicate { by: SiteId(by), reason: "it answers from elsewhere".into() });
+        trio.run_ms(1000);
+    }
+}
+
+#[test]
+fn a_site_that_is_called_a_duplicate_waits_and_then_halts_and_lets_go_of_its_links() {
+    let mut trio = Trio::founded();
+    let topic = create(&mut trio, &[]);
+    called_duplicate_for_ms(&mut trio, 3, 1, 3000);
+    let refused = trio.ask(3, append(topic, "in doubt")).unwrap_err();
+    assert!(
+        matches!(&refused, Refusal::NotReady(why) if why.contains("it answers from elsewhere")),
+        "{refused}"
+    );
+    called_duplicate_for_ms(&mut trio, 3, 1, 7000);
+    let refused = trio.ask(3, append(topic, "halted")).unwrap_err();
+    assert!(
+        matches!(&refused, Refusal::Halted(why) if why.contains("another process is this site")),
+        "{refused}"
+    );
+    let status = trio.site(3).status(0);
+    assert!(status.halted.is_some() && status.alarms.iter().any(|alarm| alarm.contains("halted")));
+    trio.run_ms(2000);
+    assert_eq!(trio.site(1).status(20_000_000).alive, [SiteId(1)], "its links are gone");
+    assert!(trio.ask(1, append(topic, "elsewhere")).is_ok());
+}
+
+#[test]
+fn a_refusal_on_account_of_the_process_before_passes() {
+    let mut trio = Trio::founded();
+    let topic = create(&mut trio, &[]);
+    // A link that a peer still holds from before a restart: refused for some seconds, then let in.
+    called_duplicate_for_ms(&mut trio, 3, 1, 6000);
+    trio.push(3, Event::LinkDown { site: SiteId(1) });
+    trio.push(3, Event::LinkUp { site: SiteId(1) });
+    assert!(trio.ask(3, append(topic, "let in")).is_ok());
+    // What was said before does not count any more; and what is not repeated is forgotten.
+    called_duplicate_for_ms(&mut trio, 3, 1, 5000);
+    assert!(trio.ask(3, append(topic, "in doubt")).is_err());
+    trio.run_ms(11_000);
+    assert!(trio.ask(3, append(topic, "forgotten")).is_ok());
+    assert_eq!(trio.site(3).status(0).halted, None);
+}
+
+#[test]
+fn a_clock_set_right_is_believed_when_the_others_show_the_same_time() {
+    let mut trio = Trio::founded();
+    let topic = create(&mut trio, &[]);
+    // Site 3 is two seconds behind all others, and then set right.
+    for id in 1..=2 {
+        trio.crash(id);
+        trio.set_ahead_ms(id, 2000);
+        trio.start(id);
+    }
+    trio.run_ms(2000);
+    assert!(trio.ask(1, append(topic, "ahead of site 3")).is_ok());
+    trio.run_ms(500);
+    assert!(trio.site(3).status(0).alarms.iter().any(|alarm| alarm.contains("held back")));
+    trio.set_ahead_ms(3, 2000);
+    trio.run_ms(3000);
+    assert!(trio.ask(3, append(topic, "set right")).is_ok());
+    trio.run_ms(500);
+    assert_eq!(trio.values(3, topic, Reading::Merged), ["ahead of site 3", "set right"]);
+}
+
+#[test]
+fn a_clock_set_wrong_is_believed_by_nobody_but_an_operator() {
+    let mut trio = Trio::founded();
+    let topic = create(&mut trio, &[]);
+    trio.set_ahead_ms(3, 60_000);
+    trio.run_ms(1000);
+    let refused = trio.ask(3, append(topic, "from the future")).unwrap_err();
+    assert!(matches!(&refused, Refusal::Clock(why) if why.contains("accept-clock")), "{refused}");
+    assert_eq!(trio.site(3).status(0).alarms.len(), 1);
+    trio.set_ahead_ms(3, 0);
+    trio.run_ms(100);
+    assert!(trio.ask(3, append(topic, "set back")).is_ok());
+    assert_eq!(trio.site(3).status(0).alarms, Vec::<String>::new());
+    for id in 1..=3 {
+        trio.set_ahead_ms(id, 60_000);
+    }
+    trio.run_ms(1000);
+    for id in 1..=3 {
+        assert!(trio.ask(id, append(topic, "too early")).is_err(), "nobody vouches for anybody");
+    }
+    trio.push(2, Event::AcceptClock);
+    trio.run_ms(4000);
+    for id in 1..=3 {
+        assert!(trio.ask(id, append(topic, "accepted")).is_ok(), "one who knows is enough for three sites");
+    }
+}
+
+#[test]
+fn the_files_of_a_deleted_topic_go_and_a_restart_does_not_miss_them() {
+    let mut trio = Trio::founded();
+    let (gone, kept) = (create(&mut trio, &[]), create_named(&mut trio, "kept"));
+    assert!(trio.ask(2, append(gone, "to be deleted")).is_ok());
+    trio.run_ms(200);
+    assert!(trio.files(3).iter().any(|file| file.contains(&gone.to_string())));
+    trio.cut(2);
+    assert!(trio.ask(2, append(gone, "written before the deletion is known")).is_ok());
+    assert!(trio.ask(1, Request::DeleteTopic { name: "orders".into() }).is_ok());
+    trio.heal(2);
+    trio.run_ms(500);
+    for _ in 0..4 {
+        trio.crash(3);
+        trio.start(3);
+        trio.run_ms(2000);
+        for n in 0..20 {
+            assert!(trio.ask(1, append(kept, &format!("{n} {}", "fill ".repeat(60)))).is_ok());
+        }
+        trio.run_ms(200);
+    }
+    for id in 1..=3 {
+        assert!(!trio.files(id).iter().any(|file| file.contains(&gone.to_string())), "at site {id}");
+        assert_eq!(trio.values(id, kept, Reading::Merged).len(), 80);
+    }
 }

@@ -92,6 +92,9 @@ pub struct JournalStatus {
     pub promise: Stamp,
     /// The highest seq any site is known to hold, plus one.
     pub known: Seq,
+    /// What is known elsewhere and not held here, in bytes: an estimate from the size of the latest entries, `None`
+    /// while none has been seen.
+    pub lag_bytes: Option<u64>,
 }
 
 impl Site {
@@ -110,6 +113,12 @@ impl Site {
     #[must_use]
     pub fn topic(&self, id: TopicId) -> Option<&Topic> {
         self.admission.topic(id).filter(|topic| !topic.deleted)
+    }
+
+    /// Whether a topic's deletion has its place in the order already: its logs are gone or about to go.
+    #[must_use]
+    pub fn was_deleted(&self, id: TopicId) -> bool {
+        self.merge.is_gone(id)
     }
 
     /// The offsets between which a log can be read here.
@@ -214,6 +223,12 @@ impl Site {
         self.may_write().is_ok()
     }
 
+    /// Why clients may not write here, if they may not.
+    #[must_use]
+    pub fn not_writing(&self) -> Option<String> {
+        self.may_write().err().map(|refusal| refusal.to_string())
+    }
+
     /// What is durable here, per journal.
     #[must_use]
     pub fn frontier(&self) -> BTreeMap<JournalId, Seq> {
@@ -235,7 +250,7 @@ impl Site {
             storage: self.identity.storage,
             journal: self.identity.journal(),
             halted: self.state.halted.clone(),
-            not_writing: self.may_write().err().map(|refusal| refusal.to_string()),
+            not_writing: self.not_writing(),
             unconfirmed: self.state.start.unconfirmed,
             waits_for_opening: self.state.start.waits_for_opening(),
             journals: self.journals.frontier().into_keys().map(|id| (id, self.journal_status(id))).collect(),
@@ -263,6 +278,10 @@ impl Site {
             released: self.merge.order.next_unreleased(journal),
             promise: self.peers.promises.get(&journal).map_or(Stamp::ZERO, |(w, _)| *w),
             known,
+            lag_bytes: match known - held {
+                0 => Some(0),
+                entries => self.journals.mean_bytes(journal).map(|bytes| entries.saturating_mul(bytes)),
+            },
         }
     }
 }

@@ -62,6 +62,7 @@ struct OrderMetrics {
 struct JournalMetrics {
     held: Family<OfJournal, Level>,
     lag: Family<OfJournal, Level>,
+    lag_bytes: Family<OfJournal, Level>,
     unreleased: Family<OfJournal, Level>,
     promise_lag_seconds: Family<OfJournal, Measure>,
 }
@@ -138,7 +139,7 @@ impl SiteMetrics {
 
 impl OrderMetrics {
     fn register(&self, registry: &mut Registry) {
-        let lag = "How far the stable point is behind this site's clock";
+        let lag = "How far the stable point is behind this site's clock, 0 if nothing waits for it";
         with(registry, "stable_point_lag", Unit::Seconds, lag, &self.stable_lag_seconds);
         let blocked = "For how long the next release has been waiting, 0 if nothing waits";
         with(registry, "release_blocked", Unit::Seconds, blocked, &self.blocked_seconds);
@@ -164,6 +165,8 @@ impl JournalMetrics {
         plain(registry, "journal_held_seq", "Next entry of a journal that is not durable here", &self.held);
         let lag = "Entries of a journal known to exist and not held here";
         with(registry, "journal_lag", entries(), lag, &self.lag);
+        let bytes = "What a journal is known to have and is not held here, estimated from its latest entries";
+        with(registry, "journal_lag", Unit::Bytes, bytes, &self.lag_bytes);
         let unreleased = "Entries of a journal held here and not released";
         with(registry, "journal_unreleased", entries(), unreleased, &self.unreleased);
         let promise = "How far a journal's latest promise is behind this site's clock";
@@ -174,6 +177,9 @@ impl JournalMetrics {
         let of = OfJournal { journal: status.journal.clone() };
         self.held.get_or_create(&of).set(status.held);
         self.lag.get_or_create(&of).set(status.lag_entries());
+        if let Some(bytes) = status.lag_bytes {
+            self.lag_bytes.get_or_create(&of).set(bytes);
+        }
         self.unreleased.get_or_create(&of).set(status.unreleased_entries());
         self.promise_lag_seconds.get_or_create(&of).set(seconds(status.promise_lag_ms));
     }

@@ -9,9 +9,10 @@ use tokio::sync::mpsc;
 
 use self::from::From;
 use self::show::Show;
-use crate::commands::topic::origin_of;
+use crate::commands::topic::{known, origin_of};
 use crate::connect::Connect;
 use crate::output::Output;
+use crate::progress::Progress;
 
 /// Answers that wait to be shown.
 const ANSWERS_WAITING: usize = 16;
@@ -55,8 +56,11 @@ struct Brought {
 impl Consume {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let client = self.connect.client().await?;
-        let origin = origin_of(&*client.refresh(None).await?, &self.topic).map(str::to_owned);
-        let show = Show::new(self.output.json, origin, self.max);
+        let metadata = client.refresh(None).await?;
+        known(&metadata, &self.topic)?;
+        let origin = origin_of(&metadata, &self.topic).map(str::to_owned);
+        let show =
+            Show::new(self.output.json, origin, self.max, Progress::of_output(self.max, "records read"));
         match self.group.clone() {
             Some(group) => self.in_group(client, &group, show).await,
             None => self.alone(client, show).await,

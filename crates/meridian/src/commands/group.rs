@@ -4,28 +4,18 @@ use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
 use client::{Client, Committed, GroupDescription, Isolation, Position};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::connect::Connect;
-use crate::output::Output;
-use crate::table::{Lean, Table};
+use crate::connect::Ask;
+use crate::table::{Lean, Listing, Table};
 
 /// What to show of groups.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Group {
     /// List consumer groups
-    List(List),
+    List(Ask),
     /// Show a group's members, progress and lag
     Describe(Describe),
-}
-
-/// All of them.
-#[derive(Debug, Args)]
-pub(crate) struct List {
-    #[command(flatten)]
-    connect: Connect,
-    #[command(flatten)]
-    output: Output,
 }
 
 /// One of them.
@@ -34,43 +24,31 @@ pub(crate) struct Describe {
     /// The group's name
     group: String,
     #[command(flatten)]
-    connect: Connect,
-    #[command(flatten)]
-    output: Output,
+    ask: Ask,
 }
 
 impl Group {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         match self {
-            Group::List(list) => list.run().await,
+            Group::List(ask) => list(ask).await,
             Group::Describe(describe) => describe.run().await,
         }
     }
 }
 
-impl List {
-    async fn run(self) -> anyhow::Result<()> {
-        let client = self.connect.client().await?;
-        let groups = client.list_groups().await?;
-        let metadata = client.metadata();
-        let site = |id: i32| {
-            metadata.brokers.get(&id).and_then(|broker| broker.rack.clone()).unwrap_or(id.to_string())
-        };
-        let value: Vec<Value> = groups
-            .iter()
-            .map(|group| {
-                json!({ "group": group.group, "state": group.state, "coordinator": site(group.coordinator) })
-            })
-            .collect();
-        self.output.show(&value, || {
-            let mut table =
-                Table::new(&[("GROUP", Lean::Left), ("STATE", Lean::Left), ("COORDINATOR", Lean::Left)]);
-            for group in &groups {
-                table.row([group.group.clone(), group.state.clone(), site(group.coordinator)]);
-            }
-            table.to_string()
-        })
-    }
+async fn list(ask: Ask) -> anyhow::Result<()> {
+    let client = ask.connect.client().await?;
+    let groups = client.list_groups().await?;
+    let metadata = client.metadata();
+    let site =
+        |id: i32| metadata.brokers.get(&id).and_then(|broker| broker.rack.clone()).unwrap_or(id.to_string());
+    let head = [("GROUP", Lean::Left), ("STATE", Lean::Left), ("COORDINATOR", Lean::Left)];
+    let listing = Listing::of(&head, &groups, |group| {
+        let coordinator = site(group.coordinator);
+        let value = json!({ "group": group.group, "state": group.state, "coordinator": coordinator });
+        (value, [group.group.clone(), group.state.clone(), coordinator])
+    });
+    listing.show(ask.output)
 }
 
 /// How far a group has come in one partition.
@@ -90,7 +68,7 @@ impl Progress {
 
 impl Describe {
     async fn run(self) -> anyhow::Result<()> {
-        let client = self.connect.client().await?;
+        let client = self.ask.connect.client().await?;
         let description = client.describe_group(&self.group).await?;
         let committed = client.committed(&self.group, None).await?;
         let progress = progress(&client, &description, &committed).await?;
@@ -107,7 +85,7 @@ impl Describe {
                 "member": at.member,
             })).collect::<Vec<_>>(),
         });
-        self.output.show(&value, || text(&description, &progress))
+        self.ask.output.show(&value, || text(&description, &progress))
     }
 }
 

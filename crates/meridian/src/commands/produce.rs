@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::connect::Connect;
 use crate::output::{self, Output};
+use crate::progress::Progress;
 
 /// Records handed in and not yet acknowledged; reading waits beyond it.
 const UNACKNOWLEDGED_MAX: usize = 8_192;
@@ -65,7 +66,7 @@ fn header(text: &str) -> Result<(String, String), String> {
 
 impl Produce {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let client = self.connect.client().await?;
+        let client = self.connect.writing_client().await?;
         let acks = match self.acks {
             AcksArgument::None => Acks::None,
             AcksArgument::One => Acks::Leader,
@@ -84,7 +85,7 @@ impl Produce {
         if self.output.json {
             Ok(())
         } else {
-            output::line(&format!("{written} records written to {}", self.topic))
+            output::line(&format!("{} written to {}", output::count(written, "record"), self.topic))
         }
     }
 
@@ -149,9 +150,11 @@ fn line(input: &mut impl BufRead) -> anyhow::Result<Option<Vec<u8>>> {
 /// Waits for the receipts in the order of the records.
 async fn count(mut receipts: mpsc::Receiver<Receipt>, output: Output) -> anyhow::Result<u64> {
     let mut written = 0;
+    let progress = Progress::of_input("records written");
     while let Some(receipt) = receipts.recv().await {
         let delivery = receipt.delivery().await?;
         written += 1;
+        progress.add(1);
         if output.json {
             let offset = (delivery.offset >= 0).then_some(delivery.offset);
             output::line(&json!({ "partition": delivery.partition, "offset": offset }).to_string())?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use node::WallClock;
 use node::config::{Config, LogFormat};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -43,6 +44,9 @@ pub(crate) struct Serve {
     /// Only check the configuration and say what it amounts to
     #[arg(long)]
     check: bool,
+    /// For tests: shift this site's wall clock by the milliseconds that a file says, now and whenever it changes
+    #[arg(long, hide = true, value_name = "FILE")]
+    test_clock_offset_file: Option<PathBuf>,
 }
 
 impl Serve {
@@ -65,7 +69,8 @@ impl Serve {
                 _ = interrupt.recv() => tracing::info!("interrupted; stopping"),
             }
         };
-        match Box::pin(node::serve(config, shutdown)).await {
+        let wall_clock = self.test_clock_offset_file.map_or(WallClock::Real, WallClock::Offset);
+        match Box::pin(node::serve(config, wall_clock, shutdown)).await {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(error @ node::ServeError::Halted(_)) => {
                 eprintln!("meridian: {error}");

@@ -5,30 +5,23 @@ use std::time::Duration;
 use admin::client::{self, Address};
 use admin::{CopyProgress, PeerStatus, SiteStatus};
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::connect::Connect;
+use crate::connect::Ask;
 use crate::output::{self, Output, size, span};
-use crate::table::{Lean, Table};
+use crate::table::{Lean, Listing, Table};
 
 /// What to show of sites.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Site {
     /// List the sites that clients are told of
-    List(List),
+    List(Ask),
     /// Show where one site stands: frontiers, lag, what holds the order back
     Status(Status),
     /// Stop a site cleanly
-    Stop(Stop),
-}
-
-/// All of them.
-#[derive(Debug, Args)]
-pub(crate) struct List {
-    #[command(flatten)]
-    connect: Connect,
-    #[command(flatten)]
-    output: Output,
+    Stop(Where),
+    /// Say that a site's wall clock, which jumped ahead, is right: it takes writes again
+    AcceptClock(Where),
 }
 
 /// Which site.
@@ -51,43 +44,34 @@ pub(crate) struct Status {
     watch: Option<u64>,
 }
 
-/// Which one.
-#[derive(Debug, Args)]
-pub(crate) struct Stop {
-    #[command(flatten)]
-    place: Where,
-}
-
 impl Site {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         match self {
-            Site::List(list) => Box::pin(list.run()).await,
+            Site::List(ask) => Box::pin(list(ask)).await,
             Site::Status(status) => status.run().await,
-            Site::Stop(stop) => {
-                client::stop(&Address::parse(&stop.place.admin)).await?;
+            Site::Stop(place) => {
+                client::stop(&Address::parse(&place.admin)).await?;
                 output::line("stopping")
+            }
+            Site::AcceptClock(place) => {
+                let jump_ms = client::accept_clock(&Address::parse(&place.admin)).await?;
+                output::line(&format!("accepted: the clock was set {} ahead", span(jump_ms)))
             }
         }
     }
 }
 
-impl List {
-    async fn run(self) -> anyhow::Result<()> {
-        let cluster = self.connect.client().await?.describe_cluster().await?;
-        let name = |broker: &::client::Broker| broker.rack.clone().unwrap_or_default();
-        let sites: Vec<Value> = cluster
-            .brokers
-            .iter()
-            .map(|broker| json!({ "site": name(broker), "id": broker.id, "kafka": broker.address }))
-            .collect();
-        self.output.show(&json!({ "cluster": cluster.id, "sites": sites }), || {
-            let mut table = Table::new(&[("SITE", Lean::Left), ("ID", Lean::Right), ("KAFKA", Lean::Left)]);
-            for broker in &cluster.brokers {
-                table.row([name(broker), broker.id.to_string(), broker.address.clone()]);
-            }
-            format!("cluster {}\n\n{table}", cluster.id)
-        })
-    }
+async fn list(ask: Ask) -> anyhow::Result<()> {
+    let cluster = ask.connect.client().await?.describe_cluster().await?;
+    let name = |broker: &::client::Broker| broker.rack.clone().unwrap_or_default();
+    let head = [("SITE", Lean::Left), ("ID", Lean::Right), ("KAFKA", Lean::Left)];
+    let sites = Listing::of(&head, &cluster.brokers, |broker| {
+        let value = json!({ "site": name(broker), "id": broker.id, "kafka": broker.address });
+        (value, [name(broker), broker.id.to_string(), broker.address.clone()])
+    });
+    ask.output.show(&json!({ "cluster": cluster.id, "sites": sites.values }), || {
+        format!("cluster {}\n\n{}", cluster.id, sites.table)
+    })
 }
 
 impl Status {
@@ -141,8 +125,14 @@ fn summary(status: &SiteStatus) -> String {
         lines.push("              its return waits to be ordered".to_owned());
     }
     lines.push(format!("alive         {}", status.alive.join(", ")));
-    lines.push(format!("stable point  {} behind the clock", span(status.stable_lag_ms)));
-    lines.push(format!("released      {} entries, {} wait", status.released, status.unreleased));
+    lines.push(match status.unreleased {
+        0 => "reading       up to date: nothing waits for its place".to_owned(),
+        n => {
+            let waiting = if n == 1 { "1 entry waits".to_owned() } else { format!("{n} entries wait") };
+            format!("reading       {waiting}; the stable point is {} behind", span(status.stable_lag_ms))
+        }
+    });
+    lines.push(format!("released      {} entries", status.released));
     if let Some(blocker) = &status.blocker {
         let (site, why, time) = (&blocker.site, &blocker.why, span(blocker.for_ms));
         lines.push(format!("held back by  {site}, for {time}: {why}"));
@@ -187,7 +177,11 @@ fn journals(status: &SiteStatus) -> Table {
         let note = if journal.quarantined { "quarantined" } else { "" };
         let numbers =
             [journal.known, journal.held, journal.released, journal.lag_entries()].map(|n| n.to_string());
-        let bytes = journal.lag_bytes.map_or("-".to_owned(), size);
+        let bytes = match journal.lag_bytes {
+            Some(0) => size(0),
+            Some(bytes) => format!("~{}", size(bytes)),
+            None => "?".to_owned(),
+        };
         let rest = [bytes, span(journal.promise_lag_ms), note.to_owned()];
         table.row([journal.journal.clone()].into_iter().chain(numbers).chain(rest));
     }

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
 use client::{Client, Isolation, Metadata, NewTopic, Position, Setting};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::connect::Connect;
-use crate::output::{self, Output};
-use crate::table::{Lean, Table};
+use crate::connect::Ask;
+use crate::table::{Lean, Listing, Table};
 
 /// What to do with topics.
 #[derive(Debug, Subcommand)]
@@ -31,9 +30,7 @@ pub(crate) struct Named {
     /// The topic's name
     topic: String,
     #[command(flatten)]
-    connect: Connect,
-    #[command(flatten)]
-    output: Output,
+    ask: Ask,
 }
 
 /// A new topic.
@@ -53,9 +50,7 @@ pub(crate) struct Create {
 #[derive(Debug, Args)]
 pub(crate) struct List {
     #[command(flatten)]
-    connect: Connect,
-    #[command(flatten)]
-    output: Output,
+    ask: Ask,
     /// Show each site's origin logs too
     #[arg(long)]
     origins: bool,
@@ -96,12 +91,12 @@ impl Topic {
 
 impl Create {
     async fn run(self) -> anyhow::Result<()> {
-        let Named { topic, connect, output } = self.named;
+        let Named { topic, ask } = self.named;
         let settings = self.settings.into_iter().collect();
         let wanted = NewTopic { name: topic.clone(), partitions: self.partitions, settings };
-        let made = connect.client().await?.create_topic(&wanted).await?;
+        let made = ask.connect.client().await?.create_topic(&wanted).await?;
         let value = json!({ "topic": topic, "id": made.id.to_string(), "partitions": made.partitions });
-        output.show(&value, || {
+        ask.output.show(&value, || {
             format!("created {topic} with {} partitions (id {})\n", made.partitions, made.id)
         })
     }
@@ -109,27 +104,25 @@ impl Create {
 
 impl List {
     async fn run(self) -> anyhow::Result<()> {
-        let metadata = self.connect.client().await?.refresh(None).await?;
-        let shown: Vec<_> = metadata
-            .topics
-            .iter()
-            .filter(|(name, _)| self.origins || origin_of(&metadata, name).is_none())
-            .collect();
-        let value: Vec<Value> = shown
-            .iter()
-            .map(|(name, topic)| {
-                json!({ "topic": name, "id": topic.id.to_string(), "partitions": topic.partitions.len() })
-            })
-            .collect();
-        self.output.show(&value, || {
-            let mut table =
-                Table::new(&[("TOPIC", Lean::Left), ("PARTITIONS", Lean::Right), ("ID", Lean::Left)]);
-            for (name, topic) in shown {
-                table.row([name.clone(), topic.partitions.len().to_string(), topic.id.to_string()]);
-            }
-            table.to_string()
-        })
+        let metadata = self.ask.connect.client().await?.refresh(None).await?;
+        let shown =
+            metadata.topics.iter().filter(|(name, _)| self.origins || origin_of(&metadata, name).is_none());
+        let head = [("TOPIC", Lean::Left), ("PARTITIONS", Lean::Right), ("ID", Lean::Left)];
+        let listing = Listing::of(&head, shown, |(name, topic)| {
+            let (id, partitions) = (topic.id.to_string(), topic.partitions.len());
+            let value = json!({ "topic": name, "id": id, "partitions": partitions });
+            (value, [name.clone(), partitions.to_string(), id])
+        });
+        listing.show(self.ask.output)
     }
+}
+
+/// What metadata of all topics says of this one.
+pub(crate) fn known<'a>(metadata: &'a Metadata, topic: &str) -> anyhow::Result<&'a client::Topic> {
+    let found = metadata.topics.get(topic);
+    found.ok_or_else(|| {
+        anyhow::anyhow!("there is no topic {topic}; `meridian topic list` shows which there are")
+    })
 }
 
 /// The site of which this topic is an origin log, if it is one.
@@ -147,12 +140,10 @@ struct Extent {
 }
 
 async fn describe(named: Named) -> anyhow::Result<()> {
-    let Named { topic, connect, output } = named;
-    let client = connect.client().await?;
+    let Named { topic, ask } = named;
+    let client = ask.connect.client().await?;
     let metadata = client.refresh(None).await?;
-    let Some(known) = metadata.topics.get(&topic) else {
-        anyhow::bail!("there is no topic {topic}; `meridian topic list` shows which there are");
-    };
+    let known = known(&metadata, &topic)?;
     let mut extents = Vec::new();
     for partition in known.partitions.keys().copied() {
         extents.push(extent(&client, &metadata, &topic, partition).await?);
@@ -169,7 +160,7 @@ async fn describe(named: Named) -> anyhow::Result<()> {
             "name": setting.name, "value": setting.value, "default": setting.is_default,
         })).collect::<Vec<_>>(),
     });
-    output.show(&value, || {
+    ask.output.show(&value, || {
         format!("{topic} (id {})\n\n{}\n{}", known.id, extents_table(&extents), settings_table(&settings))
     })
 }
@@ -210,11 +201,11 @@ fn settings_table(settings: &[Setting]) -> Table {
 
 impl Alter {
     async fn run(self) -> anyhow::Result<()> {
-        let Named { topic, connect, output } = self.named;
+        let Named { topic, ask } = self.named;
         if self.partitions.is_none() && self.settings.is_empty() && self.unset.is_empty() {
             anyhow::bail!("nothing to change: give --partitions, --set or --unset");
         }
-        let client = connect.client().await?;
+        let client = ask.connect.client().await?;
         let set = self.settings.into_iter().map(|(key, value)| (key, Some(value)));
         let changes: BTreeMap<String, Option<String>> =
             set.chain(self.unset.into_iter().map(|key| (key, None))).collect();
@@ -224,16 +215,12 @@ impl Alter {
         if let Some(partitions) = self.partitions {
             client.create_partitions(&topic, partitions).await?;
         }
-        output.show(&json!({ "topic": topic, "altered": true }), || format!("altered {topic}\n"))
+        ask.output.show(&json!({ "topic": topic, "altered": true }), || format!("altered {topic}\n"))
     }
 }
 
 async fn delete(named: Named) -> anyhow::Result<()> {
-    let Named { topic, connect, output } = named;
-    connect.client().await?.delete_topic(&topic).await?;
-    if output.json {
-        output::line(&json!({ "deleted": topic }).to_string())
-    } else {
-        output::line(&format!("deleted {topic}"))
-    }
+    let Named { topic, ask } = named;
+    ask.connect.client().await?.delete_topic(&topic).await?;
+    ask.output.show(&json!({ "topic": topic, "deleted": true }), || format!("deleted {topic}\n"))
 }

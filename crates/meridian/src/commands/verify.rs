@@ -15,7 +15,8 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::output::Output;
+use crate::output::{Output, count};
+use crate::progress::Progress;
 use crate::table::{Lean, Table};
 
 /// Exit code for logs that differ.
@@ -71,9 +72,12 @@ impl Verify {
         }
         let logs: BTreeSet<Log> = witnesses.iter().flat_map(|witness| witness.logs.keys().cloned()).collect();
         let mut verdicts = Vec::new();
+        let progress = Progress::of_work(logs.len() as u64, "logs compared");
         for log in logs {
             verdicts.push(judge(&witnesses, log).await?);
+            progress.add(1);
         }
+        drop(progress);
         let identical = verdicts.iter().all(|verdict| verdict.identical);
         self.output.show(&json!({ "identical": identical, "logs": verdicts }), || text(&verdicts))?;
         Ok(if identical { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
@@ -159,7 +163,13 @@ fn text(verdicts: &[Verdict]) -> String {
     let records: u64 = verdicts.iter().map(|verdict| verdict.compared).sum();
     let different = verdicts.iter().filter(|verdict| !verdict.identical).count();
     let sum = match different {
-        0 => format!("identical: {} logs, {records} offsets compared", verdicts.len()),
+        0 => {
+            format!(
+                "identical: {}, {} compared",
+                count(verdicts.len() as u64, "log"),
+                count(records, "offset")
+            )
+        }
         n => format!("{n} of {} logs DIFFER", verdicts.len()),
     };
     format!("{table}\n{sum}\n")

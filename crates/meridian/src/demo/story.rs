@@ -103,7 +103,7 @@ async fn create(regions: &[Region], screen: &mut Screen) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until a region's site knows the topic. It asks for all topics: asking for this one would create it there too.
+/// Waits until a region's site knows the topic.
 async fn known(region: &Region) -> anyhow::Result<()> {
     let until = Instant::now() + START_PATIENCE;
     while !region.client.refresh(None).await?.topics.contains_key(TOPIC) {

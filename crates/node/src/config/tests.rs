@@ -327,7 +327,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     (
         "[tls]",
         "[journal]\ngroup_bytes_max = 4_194_304\n[tls]",
-        "eu-west.toml:34: there is no key `journal.group_bytes_max`; there are segment_bytes, segments_spare, checkpoint_bytes, wal_bytes_max, memory_bytes",
+        "eu-west.toml:34: there is no key `journal.group_bytes_max`; did you mean `wal_bytes_max`?",
     ),
     (
         "[tls]",

@@ -150,7 +150,7 @@ impl Cluster {
             let shutdown = async {
                 let _ = stopped.await;
             };
-            let outcome = runtime.block_on(Box::pin(node::serve(config, shutdown)));
+            let outcome = runtime.block_on(Box::pin(node::serve(config, node::WallClock::Real, shutdown)));
             runtime.shutdown_timeout(PATIENCE);
             outcome.map_err(|error| error.to_string())
         };

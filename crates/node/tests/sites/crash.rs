@@ -18,7 +18,7 @@ fn site_to_be_killed() {
     let Ok(path) = std::env::var(CONFIG) else { return };
     let config = Config::load(Path::new(&path), [], []).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(Box::pin(node::serve(config, std::future::pending()))).unwrap();
+    runtime.block_on(Box::pin(node::serve(config, node::WallClock::Real, std::future::pending()))).unwrap();
 }
 
 /// A process that does not outlive the test.

@@ -87,9 +87,11 @@ impl Readings {
         Ok(())
     }
 
-    /// A site has recovered: all that was readable there is, and it is the same.
+    /// A site has recovered: all that was readable there is, and it is the same; but for topics that were deleted, whose
+    /// logs may be gone.
     pub(super) fn opened(&mut self, look: Look<'_>, oracle: &mut Oracle<'_>) -> Verdict {
         let Look { id, site, .. } = look;
+        self.ends.retain(|(at, (topic, ..)), _| *at != id || !site.was_deleted(*topic));
         let logs: Vec<(Log, u64)> = self
             .ends
             .range((id, LOWEST)..)

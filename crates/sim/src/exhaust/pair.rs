@@ -141,7 +141,11 @@ impl Node {
             Action::Readable(grown) => grown.iter().for_each(|log| self.shown(log)),
             Action::Files(task) => self.jobs.push_back(Job::files(task)),
             Action::ViewChanged | Action::Alarm(_) | Action::Remark(_) => {}
-            Action::Stopped | Action::Restart | Action::Hangup { .. } | Action::Halt(_) => {
+            Action::Stopped
+            | Action::Restart
+            | Action::GiveUpLinks { .. }
+            | Action::Hangup { .. }
+            | Action::Halt(_) => {
                 panic!("a quiet life has none of {action:?}")
             }
         }

@@ -17,6 +17,8 @@ use crate::{
 pub(super) struct Trio {
     now_us: u64,
     nodes: BTreeMap<u16, Node>,
+    /// How far each site's wall clock is ahead.
+    wall_ahead_ms: BTreeMap<u16, u64>,
     cut: Option<u16>,
     answers: BTreeMap<Ticket, Result<Answer, Refusal>>,
     next_ticket: u64,
@@ -65,6 +67,7 @@ impl Trio {
         let mut trio = Trio {
             now_us: 1_000_000,
             nodes,
+            wall_ahead_ms: BTreeMap::new(),
             cut: None,
             answers: BTreeMap::new(),
             next_ticket: 0,
@@ -85,13 +88,19 @@ impl Trio {
         trio
     }
 
-    fn now(&self) -> Now {
-        Now { mono_us: self.now_us, wall_ms: 1_767_225_600_000 + self.now_us / 1000 }
+    fn now(&self, id: u16) -> Now {
+        let ahead_ms = self.wall_ahead_ms.get(&id).copied().unwrap_or(0);
+        Now { mono_us: self.now_us, wall_ms: 1_767_225_600_000 + self.now_us / 1000 + ahead_ms }
+    }
+
+    /// Sets a site's wall clock.
+    pub(super) fn set_ahead_ms(&mut self, id: u16, ahead_ms: u64) {
+        self.wall_ahead_ms.insert(id, ahead_ms);
     }
 
     pub(super) fn start(&mut self, id: u16) {
         self.starts += 1;
-        let now = self.now();
+        let now = self.now(id);
         let node = self.nodes.get_mut(&id).unwrap();
         let entropy = Entropy { actor: [self.starts; 16] };
         let config = config(id, &self.limits);
@@ -162,7 +171,7 @@ impl Trio {
         &mut self.nodes.get_mut(&id).unwrap().disk
     }
 
-    fn push(&mut self, id: u16, event: Event) {
+    pub(super) fn push(&mut self, id: u16, event: Event) {
         self.nodes.get_mut(&id).unwrap().events.push_back(event);
     }
 
@@ -199,7 +208,7 @@ impl Trio {
     }
 
     fn step(&mut self, id: u16) {
-        let now = self.now();
+        let now = self.now(id);
         let node = self.nodes.get_mut(&id).unwrap();
         let events: Vec<_> = node.events.drain(..).collect();
         let Some(site) = node.site.as_mut().filter(|_| !node.stopped) else { return };
@@ -243,6 +252,7 @@ impl Trio {
                 node.events.clear();
                 self.start(id);
             }
+            Action::GiveUpLinks { .. } => self.disconnect(id),
             Action::Stopped => node.stopped = true,
             Action::Hangup { reason, .. } | Action::Halt(reason) => panic!("site {id}: {reason}"),
             Action::Alarm(text) | Action::Remark(text) => self.said.push((id, text)),
@@ -296,6 +306,12 @@ impl Trio {
             partition::read(disk, &plan.slices).is_ok()
         };
         (0..end).filter(reads).count()
+    }
+
+    /// The names of all files of a site.
+    pub(super) fn files(&self, id: u16) -> Vec<String> {
+        let files = self.nodes[&id].disk.list(&FileName::root()).unwrap();
+        files.iter().map(|file| file.as_str().to_owned()).collect()
     }
 
     pub(super) fn digest(&self, id: u16, topic: TopicId) -> [u8; 16] {

@@ -6,17 +6,19 @@ use client::ReadRecord;
 use serde_json::{Map, Value, json};
 
 use crate::output::bytes_json;
+use crate::progress::Progress;
 
 pub(super) struct Show {
     json: bool,
     /// The site whose origin log is read, if it is one. A record of the merged log does not say where it came from.
     origin: Option<String>,
     left: Option<u64>,
+    progress: Progress,
 }
 
 impl Show {
-    pub(super) fn new(json: bool, origin: Option<String>, max: Option<u64>) -> Show {
-        Show { json, origin, left: max }
+    pub(super) fn new(json: bool, origin: Option<String>, max: Option<u64>, progress: Progress) -> Show {
+        Show { json, origin, left: max, progress }
     }
 
     /// Whether as many were shown as are wanted.
@@ -44,6 +46,7 @@ impl Show {
             }
         }
         out.flush()?;
+        self.progress.add(wanted as u64);
         self.left = self.left.map(|left| left - wanted as u64);
         Ok(wanted)
     }

@@ -61,6 +61,10 @@ impl Admin for Pretend {
         Ok(Vec::new())
     }
 
+    async fn accept_clock(&self) -> Result<u64, AdminError> {
+        Ok(9_000)
+    }
+
     fn stop(&self) -> Result<(), AdminError> {
         Ok(())
     }

@@ -1,0 +1,59 @@
+//! Topics that are gone, until their files are.
+//!
+//! The last two checkpoints are kept, so that a damaged one is no disaster. The older one may still name the files of a
+//! topic that was removed since; they stay until two checkpoints have been taken without it. What waits is part of the
+//! checkpoint, so that a restart neither removes too early nor forgets.
+
+use std::collections::BTreeMap;
+
+use disk::{Disk, DiskError, FileName};
+use entry::TopicId;
+use serde::{Deserialize, Serialize};
+
+use crate::names;
+
+/// As many checkpoints as are kept: when so many know nothing of a topic, none does.
+const CHECKPOINTS: u8 = 2;
+
+/// Topics without logs, and how many durable checkpoints were taken without them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Leaving {
+    topics: BTreeMap<TopicId, u8>,
+    /// Those that the checkpoint being written knows to be gone.
+    #[serde(skip)]
+    taken: Vec<TopicId>,
+}
+
+impl Leaving {
+    /// A topic is gone from now on.
+    pub(crate) fn add(&mut self, topic: TopicId) {
+        self.topics.entry(topic).or_insert(0);
+    }
+
+    /// Whether a file belongs to a topic that is gone.
+    pub(crate) fn holds(&self, file: &FileName) -> bool {
+        self.topics.keys().any(|topic| file.is_below(&names::topic(*topic)))
+    }
+
+    /// What a checkpoint says: once it is read, it has been durable.
+    pub(crate) fn checkpoint(&mut self) -> Leaving {
+        self.taken = self.topics.keys().copied().collect();
+        let counted = self.topics.iter().map(|(topic, count)| (*topic, count + 1));
+        Leaving { topics: counted.collect(), taken: Vec::new() }
+    }
+
+    /// The checkpoint is durable: what no checkpoint names any more is removed.
+    pub(crate) fn checkpointed(&mut self, disk: &mut dyn Disk) -> Result<(), DiskError> {
+        for topic in std::mem::take(&mut self.taken) {
+            let Some(count) = self.topics.get_mut(&topic) else { continue };
+            *count += 1;
+            if *count >= CHECKPOINTS {
+                for file in disk.list(&names::topic(topic))? {
+                    disk.remove(&file)?;
+                }
+                self.topics.remove(&topic);
+            }
+        }
+        Ok(())
+    }
+}
