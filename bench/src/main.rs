@@ -6,7 +6,7 @@
 //!
 //! | module | what it is for |
 //! | --- | --- |
-//! | latency, local_ack, throughput, wan_link | one command each |
+//! | latency, local_ack, isolated, catch_up, throughput, wan_link | one command each |
 //! | target, load, pace, watch, control | whom to drive, and how |
 //! | theory, limits | what the figures stand beside |
 //! | quantiles, usage, machine | measuring |
@@ -14,8 +14,10 @@
 //!
 //! It asserts nothing about time: bars are printed with what was measured, and a reader judges.
 
+mod catch_up;
 mod control;
 mod html;
+mod isolated;
 mod latency;
 mod limits;
 mod load;
@@ -57,6 +59,10 @@ enum Command {
     Latency(latency::Latency),
     /// Local acknowledgement with far sites against near sites, interleaved
     LocalAck(local_ack::LocalAck),
+    /// Local acknowledgement at a site that is cut off from all others, against before the cut
+    Isolated(isolated::Isolated),
+    /// How long a site needs after a heal until it holds what was written meanwhile
+    CatchUp(catch_up::CatchUp),
     /// How much is written, replicated and read in a second, beside the disk's and the loopback's limits
     Throughput(throughput::Throughput),
     /// What one link carries, against distance and loss; what two make of one bottleneck; what a byte costs
@@ -80,6 +86,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         match command {
             Command::Latency(command) => Box::pin(command.run()).await,
             Command::LocalAck(command) => Box::pin(command.run()).await,
+            Command::Isolated(command) => Box::pin(command.run()).await,
+            Command::CatchUp(command) => Box::pin(command.run()).await,
             Command::Throughput(command) => Box::pin(command.run()).await,
             Command::Wan(command) => Box::pin(command.run()).await,
         }

@@ -1,0 +1,170 @@
+//! `bench catch-up`: how long a site needs after a heal until it holds what was written meanwhile, against how much that is.
+//!
+//! Three sites, equally far from each other, every link with the same rate. One is cut off, so much is written at another, the
+//! cut is healed, and the clock runs until the healed site's origin log shows the last record of it, noticing the heal and
+//! coming back into touch included. Small backlogs are therefore dominated by that; the line's share is told for all.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::Args;
+use client::{Acks, Isolation, Position};
+use launch::Network;
+use wan::{Link, Matrix};
+
+use crate::machine::Facts;
+use crate::options::{Own, Running};
+use crate::report::{Bar, Report, Section, Table, Wish};
+use crate::target::{self, Place};
+use crate::throughput::Parcel;
+
+const SITES: [&str; 3] = ["writes", "follows", "returns"];
+const TOPIC: &str = "bench";
+/// Of the line's rate, headers and all.
+const SHARE_MIN: f64 = 0.8;
+/// Batches without an answer.
+const UNANSWERED_MAX: usize = 32;
+const RECORD_BYTES: usize = 1_024;
+const BATCH_BYTES: usize = 512 << 10;
+const PATIENCE: Duration = Duration::from_secs(600);
+const POLL: Duration = Duration::from_millis(20);
+
+/// What to measure.
+#[derive(Debug, Args)]
+pub(crate) struct CatchUp {
+    /// Backlogs, in MB
+    #[arg(long, value_delimiter = ',', default_values_t = [10, 100, 1_000])]
+    backlog_mb: Vec<u64>,
+    /// Round trip between any two sites
+    #[arg(long, default_value_t = 150.0)]
+    rtt_ms: f64,
+    /// Rate of every link, each way
+    #[arg(long, default_value_t = 200.0)]
+    rate_mbit: f64,
+    #[command(flatten)]
+    own: Own,
+}
+
+/// One backlog.
+struct CaughtUp {
+    bytes: u64,
+    held: Duration,
+    merged: Duration,
+}
+
+impl CatchUp {
+    pub(crate) async fn run(self) -> anyhow::Result<Report> {
+        let facts = Facts::gather(&std::env::temp_dir());
+        let matrix = Matrix::uniform(&SITES, self.rtt_ms);
+        let (own, network) = (self.own.clone(), Network::Emulated { matrix, seed: 1, guests: Vec::new() });
+        let running = tokio::task::spawn_blocking(move || own.start(&SITES, network)).await??;
+        self.lay(&running)?;
+        let places = target::sites(&running).await?;
+        target::topic(&places, &target::new_topic(TOPIC, 1, None)).await?;
+        let mut rows = Vec::new();
+        for megabytes in &self.backlog_mb {
+            rows.push(one(&running, &places, megabytes * 1_000_000).await?);
+        }
+        tokio::task::spawn_blocking(move || drop(running)).await?;
+        Ok(self.report(facts, &rows))
+    }
+
+    fn lay(&self, running: &Running) -> anyhow::Result<()> {
+        let emulator = running.cluster.emulator().context("the sites are joined by the emulator")?;
+        for from in SITES {
+            for to in SITES.iter().filter(|to| **to != from) {
+                let link = Link { rate_mbit: self.rate_mbit, ..Link::delayed(self.rtt_ms / 2.0) };
+                emulator.set(from, to, link)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&self, facts: Facts, rows: &[CaughtUp]) -> Report {
+        let mut table = Table::new(&[
+            "backlog MB",
+            "held after s",
+            "readable in merged order after s",
+            "Mbit/s",
+            "of the line",
+        ]);
+        let mut bars = Vec::new();
+        for row in rows {
+            let mbit = row.bytes as f64 * 8.0 / 1e6 / row.held.as_secs_f64();
+            let share = mbit / self.rate_mbit;
+            let megabytes = row.bytes as f64 / 1e6;
+            let (held, merged) = (row.held.as_secs_f64(), row.merged.as_secs_f64());
+            table.row(vec![megabytes.into(), held.into(), merged.into(), mbit.into(), share.into()]);
+            bars.push(Bar::hold(
+                format!("share of the line, {megabytes:.0} MB"),
+                Wish::AtLeast(SHARE_MIN),
+                share,
+                "",
+            ));
+        }
+        let (rate, rtt) = (self.rate_mbit, self.rtt_ms);
+        let note = "From the heal until the returning site's origin log shows the last record.".to_owned();
+        Report {
+            what: "catch-up".to_owned(),
+            title: format!("A site returns after a cut, {rate} Mbit/s and {rtt} ms round trip"),
+            facts,
+            durability: "acks=1: synced (fdatasync) at the site that acknowledged".to_owned(),
+            bars,
+            sections: vec![Section { title: "Backlogs".to_owned(), note, table, ..Section::default() }],
+        }
+    }
+}
+
+async fn one(running: &Running, places: &[Place], bytes: u64) -> anyhow::Result<CaughtUp> {
+    let emulator = running.cluster.emulator().context("the sites are joined by the emulator")?;
+    let (writes, returns) = (&places[0], &places[2]);
+    let origin = format!("{}.{TOPIC}", SITES[0]);
+    returns.client.partitions(&origin).await?;
+    emulator.cut_site(SITES[2])?;
+    let written = write(writes, bytes).await?;
+    let end = log_end(writes, &origin).await?;
+    emulator.heal_site(SITES[2])?;
+    let healed = Instant::now();
+    reaches(returns, &origin, end).await?;
+    let held = healed.elapsed();
+    // Only this site writes, so every record of its origin log has a place in the merged one.
+    reaches(returns, TOPIC, end).await?;
+    Ok(CaughtUp { bytes: written, held, merged: healed.elapsed() })
+}
+
+/// Writes at least so much; says how much it was.
+async fn write(place: &Place, bytes: u64) -> anyhow::Result<u64> {
+    let parcel = Parcel::fill(RECORD_BYTES, BATCH_BYTES);
+    let (mut unanswered, mut written) = (VecDeque::new(), 0);
+    while written < bytes || !unanswered.is_empty() {
+        if written < bytes && unanswered.len() < UNANSWERED_MAX {
+            unanswered
+                .push_back(place.client.produce_start(TOPIC, 0, parcel.batch.clone(), Acks::Leader).await?);
+            written += parcel.batch.len() as u64;
+        } else if let Some(oldest) = unanswered.pop_front() {
+            oldest.answer().await?;
+        }
+    }
+    Ok(written)
+}
+
+async fn log_end(place: &Place, log: &str) -> anyhow::Result<i64> {
+    Ok(place.client.list_offset(log, 0, Position::Latest, Isolation::default()).await?.offset.max(0))
+}
+
+async fn reaches(place: &Place, log: &str, end: i64) -> anyhow::Result<()> {
+    let began = Instant::now();
+    loop {
+        let now = log_end(place, log).await?;
+        if now >= end {
+            return Ok(());
+        }
+        anyhow::ensure!(
+            began.elapsed() < PATIENCE,
+            "{log} at {} is at {now} of {end} and stays there",
+            place.name
+        );
+        tokio::time::sleep(POLL).await;
+    }
+}
