@@ -142,11 +142,23 @@ impl Document {
             return Err(ApplyError::NotYet { missing });
         }
         let mut touched = BTreeSet::new();
+        let authors: BTreeSet<&ActorId> = new.iter().map(Change::actor_id).collect();
         for change in &new {
+            // Automerge would panic over an actor that it has never heard of.
+            let stranger =
+                change.other_actor_ids().iter().find(|it| !authors.contains(it) && !self.knows(it));
+            if stranger.is_some() {
+                return Err(ApplyError::Refused("they name an actor that changed nothing".to_owned()));
+            }
             touched.extend(topics_of(cluster, change)?);
         }
         self.doc.apply_changes(new).map_err(|error| ApplyError::Refused(error.to_string()))?;
         Ok(touched)
+    }
+
+    /// Whether an actor has a change in the document.
+    fn knows(&self, actor: &ActorId) -> bool {
+        self.doc.import_obj(&format!("1@{}", actor.to_hex_string())).is_ok()
     }
 
     fn has(&self, change: &Change) -> bool {

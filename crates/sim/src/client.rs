@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use entry::{PartitionId, SiteId, TopicId};
-use site::{Acknowledge, Answer, Append, Commit, Refusal, Request, Site};
+use site::{Acknowledge, Answer, Append, Commit, Reading, Refusal, Request, Site};
 
 use crate::checkers::{Asked, Checkers};
 use crate::rng::Rng;
@@ -136,7 +136,10 @@ impl Client {
                 let settings = BTreeMap::from([("min.insync.sites".to_owned(), value.map(str::to_owned))]);
                 self.push(Request::AlterTopic { name: topic.name, settings }, None, 1, false);
             }
-            7..25 => self.commit((topic.id, partition)),
+            7..25 => {
+                let end = site.extent(topic.id, partition, Reading::Merged).end;
+                self.commit((topic.id, partition), end);
+            }
             _ => {
                 let count = self.rng.between(1, 4);
                 for _ in 0..count {
@@ -162,12 +165,14 @@ impl Client {
         self.push(Request::CreateTopic { name, partitions, settings }, None, 1, false);
     }
 
-    fn commit(&mut self, at: (TopicId, PartitionId)) {
+    /// Reads on from where it is, as far as there is something to read, and says how far it came; now and then it goes
+    /// back. After a failover the end may be before where it is: it waits there.
+    fn commit(&mut self, at: (TopicId, PartitionId), end: u64) {
         let position = self.positions.entry(at).or_default();
         if self.rng.chance(150) {
             *position /= 2;
         } else {
-            *position += self.rng.below(10);
+            *position = (*position + self.rng.below(10)).min(end.max(*position));
         }
         let positions = vec![(at.0, at.1, *position, format!("m{position}"))];
         self.push(Request::Commit(Commit { group: self.group.clone(), positions }), None, 1, false);

@@ -1,8 +1,16 @@
-//! What `sim` can be told to do, beyond running seeds.
+//! What `sim` can be told to do.
 
 pub mod exhaust;
+pub mod long;
+pub mod mutants;
+pub mod seeds;
+mod shrink;
+mod table;
+mod words;
 
 use std::thread;
+
+pub use words::Wanted;
 
 /// As many threads as there are cores.
 #[must_use]

@@ -6,6 +6,7 @@
 //! nothing that was written. Names behave as in a journaling file system: a removal may be undone by a power cut, in
 //! the order in which the removals were made, until the next sync or rename.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -15,6 +16,9 @@ use crate::rng::Rng;
 
 /// What a device writes as a whole or not at all.
 pub const SECTOR_BYTES: usize = 512;
+
+/// What an operation says when the power goes under it.
+pub const POWER_GONE: &str = "the power is gone";
 
 /// One file.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +45,29 @@ pub struct SimDisk {
     pub failing_syncs: u32,
     /// A mutant: syncs say yes and do nothing.
     pub lies: bool,
+    /// How many of the next reads of the WAL give back a flipped bit.
+    pub misreads: Cell<u32>,
+    /// Whether one did.
+    pub misread: Cell<bool>,
+    /// After how many changes the power goes.
+    pub dies_after: Option<u64>,
+    /// Segments of the WAL that were given up, with what was in them: for a checker.
+    pub dropped: Vec<Vec<u8>>,
+    /// A mutant: what becomes of writes to logs now and then.
+    pub strays: Strays,
+    writes: u64,
+}
+
+/// What becomes of every twentieth write to a log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Strays {
+    /// What should.
+    #[default]
+    None,
+    /// It is lost.
+    Lost,
+    /// It lands a little before where it should.
+    Misdirected,
 }
 
 impl Default for SimDisk {
@@ -51,6 +78,12 @@ impl Default for SimDisk {
             capacity_bytes: u64::MAX,
             failing_syncs: 0,
             lies: false,
+            misreads: Cell::new(0),
+            misread: Cell::new(false),
+            dies_after: None,
+            dropped: Vec::new(),
+            strays: Strays::None,
+            writes: 0,
         }
     }
 }
@@ -93,6 +126,28 @@ impl SimDisk {
             let mut bytes = file.seen.clone();
             change(&mut bytes);
             *file = File { platter: Some(bytes.clone()), seen: bytes, ..File::default() };
+        }
+    }
+
+    /// The power goes in the middle of a recovery.
+    fn change(&mut self, file: &FileName) -> Result<(), DiskError> {
+        match &mut self.dies_after {
+            Some(0) => Err(DiskError::Failed { file: file.clone(), reason: POWER_GONE.into() }),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A segment of the WAL loses its name.
+    fn give_up(&mut self, file: &FileName) {
+        if file.as_str().starts_with("wal/")
+            && file.as_str().ends_with(".wal")
+            && let Some(held) = self.files.get(file)
+        {
+            self.dropped.push(held.seen.clone());
         }
     }
 
@@ -174,6 +229,15 @@ impl Disk for SimDisk {
         let end = offset.saturating_add(len as u64);
         let range = usize::try_from(offset).ok().zip(usize::try_from(end).ok());
         let bytes = range.and_then(|(from, to)| held.seen.get(from..to));
+        if self.misreads.get() > 0 && file.as_str().starts_with("wal/") {
+            self.misreads.set(self.misreads.get() - 1);
+            let mut wrong = bytes.unwrap_or_default().to_vec();
+            if let Some(last) = wrong.last_mut() {
+                *last ^= 0x10;
+                self.misread.set(true);
+                return Ok(wrong.into());
+            }
+        }
         bytes.map(Bytes::copy_from_slice).ok_or_else(|| DiskError::Short {
             file: file.clone(),
             len: held.seen.len() as u64,
@@ -182,7 +246,16 @@ impl Disk for SimDisk {
         })
     }
 
-    fn write(&mut self, file: &FileName, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+    fn write(&mut self, file: &FileName, mut offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        self.change(file)?;
+        if self.strays != Strays::None && file.as_str().starts_with("logs/") {
+            self.writes += 1;
+            match self.strays {
+                Strays::Lost if self.writes.is_multiple_of(20) => return Ok(()),
+                Strays::Misdirected if self.writes.is_multiple_of(20) => offset = offset.saturating_sub(40),
+                _ => {}
+            }
+        }
         let from = usize::try_from(offset).map_err(|_| DiskError::Full(file.clone()))?;
         let to = from + bytes.len();
         self.make_room(file, to)?;
@@ -196,6 +269,7 @@ impl Disk for SimDisk {
     }
 
     fn set_len(&mut self, file: &FileName, len: u64) -> Result<(), DiskError> {
+        self.change(file)?;
         let len = usize::try_from(len).map_err(|_| DiskError::Full(file.clone()))?;
         self.make_room(file, len)?;
         self.existing(file)?.resize(len);
@@ -203,6 +277,7 @@ impl Disk for SimDisk {
     }
 
     fn sync(&mut self, file: &FileName) -> Result<(), DiskError> {
+        self.change(file)?;
         let (fails, lies) = (self.failing_syncs > 0, self.lies);
         let held = self.existing(file)?;
         if fails {
@@ -219,6 +294,8 @@ impl Disk for SimDisk {
     }
 
     fn rename(&mut self, from: &FileName, to: &FileName) -> Result<(), DiskError> {
+        self.change(from)?;
+        self.give_up(from);
         let mut file = self.files.remove(from).ok_or_else(|| DiskError::Missing(from.clone()))?;
         file.platter.get_or_insert_with(Vec::new);
         self.files.insert(to.clone(), file);
@@ -227,6 +304,8 @@ impl Disk for SimDisk {
     }
 
     fn remove(&mut self, file: &FileName) -> Result<(), DiskError> {
+        self.change(file)?;
+        self.give_up(file);
         if let Some(held) = self.files.remove(file) {
             self.removed.push((file.clone(), held));
         }

@@ -1,12 +1,54 @@
 //! What goes wrong, carried out, and how it ends.
 
+use disk::Disk;
 use entry::SiteId;
 use site::Event;
 
 use crate::checkers::Verdict;
-use crate::host::RESERVE_BYTES;
+use crate::disk::SimDisk;
+use crate::host::{RESERVE_BYTES, folder};
 use crate::swarm::Kind;
 use crate::world::{What, World};
+
+/// Whom a fault strikes, and for how long.
+struct Where {
+    site: SiteId,
+    other: SiteId,
+    sites: Vec<SiteId>,
+    for_us: u64,
+}
+
+/// All directions.
+fn pairs(sites: &[SiteId]) -> impl Iterator<Item = (SiteId, SiteId)> + '_ {
+    sites.iter().flat_map(|from| sites.iter().map(|to| (*from, *to))).filter(|(from, to)| from != to)
+}
+
+/// Whether a split between those up to `site` and the rest, or a ring that begins at `site`, keeps two apart.
+fn is_apart(kind: Kind, (from, to): (SiteId, SiteId), site: SiteId, other: SiteId, sites: &[SiteId]) -> bool {
+    if kind == Kind::Split {
+        let (low, high) = (site.min(other), site.max(other));
+        let inside = |it: SiteId| (low..=high).contains(&it);
+        return inside(from) != inside(to);
+    }
+    let apart = from.0.abs_diff(to.0);
+    apart != 1 && usize::from(apart) != sites.len() - 1
+}
+
+/// Damages the newest of two checkpoints: the one before must do.
+fn rot(disk: &mut SimDisk, at: u64) {
+    let files = disk.list(&folder("checkpoint")).unwrap_or_default();
+    let mut whole: Vec<_> = files.into_iter().filter(|file| file.as_str().ends_with(".checkpoint")).collect();
+    if whole.len() < 2 {
+        return;
+    }
+    let newest = whole.pop().expect("there are two");
+    disk.damage(&newest, |bytes| {
+        let at = at as usize % bytes.len().max(1);
+        if let Some(byte) = bytes.get_mut(at) {
+            *byte ^= 0x40;
+        }
+    });
+}
 
 impl World {
     /// The next fault.
@@ -17,27 +59,103 @@ impl World {
         let in_us = self.dice.faults.between(self.swarm.every_us / 10, self.swarm.every_us);
         self.at(in_us, What::Fault);
         let kind = *self.dice.faults.pick(&self.swarm.kinds);
+        let number = self.faults;
+        self.faults += 1;
         let sites: Vec<SiteId> = self.hosts.keys().copied().collect();
         let site = *self.dice.faults.pick(&sites);
         let other = *self.dice.faults.pick(&sites);
         let long_us = *self.dice.faults.pick(&[100_000, 1_000_000, 5_000_000]);
         let for_us = self.dice.faults.between(10_000, long_us);
-        self.trace.line(
-            self.now_us,
-            Some(site),
-            &format!("FAULT {kind:?} (other {other}, {} ms)", for_us / 1000),
-        );
+        if self.options.without.contains(&number) {
+            // Drawn all the same, so that the faults behind it stay what they are.
+            return Ok(());
+        }
+        *self.struck.entry(kind).or_default() += 1;
+        self.trace.line(self.now_us, Some(site), || {
+            format!("FAULT {number}: {kind:?} (other {other}, {} ms)", for_us / 1000)
+        });
+        self.strike(kind, &Where { site, other, sites, for_us })
+    }
+
+    fn strike(&mut self, kind: Kind, at: &Where) -> Verdict {
+        let Where { site, ref sites, for_us, .. } = *at;
         match kind {
-            Kind::Kill => self.kill(site, "killed")?,
+            Kind::Kill => self.kill(site, "killed"),
             Kind::KillBetween => {
                 let after = usize::try_from(self.dice.faults.below(4)).unwrap_or(0);
                 if let Some(process) = self.hosts.get_mut(&site).and_then(|host| host.process.as_mut()) {
                     process.dies_after = Some(after);
                 }
+                Ok(())
             }
-            Kind::Power => self.cut_power(site)?,
-            Kind::PowerAll => sites.iter().try_for_each(|site| self.cut_power(*site))?,
-            Kind::Pause => self.pause(site, for_us),
+            Kind::Power => self.cut_power(site),
+            Kind::PowerAll => sites.iter().try_for_each(|site| self.cut_power(*site)),
+            Kind::Pause => {
+                self.pause(site, for_us);
+                Ok(())
+            }
+            Kind::Jump => {
+                self.jump(site);
+                Ok(())
+            }
+            Kind::Stop => self.feed(site, Event::Stop),
+            Kind::Restore => self.put_back(site),
+            Kind::Clone if site != at.other => self.try_clone(site, at.other),
+            Kind::Rot | Kind::RecoveryCut => self.strike_dead(kind, site),
+            Kind::Full | Kind::SyncFails | Kind::Slow | Kind::Stall | Kind::Misread => {
+                self.strike_disk(kind, site, for_us);
+                Ok(())
+            }
+            _ => {
+                self.strike_links(kind, at);
+                Ok(())
+            }
+        }
+    }
+
+    fn jump(&mut self, site: SiteId) {
+        let far = *self.dice.faults.pick(&[50, 400, 3_000]);
+        let jump = self.dice.faults.below(2 * far) as i64 - far as i64;
+        if let Some(host) = self.hosts.get_mut(&site) {
+            host.clock.offset_ms += jump;
+            host.jumped |= jump > 300;
+            host.troubled_us = self.now_us;
+        }
+    }
+
+    /// What happens to a disk while a process uses it.
+    fn strike_disk(&mut self, kind: Kind, site: SiteId, for_us: u64) {
+        let room = if kind == Kind::Full { self.dice.faults.below(30_000) } else { 0 };
+        let until_us = self.now_us + for_us;
+        let Some(host) = self.hosts.get_mut(&site) else { return };
+        host.troubled_us = until_us;
+        match kind {
+            Kind::Full => host.disk.capacity_bytes = host.disk.used_bytes() + RESERVE_BYTES + room,
+            Kind::SyncFails => host.disk.failing_syncs = 1,
+            Kind::Slow => host.disk_us = 100_000,
+            Kind::Stall => host.disk_us = 1_200_000,
+            _ => host.disk.misreads.set(u32::from(host.process.is_some())),
+        }
+        self.at(for_us, What::Repair(site));
+    }
+
+    /// What happens to a disk that no process uses, or one that is just beginning to.
+    fn strike_dead(&mut self, kind: Kind, site: SiteId) -> Verdict {
+        self.kill(site, "killed, and its disk is not let alone")?;
+        let (operations, at) = (self.dice.faults.below(12), self.dice.faults.draw());
+        let Some(host) = self.hosts.get_mut(&site) else { return Ok(()) };
+        if kind == Kind::Rot {
+            rot(&mut host.disk, at);
+        } else {
+            host.disk.cut_power(&mut self.dice.disk);
+            host.disk.dies_after = Some(operations);
+        }
+        Ok(())
+    }
+
+    fn strike_links(&mut self, kind: Kind, at: &Where) {
+        let Where { site, other, ref sites, for_us } = *at;
+        match kind {
             Kind::Isolate => {
                 let others = sites.iter().filter(|other| **other != site);
                 let both = others.flat_map(|other| [(site, *other), (*other, site)]).collect();
@@ -49,48 +167,53 @@ impl World {
                     self.give_up(site, other, generation);
                 }
             }
-            Kind::Jump => {
-                let far = *self.dice.faults.pick(&[50, 400, 3_000]);
-                let jump = self.dice.faults.below(2 * far) as i64 - far as i64;
-                if let Some(host) = self.hosts.get_mut(&site) {
-                    host.clock.offset_ms += jump;
-                    host.jumped |= jump > 300;
+            Kind::Split | Kind::Ring => {
+                let apart = pairs(sites).filter(|pair| is_apart(kind, *pair, site, other, sites)).collect();
+                self.block(apart, for_us);
+            }
+            Kind::Flap if site != other => {
+                for turn in 0..6 {
+                    self.at(turn * (for_us / 6 + 1), What::Flap(site, other, for_us / 12));
                 }
             }
-            Kind::Full => {
-                let room = self.dice.faults.below(30_000);
-                if let Some(host) = self.hosts.get_mut(&site) {
-                    host.disk.capacity_bytes = host.disk.used_bytes() + RESERVE_BYTES + room;
-                }
-                self.at(for_us, What::Repair(site));
+            Kind::Clog if site != other => {
+                self.net.block(site, other);
+                self.at(for_us.min(600_000), What::Heal(vec![(site, other)]));
             }
-            Kind::SyncFails => {
-                if let Some(host) = self.hosts.get_mut(&site) {
-                    host.disk.failing_syncs = 1;
-                }
-            }
-            Kind::Stop => self.feed(site, Event::Stop)?,
-            Kind::Slow => {
-                if let Some(host) = self.hosts.get_mut(&site) {
-                    host.disk_us = 100_000;
-                }
-                self.at(for_us, What::Repair(site));
-            }
-            Kind::Restore => self.put_back(site)?,
-            Kind::Block => {}
+            _ => {}
         }
-        Ok(())
     }
 
     fn pause(&mut self, site: SiteId, for_us: u64) {
         let until_us = self.now_us + for_us;
         let Some(host) = self.hosts.get_mut(&site) else { return };
         let life = host.life;
+        host.troubled_us = until_us;
         if let Some(process) = &mut host.process {
             process.paused_until_us = until_us;
             process.inbox.push(Event::Tick);
             self.at(for_us, What::Inbox(site, life));
         }
+    }
+
+    /// One direction goes and comes back.
+    pub(crate) fn flap(&mut self, site: SiteId, other: SiteId, for_us: u64) {
+        if !self.calm {
+            self.block(vec![(site, other)], for_us);
+        }
+    }
+
+    /// A majority goes on; the rest is dead for good.
+    pub(crate) fn bury(&mut self) -> Verdict {
+        let mut sites: Vec<SiteId> = self.hosts.keys().copied().collect();
+        while sites.len() > self.hosts.len() / 2 + 1 {
+            let dead = sites.remove(self.dice.faults.below(sites.len() as u64) as usize);
+            self.kill(dead, "dead for good")?;
+            if let Some(host) = self.hosts.get_mut(&dead) {
+                host.is_buried = true;
+            }
+        }
+        Ok(())
     }
 
     fn block(&mut self, directions: Vec<(SiteId, SiteId)>, for_us: u64) {
@@ -131,7 +254,7 @@ impl World {
         }
         let life = host.life;
         host.life += 1;
-        self.trace.line(self.now_us, Some(site), why);
+        self.trace.line(self.now_us, Some(site), || why.into());
         self.checkers.ended(site);
         self.tickets.retain(|_, ticketed| ticketed.at != Some((site, life)));
         let others: Vec<SiteId> = self.hosts.keys().copied().filter(|other| *other != site).collect();
@@ -180,7 +303,7 @@ impl World {
     /// that one anew.
     pub(crate) fn calm_down(&mut self) -> Verdict {
         self.calm = true;
-        self.trace.line(self.now_us, None, "faults end");
+        self.trace.line(self.now_us, None, || "faults end".into());
         self.net.calm();
         let blocked = self.net.blocked();
         self.heal(&blocked);
@@ -189,6 +312,9 @@ impl World {
             self.repair(site);
             let Some(host) = self.hosts.get_mut(&site) else { continue };
             host.disk.failing_syncs = 0;
+            host.disk.misreads.set(0);
+            host.disk.dies_after = None;
+            host.troubled_us = 0;
             let right_ms = host.clock.offset_ms.clamp(-50, 50);
             let is_step = right_ms.abs_diff(host.clock.offset_ms) > 300 || host.jumped;
             host.clock.offset_ms = right_ms;

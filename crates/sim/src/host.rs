@@ -44,6 +44,12 @@ pub struct Host {
     pub flight: Option<Flight>,
     /// Microseconds that a disk operation takes at least.
     pub disk_us: u64,
+    /// When something last troubled this machine itself, or will have done so.
+    pub troubled_us: u64,
+    /// Whether it is dead for good.
+    pub is_buried: bool,
+    /// Whether a sync failed under this process, which may acknowledge nothing any more.
+    pub sync_failed: bool,
 }
 
 /// A running process.
@@ -131,7 +137,8 @@ impl Host {
     #[must_use]
     pub fn actor(&self) -> Actor {
         let journal = self.process.as_ref().and_then(|process| process.site.identity().journal());
-        Actor { site: self.config.own, storage: self.storage, journal }
+        let storage = self.process.as_ref().map_or(self.storage, |process| process.site.identity().storage);
+        Actor { site: self.config.own, storage, journal }
     }
 
     /// Carries out the next step of a job. `Ok(true)` when nothing is left of it.

@@ -37,12 +37,14 @@ pub mod trace;
 mod traffic;
 mod world;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use checkers::{Verdict, Violation, broken};
+use checkers::{Checked, Verdict, Violation, broken};
 pub use mutant::Mutant;
 use swarm::Kind;
+use trace::Lines;
 use world::World;
 
 /// How long the sites may take to agree once faults have ended, in microseconds of their time.
@@ -55,17 +57,35 @@ pub struct Options {
     pub sites: u16,
     /// How many steps before the faults end.
     pub steps: u64,
-    /// Whether every line of the trace is printed.
-    pub prints: bool,
+    /// What is done with the lines of the trace.
+    pub lines: Lines,
     /// A bug to put in.
     pub mutant: Option<Mutant>,
     /// Faults that happen whatever the seed says.
     pub also: Vec<Kind>,
+    /// Only the faults of old: what seeds that once found a bug mean by themselves.
+    pub plain: bool,
+    /// Whether in the end only a majority is healed, and the rest stay dead.
+    pub core_only: bool,
+    /// Faults that are left out, by their number in the run.
+    pub without: BTreeSet<u64>,
+    /// Clients that are left out.
+    pub without_clients: BTreeSet<usize>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { sites: 3, steps: 6_000, prints: false, mutant: None, also: Vec::new() }
+        Options {
+            sites: 3,
+            steps: 6_000,
+            lines: Lines::default(),
+            mutant: None,
+            also: Vec::new(),
+            plain: false,
+            core_only: false,
+            without: BTreeSet::new(),
+            without_clients: BTreeSet::new(),
+        }
     }
 }
 
@@ -82,6 +102,12 @@ pub struct Report {
     pub entries: usize,
     /// Batches sent, and acknowledged.
     pub batches: (usize, usize),
+    /// How often each kind of fault struck.
+    pub struck: BTreeMap<Kind, u64>,
+    /// How many faults there were.
+    pub faults: u64,
+    /// How often each invariant was held against something.
+    pub checked: Checked,
 }
 
 /// A run that broke an invariant.
@@ -93,8 +119,14 @@ pub struct Failure {
     pub options: Options,
     /// What was broken.
     pub violation: Violation,
-    /// The last lines of the trace.
+    /// The last lines of the trace, if they were kept.
     pub trace: Vec<String>,
+    /// Steps taken, and faults there were.
+    pub steps: u64,
+    /// How many faults there were.
+    pub faults: u64,
+    /// How many clients there were.
+    pub clients: usize,
 }
 
 impl fmt::Display for Failure {
@@ -103,18 +135,47 @@ impl fmt::Display for Failure {
             writeln!(f, "{line}")?;
         }
         writeln!(f, "seed {} broke {}", self.seed, self.violation)?;
-        let Options { sites, steps, .. } = self.options;
-        write!(f, "again: cargo run -p sim -- --seed {} --sites {sites} --steps {steps} --trace", self.seed)
+        write!(f, "again: cargo xtask sim --seed {} {} --trace", self.seed, self.options)
     }
 }
 
 impl std::error::Error for Failure {}
+
+impl fmt::Display for Options {
+    /// The words that ask for them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "--sites {} --steps {}", self.sites, self.steps)?;
+        for (word, wanted) in [("--plain", self.plain), ("--core", self.core_only)] {
+            if wanted {
+                write!(f, " {word}")?;
+            }
+        }
+        if !self.also.is_empty() {
+            let kinds: Vec<String> = self.also.iter().map(|kind| format!("{kind:?}")).collect();
+            write!(f, " --also {}", kinds.join(","))?;
+        }
+        if let Some(mutant) = self.mutant {
+            write!(f, " --mutant {mutant}")?;
+        }
+        for (word, numbers) in [
+            ("--without", self.without.iter().copied().collect::<Vec<u64>>()),
+            ("--without-clients", self.without_clients.iter().map(|number| *number as u64).collect()),
+        ] {
+            if !numbers.is_empty() {
+                let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
+                write!(f, " {word} {}", numbers.join(","))?;
+            }
+        }
+        Ok(())
+    }
+}
 
 /// Runs one seed.
 ///
 /// # Errors
 /// [`Failure`] if an invariant did not hold, or the machine panicked.
 pub fn run(seed: u64, options: &Options) -> Result<Report, Box<Failure>> {
+    checkers::begin_count();
     let mut world = World::new(seed, options.clone());
     let verdict = catch_unwind(AssertUnwindSafe(|| whole(&mut world)));
     let verdict = verdict.unwrap_or_else(|panic| {
@@ -129,16 +190,23 @@ pub fn run(seed: u64, options: &Options) -> Result<Report, Box<Failure>> {
             true_us: world.now_us,
             entries: world.checkers.truth.entries(),
             batches: (world.checkers.submissions.len(), world.checkers.submissions.acknowledged()),
+            struck: world.struck,
+            faults: world.faults,
+            checked: checkers::counted(),
         }),
         Err(violation) => {
             let (options, trace) = (options.clone(), world.trace.tail());
-            Err(Box::new(Failure { seed, options, violation, trace }))
+            let (steps, faults, clients) = (world.steps, world.faults, world.clients.len());
+            Err(Box::new(Failure { seed, options, violation, trace, steps, faults, clients }))
         }
     }
 }
 
 fn whole(world: &mut World) -> Verdict {
     world.run_steps(world.options.steps)?;
+    if world.options.core_only {
+        world.bury()?;
+    }
     world.calm_down()?;
     let until_us = world.now_us + AGREE_WITHIN_US;
     loop {

@@ -7,9 +7,9 @@ use entry::{ClusterId, MemberEpoch, SiteId, StorageId};
 use site::{Entropy, Event, Fresh, Limits, Member, RecoverError, Site, SiteConfig};
 use uuid::Uuid;
 
-use crate::checkers::{Verdict, broken};
+use crate::checkers::{Verdict, broken, ensure};
 use crate::clock::SimClock;
-use crate::disk::SimDisk;
+use crate::disk::{POWER_GONE, SimDisk, Strays};
 use crate::host::{Host, Process};
 use crate::mutant::Mutant;
 use crate::rng::Rng;
@@ -66,6 +66,9 @@ impl World {
             put_back: false,
             took_over: false,
             disk_us,
+            troubled_us: 0,
+            is_buried: false,
+            sync_failed: false,
         };
         self.hosts.insert(own, host);
     }
@@ -77,11 +80,14 @@ impl World {
         let entropy = Entropy { actor: self.dice.shell.wide().to_be_bytes() };
         let lies = self.options.mutant == Some(Mutant::SyncLies);
         let Some(host) = self.hosts.get_mut(&site) else { return Ok(()) };
-        if host.process.is_some() {
+        if host.process.is_some() || host.is_buried {
             return Ok(());
         }
         host.clock.began_us = now_us;
         host.jumped = false;
+        host.troubled_us = now_us;
+        host.sync_failed = false;
+        host.disk.strays = strays(self.options.mutant);
         host.disk.lies = false;
         let opened = open(&self.options, host, entropy, now_us);
         host.disk.lies = lies;
@@ -89,15 +95,17 @@ impl World {
             Ok(opened) => opened,
             Err(error) => return self.not_recovered(site, &error),
         };
-        let line = format!(
-            "starts: {} records, truncated {}, holds {:?}, released {}",
-            recovery.records,
-            recovery.truncated.is_some(),
-            opened.frontier().values().collect::<Vec<_>>(),
-            opened.released()
-        );
+        self.trace.line(now_us, Some(site), || {
+            format!(
+                "starts: {} records, truncated {}, holds {:?}, released {}",
+                recovery.records,
+                recovery.truncated.is_some(),
+                opened.frontier().values().collect::<Vec<_>>(),
+                opened.released()
+            )
+        });
         host.process = Some(Process::new(opened));
-        self.trace.line(now_us, Some(site), &line);
+        host.disk.dies_after = None;
         self.adopt(site)?;
         let others: Vec<SiteId> = self.alive().into_iter().filter(|other| *other != site).collect();
         for other in others {
@@ -148,12 +156,35 @@ impl World {
 
     fn not_recovered(&mut self, site: SiteId, error: &RecoverError) -> Verdict {
         let text = error.to_string();
-        self.trace.line(self.now_us, Some(site), &format!("does not start: {text}"));
+        self.trace.line(self.now_us, Some(site), || format!("does not start: {text}"));
+        if text.contains(POWER_GONE) {
+            // It dies in the middle of its recovery, and begins again with what is left.
+            if let Some(host) = self.hosts.get_mut(&site) {
+                host.disk.dies_after = None;
+                host.disk.cut_power(&mut self.dice.disk);
+            }
+            self.at(50_000, What::Restart(site));
+            return Ok(());
+        }
         if text.contains("no space left") || text.contains("EIO") {
             self.at(400_000, What::Restart(site));
             return Ok(());
         }
         broken("I-05", format!("site {site} does not recover: {text}"))
+    }
+
+    /// Somebody starts a site on a copy of another one's data directory: it must refuse.
+    pub(crate) fn try_clone(&mut self, site: SiteId, other: SiteId) -> Verdict {
+        let Some(copy) = self.hosts.get(&other).map(|host| host.disk.clone()) else { return Ok(()) };
+        let entropy = Entropy { actor: self.dice.shell.wide().to_be_bytes() };
+        let (now_us, options) = (self.now_us, &self.options);
+        let Some(host) = self.hosts.get_mut(&site) else { return Ok(()) };
+        let own = std::mem::replace(&mut host.disk, copy);
+        host.disk.dies_after = None;
+        let opened = open(options, host, entropy, now_us);
+        host.disk = own;
+        let refused = matches!(opened, Err(RecoverError::Identity(_)));
+        ensure(refused, "I-10", || format!("site {site} starts on a copy of the data directory of {other}"))
     }
 
     /// Keeps an image of each disk now and then: for the mutant that puts one back.
@@ -182,7 +213,8 @@ impl World {
                     let _ = host.disk.remove(&file);
                 }
             }
-            Some(Mutant::WalTruncated) => wipe_last_commit(&mut host.disk),
+            Some(Mutant::WalTruncated) => wipe_commits(&mut host.disk, 1),
+            Some(Mutant::WalCutInTheMiddle) => wipe_commits(&mut host.disk, 4),
             _ => {}
         }
     }
@@ -201,8 +233,16 @@ fn open(
     }
 }
 
-/// Wipes the last commit that reads from the last WAL file that has one.
-fn wipe_last_commit(disk: &mut SimDisk) {
+fn strays(mutant: Option<Mutant>) -> Strays {
+    match mutant {
+        Some(Mutant::WriteLost) => Strays::Lost,
+        Some(Mutant::WriteMisdirected) => Strays::Misdirected,
+        _ => Strays::None,
+    }
+}
+
+/// Wipes the last commits that read.
+fn wipe_commits(disk: &mut SimDisk, count: usize) {
     let mut last = BTreeMap::new();
     for file in disk.list(&crate::host::folder("wal")).unwrap_or_default() {
         let len = disk.len(&file).ok().flatten().unwrap_or(0);
@@ -213,7 +253,9 @@ fn wipe_last_commit(disk: &mut SimDisk) {
             }
         }
     }
-    if let Some((_, (file, at, len))) = last.pop_last() {
-        disk.damage(&file, |bytes| bytes[at..at + len].fill(0));
+    for _ in 0..count {
+        if let Some((_, (file, at, len))) = last.pop_last() {
+            disk.damage(&file, |bytes| bytes[at..at + len].fill(0));
+        }
     }
 }

@@ -3,6 +3,10 @@
 //! Each stands for a mistake that a real system made. Most are made by the shell around the machine or on the wire, where no
 //! hook is needed; those that lie inside the rules are switches of `site` behind its cargo feature `mutants`.
 
+use std::fmt;
+
+use crate::swarm::Kind;
+
 /// A bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutant {
@@ -38,11 +42,23 @@ pub enum Mutant {
     DuplicatesKept,
     /// A rewind is joined like any other commit: the highest position wins.
     RewindsLost,
+    /// A recovery cuts the WAL in the middle, at the first commit that it does not like.
+    WalCutInTheMiddle,
+    /// A sync that failed is tried again, and then says yes.
+    SyncRetried,
+    /// A checkpoint says that it stands further on in the WAL than it does.
+    CheckpointMisplaced,
+    /// Now and then a write to a log is lost.
+    WriteLost,
+    /// Now and then a write to a log lands elsewhere.
+    WriteMisdirected,
+    /// One that lies inside the machine, and is named there.
+    Inside(site::Mutant),
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 16] = [
+    pub const ALL: [Mutant; 39] = [
         Mutant::AckBeforeSync,
         Mutant::SyncLies,
         Mutant::SyncErrorIgnored,
@@ -59,7 +75,65 @@ impl Mutant {
         Mutant::PromisesIgnored,
         Mutant::DuplicatesKept,
         Mutant::RewindsLost,
+        Mutant::WalCutInTheMiddle,
+        Mutant::SyncRetried,
+        Mutant::CheckpointMisplaced,
+        Mutant::WriteLost,
+        Mutant::WriteMisdirected,
+        Mutant::Inside(site::Mutant::CeilingNotAwaited),
+        Mutant::Inside(site::Mutant::DriftUnchecked),
+        Mutant::Inside(site::Mutant::StampsRepeated),
+        Mutant::Inside(site::Mutant::PromiseOverWaiting),
+        Mutant::Inside(site::Mutant::QuorumOfTheLiving),
+        Mutant::Inside(site::Mutant::FrontierBeforeSync),
+        Mutant::Inside(site::Mutant::DuplicatesPerJournal),
+        Mutant::Inside(site::Mutant::ProducersForgotten),
+        Mutant::Inside(site::Mutant::ProducerIdsReused),
+        Mutant::Inside(site::Mutant::PositionsForgotten),
+        Mutant::Inside(site::Mutant::PositionsOverwritten),
+        Mutant::Inside(site::Mutant::CommitNotAwaited),
+        Mutant::Inside(site::Mutant::HoldersNotAwaited),
+        Mutant::Inside(site::Mutant::ReleaseNotAwaited),
+        Mutant::Inside(site::Mutant::StartRuleSkipped),
+        Mutant::Inside(site::Mutant::StorageKept),
+        Mutant::Inside(site::Mutant::OwnerUnchecked),
+        Mutant::Inside(site::Mutant::DroppedWhileNeeded),
     ];
+
+    /// The faults that a bug needs to show: without them it does no harm.
+    #[must_use]
+    pub fn needs(self) -> &'static [Kind] {
+        use site::Mutant as Within;
+        match self {
+            Mutant::SyncErrorIgnored | Mutant::SyncRetried => &[Kind::SyncFails, Kind::Power],
+            Mutant::WalTruncated | Mutant::DiskRolledBack | Mutant::WalCutInTheMiddle => &[Kind::Kill],
+            Mutant::CheckpointLost | Mutant::CheckpointMisplaced => &[Kind::Kill, Kind::Kill],
+            Mutant::CheckpointUnsynced => &[Kind::Power, Kind::PowerAll],
+            Mutant::CeilingForgotten => &[Kind::Kill, Kind::Jump],
+            Mutant::ReleaseForgotten | Mutant::DuplicatesKept => &[Kind::Kill, Kind::Isolate],
+            Mutant::Inside(inside) => match inside {
+                Within::CeilingNotAwaited => &[Kind::Stall, Kind::PowerAll, Kind::Jump],
+                Within::DriftUnchecked => &[Kind::Jump],
+                Within::QuorumOfTheLiving => &[Kind::Isolate, Kind::Split],
+                Within::DuplicatesPerJournal => &[Kind::Kill, Kind::Isolate],
+                Within::CommitNotAwaited => &[Kind::Power, Kind::PowerAll],
+                Within::ProducersForgotten | Within::ProducerIdsReused | Within::PositionsForgotten => {
+                    &[Kind::Kill]
+                }
+                Within::StartRuleSkipped | Within::StorageKept => &[Kind::Restore],
+                Within::OwnerUnchecked => &[Kind::Clone],
+                Within::DroppedWhileNeeded => &[Kind::Isolate, Kind::Split],
+                _ => &[],
+            },
+            _ => &[],
+        }
+    }
+
+    /// The bug of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Mutant> {
+        Mutant::ALL.into_iter().find(|mutant| mutant.to_string() == name)
+    }
 
     /// The switch inside the machine, for a bug that lies there.
     pub(crate) fn inside(self) -> Option<site::Mutant> {
@@ -70,7 +144,17 @@ impl Mutant {
             Mutant::PromisesIgnored => Some(site::Mutant::PromisesIgnored),
             Mutant::DuplicatesKept => Some(site::Mutant::DuplicatesKept),
             Mutant::RewindsLost => Some(site::Mutant::RewindsLost),
+            Mutant::Inside(mutant) => Some(mutant),
             _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Mutant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Mutant::Inside(inside) => write!(f, "{inside:?}"),
+            outside => write!(f, "{outside:?}"),
         }
     }
 }

@@ -6,7 +6,7 @@ use entry::SiteId;
 use site::wire::Message;
 use site::{Action, Answer, Event, FileTask, Lane, Refusal, Request, Ticket};
 
-use crate::checkers::{Verdict, broken};
+use crate::checkers::{Verdict, broken, ensure};
 use crate::host::{Flight, Job};
 use crate::mutant::Mutant;
 use crate::net::{Sent, Stream};
@@ -19,7 +19,10 @@ impl World {
         match action {
             Action::Write(write) => self.write(id, write)?,
             Action::Prepare(op) => self.begin(id, Job::prepare(op)),
-            Action::Checkpoint { id: number, sync, position, state } => {
+            Action::Checkpoint { id: number, sync, mut position, state } => {
+                if self.options.mutant == Some(Mutant::CheckpointMisplaced) {
+                    position.lsn += 1;
+                }
                 self.begin(id, Job::checkpoint(number, sync, position, state));
             }
             Action::Files(task) => self.begin_files(id, task),
@@ -39,7 +42,11 @@ impl World {
             Action::Stopped => {
                 self.kill(id, "stopped")?;
             }
-            Action::Halt(reason) => return broken("I-07", format!("site {id} halts: {reason}")),
+            Action::Halt(reason) => {
+                let misread = self.hosts.get(&id).is_some_and(|host| host.disk.misread.take());
+                ensure(misread, "I-06", || format!("site {id} halts: {reason}"))?;
+                self.kill(id, "halted over what it read")?;
+            }
         }
         Ok(())
     }
@@ -70,7 +77,7 @@ impl World {
         };
         let again = host.flight.as_ref().is_some_and(|before| before.bytes == flight.bytes);
         host.flight = Some(flight.clone());
-        self.trace.line(self.now_us, Some(id), &trace::records(&flight.records));
+        self.trace.line(self.now_us, Some(id), || trace::records(&flight.records));
         if !again {
             self.checkers.wrote(by, &flight.records)?;
         }
@@ -117,10 +124,14 @@ impl World {
         let synced = self.options.mutant != Some(Mutant::CheckpointUnsynced);
         let Some(host) = self.hosts.get_mut(&id).filter(|host| host.life == life) else { return Ok(()) };
         let mut worked = host.work(number, synced);
-        if self.options.mutant == Some(Mutant::SyncErrorIgnored)
-            && matches!(worked, Err(DiskError::Failed { .. }))
-        {
-            worked = Ok(true);
+        if matches!(worked, Err(DiskError::Failed { .. })) {
+            host.sync_failed = true;
+            match self.options.mutant {
+                Some(Mutant::SyncErrorIgnored) => worked = Ok(true),
+                // What a page cache says after a failed sync: nothing is left to be done.
+                Some(Mutant::SyncRetried) => worked = host.work(number, synced),
+                _ => {}
+            }
         }
         match worked {
             Ok(false) => {
@@ -131,11 +142,11 @@ impl World {
             Ok(true) => self.done(id, number),
             Err(DiskError::Full(_)) => {
                 let job = host.process.as_mut().and_then(|process| process.jobs.remove(&number));
-                self.trace.line(self.now_us, Some(id), "disk full");
+                self.trace.line(self.now_us, Some(id), || "disk full".into());
                 job.map_or(Ok(()), |job| self.feed(id, job.full))
             }
             Err(error) => {
-                self.trace.line(self.now_us, Some(id), &format!("disk failed: {error}"));
+                self.trace.line(self.now_us, Some(id), || format!("disk failed: {error}"));
                 self.kill(id, "disk failed")
             }
         }
@@ -202,6 +213,9 @@ impl World {
     fn reply(&mut self, id: SiteId, ticket: Ticket, answer: Result<Answer, Refusal>) -> Verdict {
         let Some(mut ticketed) = self.tickets.remove(&ticket.0) else { return Ok(()) };
         let Some(host) = self.hosts.get(&id) else { return Ok(()) };
+        ensure(!host.sync_failed || answer.is_err(), "I-07", || {
+            format!("site {id} acknowledges after a sync that failed under it")
+        })?;
         // While it waited for the clock, the topic may have come to ask for less.
         if let (Request::Append(append), Some(process)) = (&ticketed.asked.request, &host.process) {
             let now =

@@ -114,7 +114,9 @@ impl Submissions {
 
     /// Fails unless the submission is readable in the merged log.
     pub(crate) fn is_readable(&self, number: usize) -> Verdict {
-        let readable = self.all.get(number).is_some_and(|submission| !submission.offsets.is_empty());
+        let readable = self.all.get(number).is_some_and(|submission| {
+            !submission.offsets.is_empty() || self.doomed.contains(&submission.topic)
+        });
         ensure(readable, "I-02", || {
             format!("submission {number} is acknowledged as released and not readable")
         })

@@ -39,10 +39,40 @@ pub enum Kind {
     Stop,
     /// A disk becomes slow.
     Slow,
-    /// A data directory is put back as it was some time before, while the others run and hold all that is lost. Never
-    /// by itself: only where a run asks for it.
+    /// A data directory is put back as it was some time before, while the others run and hold all that is lost.
     Restore,
+    /// Some sites are cut off from the rest, both ways.
+    Split,
+    /// Each site hears only its two neighbours in a ring.
+    Ring,
+    /// One direction is blocked and healed again and again.
+    Flap,
+    /// What is on its way in one direction stands still for a while, then all comes at once.
+    Clog,
+    /// The power goes while a site recovers.
+    RecoveryCut,
+    /// A read of the WAL gives back other bytes than were written.
+    Misread,
+    /// The newest checkpoint is damaged while no process runs.
+    Rot,
+    /// A site is started on a copy of another one's data directory.
+    Clone,
+    /// A sync takes a second and more.
+    Stall,
 }
+
+/// Kinds that came later: which of them a seed has does not change what it has of the others.
+const MORE: [Kind; 9] = [
+    Kind::Split,
+    Kind::Ring,
+    Kind::Flap,
+    Kind::Clog,
+    Kind::RecoveryCut,
+    Kind::Misread,
+    Kind::Rot,
+    Kind::Clone,
+    Kind::Stall,
+];
 
 const KINDS: [Kind; 13] = [
     Kind::Kill,
@@ -59,6 +89,14 @@ const KINDS: [Kind; 13] = [
     Kind::Stop,
     Kind::Slow,
 ];
+
+impl Kind {
+    /// The kind of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Kind> {
+        KINDS.iter().chain(&MORE).chain(&[Kind::Restore]).copied().find(|kind| format!("{kind:?}") == name)
+    }
+}
 
 /// The mix of one run.
 #[derive(Debug, Clone)]
@@ -115,6 +153,24 @@ impl Swarm {
     pub fn bound_wals(&mut self, rng: &mut Rng) {
         let segment = self.segment_bytes;
         self.wal_bytes_max = *rng.pick(&[segment, 3 * segment, u64::MAX]);
+    }
+
+    /// Kinds that came later, worse weather, and in one seed of twelve, if `may_restore`, backups that are put back.
+    pub fn more(&mut self, weather: &mut Weather, may_restore: bool, rng: &mut Rng) {
+        let quiet = self.kinds.is_empty();
+        self.kinds.extend(MORE.iter().filter(|_| !quiet && rng.chance(250)));
+        if rng.chance(250) {
+            weather.loss_permille = *rng.pick(&[50, 300]);
+        }
+        if rng.chance(250) {
+            weather.double_permille = *rng.pick(&[100, 500]);
+        }
+        if !quiet && rng.chance(150) {
+            self.every_us = 100_000;
+        }
+        if may_restore && rng.chance(80) {
+            self.also(&[Kind::Restore]);
+        }
     }
 
     /// More kinds: for mutants, which want some for sure.

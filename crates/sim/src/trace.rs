@@ -1,42 +1,67 @@
 //! What happened, one line per event, and a hash over all of it.
 //!
 //! Two runs of one seed must give the same hash; that is how a leak of real time or randomness into the machine shows.
+//! The hash is made of marks, a few numbers per event, since writing every line of every run down would take longer than
+//! the run. The lines are written when somebody asks for them: a failed seed is run again for its trace.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 
 use entry::SiteId;
+use site::wire::Message;
 use site::{Action, Event, Request};
 
 /// How many lines a failure shows.
 const LINES_KEPT: usize = 120;
+
+/// What is done with lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Lines {
+    /// Nothing: only the hash counts.
+    #[default]
+    Dropped,
+    /// The last ones are kept.
+    Kept,
+    /// All are printed as they come.
+    Printed,
+}
 
 /// The trace of a run.
 #[derive(Debug, Default)]
 pub struct Trace {
     lines: VecDeque<String>,
     hash: u64,
-    /// Lines in all.
-    pub count: u64,
-    prints: bool,
+    wanted: Lines,
 }
 
 impl Trace {
-    /// An empty trace, whose lines are printed as they come if `prints` says so.
+    /// An empty trace.
     #[must_use]
-    pub fn new(prints: bool) -> Trace {
-        Trace { prints, ..Trace::default() }
+    pub fn new(wanted: Lines) -> Trace {
+        Trace { wanted, ..Trace::default() }
     }
 
-    /// Adds a line.
-    pub fn line(&mut self, true_us: u64, site: Option<SiteId>, what: &str) {
+    /// Takes a number into the hash.
+    pub fn mark(&mut self, number: u64) {
+        self.hash = (self.hash.rotate_left(5) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    /// Whether lines are wanted at all: whoever would make one asks first.
+    #[must_use]
+    pub fn wants_lines(&self) -> bool {
+        self.wanted != Lines::Dropped
+    }
+
+    /// Adds a line; it counts in the hash by its time and place only.
+    pub fn line(&mut self, true_us: u64, site: Option<SiteId>, what: impl FnOnce() -> String) {
+        self.mark(true_us);
+        self.mark(site.map_or(0, |site| u64::from(site.0)));
+        if !self.wants_lines() {
+            return;
+        }
         let who = site.map_or("--".to_owned(), |site| format!("s{site}"));
-        let line = format!("{:>10.3} {who} {what}", true_us as f64 / 1000.0);
-        self.hash = line.bytes().fold(self.hash ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-        self.count += 1;
-        if self.prints {
+        let line = format!("{:>10.3} {who} {}", true_us as f64 / 1000.0, what());
+        if self.wanted == Lines::Printed {
             println!("{line}");
         }
         if self.lines.len() == LINES_KEPT {
@@ -45,7 +70,7 @@ impl Trace {
         self.lines.push_back(line);
     }
 
-    /// The hash of all lines so far.
+    /// The hash of everything so far.
     #[must_use]
     pub fn hash(&self) -> u64 {
         self.hash
@@ -55,6 +80,54 @@ impl Trace {
     #[must_use]
     pub fn tail(&self) -> Vec<String> {
         self.lines.iter().cloned().collect()
+    }
+}
+
+/// An event in a number.
+#[must_use]
+pub fn event_mark(event: &Event) -> u64 {
+    match event {
+        Event::Request { ticket, .. } => 1 ^ ticket.0 << 4,
+        Event::Forget(ticket) => 2 ^ ticket.0 << 4,
+        Event::LinkUp { site } => 3 ^ u64::from(site.0) << 4,
+        Event::LinkDown { site } => 4 ^ u64::from(site.0) << 4,
+        Event::Message { from, message } => 5 ^ u64::from(from.0) << 4 ^ message_mark(message) << 12,
+        Event::Room { site, bytes } => 6 ^ u64::from(site.0) << 4 ^ (*bytes as u64) << 12,
+        Event::Written { id } => 7 ^ id << 4,
+        Event::WriteRefused { id } => 8 ^ id << 4,
+        Event::Checkpointed { id, drop_before } => 9 ^ id << 4 ^ u64::from(drop_before.is_some()) << 40,
+        Event::Prepared { done } => 10 ^ u64::from(*done) << 4,
+        _ => 11,
+    }
+}
+
+fn message_mark(message: &Message) -> u64 {
+    match message {
+        Message::Entries(bytes) => bytes.len() as u64,
+        Message::Need(need) => 1 << 32 ^ need.from,
+        Message::Pulse(pulse) => {
+            let promised = pulse.promises.values().map(|(w, head)| w.raw() ^ head << 7);
+            let held = pulse.frontiers.values().flat_map(|(_, held)| held.values().copied());
+            promised.chain(held).fold(2 << 32, |mark, number| mark.rotate_left(7) ^ number)
+        }
+        _ => 3 << 32,
+    }
+}
+
+/// An action in a number.
+#[must_use]
+pub fn action_mark(action: &Action) -> u64 {
+    match action {
+        Action::Write(write) => 1 ^ write.id << 4 ^ (write.bytes() as u64) << 24,
+        Action::Checkpoint { id, position, state, .. } => {
+            2 ^ id << 4 ^ position.lsn << 16 ^ (state.len() as u64) << 32
+        }
+        Action::Send { to, message, .. } => 3 ^ u64::from(to.0) << 4 ^ message_mark(message) << 12,
+        Action::Hangup { to, .. } => 4 ^ u64::from(to.0) << 4,
+        Action::Reply { ticket, answer } => 5 ^ ticket.0 << 4 ^ u64::from(answer.is_ok()) << 60,
+        Action::Readable(grown) => 6 ^ (grown.len() as u64) << 4,
+        Action::Alarm(text) => 7 ^ (text.len() as u64) << 4,
+        _ => 8,
     }
 }
 
@@ -117,8 +190,7 @@ fn copy_name(message: &site::wire::CopyMessage) -> String {
     }
 }
 
-fn message_name(message: &site::wire::Message) -> String {
-    use site::wire::Message;
+fn message_name(message: &Message) -> String {
     match message {
         Message::Hello(_) => "hello".into(),
         Message::Pulse(_) => "pulse".into(),

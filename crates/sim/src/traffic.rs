@@ -3,22 +3,26 @@
 use entry::SiteId;
 use site::{Answer, Event, Refusal, Request, Ticket};
 
-use crate::checkers::Verdict;
+use crate::checkers::{Verdict, ensure};
 use crate::client::Allowed;
 use crate::world::{Ticketed, What, World};
 
+/// For how long a machine must have been let alone before it owes an answer in time, in microseconds.
+const UNTROUBLED_US: u64 = 8_000_000;
 /// How long a client waits for an answer, in microseconds.
 const PATIENCE_US: u64 = 4_000_000;
 
 impl World {
     /// A client looks at what it waits for.
-    pub(crate) fn wake(&mut self, number: usize) {
+    pub(crate) fn wake(&mut self, number: usize) -> Verdict {
         let now_us = self.now_us;
         let sites = self.options.sites;
         let allowed = Allowed { deletes: self.swarm.deletes, sites };
         let client = &mut self.clients[number];
         let late = client.open.iter().any(|open| open.ticket.is_some() && open.until_us <= now_us);
         if late {
+            self.available(number)?;
+            let client = &mut self.clients[number];
             let tickets: Vec<u64> = client.open.iter().filter_map(|open| open.ticket).collect();
             client.timed_out(allowed.sites);
             for ticket in tickets {
@@ -37,6 +41,29 @@ impl World {
         let rest_us = if self.calm { 50_000 } else { self.swarm.rest_us };
         let in_us = self.clients[number].rng.between(rest_us / 4 + 1, rest_us + 2);
         self.at(in_us, What::Client(number));
+        Ok(())
+    }
+
+    /// I-46: a site that nothing troubles acknowledges local writes in time, whatever the others do.
+    fn available(&self, number: usize) -> Verdict {
+        for open in &self.clients[number].open {
+            let Some(ticketed) = open.ticket.and_then(|ticket| self.tickets.get(&ticket)) else { continue };
+            let Some((site, life)) = ticketed.at else { continue };
+            let is_local = matches!(&ticketed.asked.request, Request::Append(append)
+                if append.acknowledge == site::Acknowledge::Local);
+            let Some(host) = self.hosts.get(&site).filter(|host| host.life == life && is_local) else {
+                continue;
+            };
+            let calm = host.troubled_us + UNTROUBLED_US < self.now_us && open.until_us <= self.now_us;
+            let writes = host.process.as_ref().is_some_and(|process| process.site.is_writing());
+            ensure(!(calm && writes), "I-46", || {
+                format!(
+                    "site {site} has let a local write wait for {} ms, and nothing troubles it",
+                    PATIENCE_US / 1000
+                )
+            })?;
+        }
+        Ok(())
     }
 
     /// Sends what a client waits for and has not asked, unless something before it has no answer yet elsewhere.

@@ -17,7 +17,7 @@ use crate::client::Client;
 use crate::host::Host;
 use crate::net::{Net, Stream};
 use crate::rng::Rng;
-use crate::swarm::Swarm;
+use crate::swarm::{Kind, Swarm};
 use crate::trace::Trace;
 use crate::{Options, trace};
 
@@ -38,6 +38,7 @@ pub(crate) enum What {
     Answered { client: usize, ticket: u64, answer: Result<Answer, Refusal> },
     Restart(SiteId),
     Heal(Vec<(SiteId, SiteId)>),
+    Flap(SiteId, SiteId, u64),
     GiveUp(SiteId, SiteId, u64),
     Repair(SiteId),
     Fault,
@@ -102,6 +103,12 @@ pub(crate) struct World {
     /// Whether faults have ended.
     pub(crate) calm: bool,
     pub(crate) steps: u64,
+    /// Room for a step's actions, used again and again.
+    actions: Vec<site::Action>,
+    /// How often each kind of fault struck.
+    pub(crate) struck: BTreeMap<Kind, u64>,
+    /// How many faults there were, left out or not.
+    pub(crate) faults: u64,
 }
 
 impl World {
@@ -116,8 +123,11 @@ impl World {
         let sites: Vec<SiteId> = (1..=options.sites).map(SiteId).collect();
         let mut swarm = Swarm::of(&mut Rng::stream(seed, "swarm"));
         swarm.bound_wals(&mut Rng::stream(seed, "wals"));
+        let mut weather = crate::swarm::weather(&sites, &mut Rng::stream(seed, "weather"));
+        if !options.plain {
+            swarm.more(&mut weather, options.also.is_empty(), &mut Rng::stream(seed, "more"));
+        }
         swarm.also(&options.also);
-        let weather = crate::swarm::weather(&sites, &mut Rng::stream(seed, "weather"));
         let mut world = World {
             now_us: 0,
             queue: BinaryHeap::new(),
@@ -127,7 +137,10 @@ impl World {
             tickets: BTreeMap::new(),
             next_ticket: 1,
             checkers: Checkers::new(sites.len()),
-            trace: Trace::new(options.prints),
+            trace: Trace::new(options.lines),
+            actions: Vec::new(),
+            struck: BTreeMap::new(),
+            faults: 0,
             connecting: BTreeSet::new(),
             calm: false,
             steps: 0,
@@ -136,12 +149,17 @@ impl World {
             swarm,
         };
         let mut founding = Rng::stream(seed, "founding");
+        let options_without_clients = world.options.without_clients.clone();
         for site in &sites {
             world.found(*site, &sites, &mut founding);
             world.at(0, What::Restart(*site));
         }
         for client in 0..world.swarm.clients {
             let home = sites[client % sites.len()];
+            if options_without_clients.contains(&client) {
+                world.clients.push(Client::new(client, home, Rng::stream(seed, "nobody")));
+                continue;
+            }
             world.clients.push(Client::new(client, home, Rng::stream(seed, &format!("client {client}"))));
             world.at(0, What::Client(client));
         }
@@ -196,11 +214,12 @@ impl World {
                 }
             }
             What::Connect(a, b) => self.connect(a, b),
-            What::Client(client) => self.wake(client),
+            What::Client(client) => self.wake(client)?,
             What::Ask { ticket, site } => self.ask(ticket, site)?,
             What::Answered { client, ticket, answer } => self.answered(client, ticket, &answer),
             What::Restart(site) => self.restart(site)?,
             What::Heal(directions) => self.heal(&directions),
+            What::Flap(site, other, for_us) => self.flap(site, other, for_us),
             What::GiveUp(a, b, generation) => self.give_up(a, b, generation),
             What::Repair(site) => self.repair(site),
             What::Fault => self.fault()?,
@@ -276,14 +295,19 @@ impl World {
             return Ok(());
         }
         let events = std::mem::take(&mut process.inbox);
-        let told: Vec<String> = events.iter().map(trace::event).collect();
-        let mut actions = Vec::new();
-        process.site.handle(host.clock.now(now_us), events, &mut host.disk, &mut actions);
+        let lines = self.trace.wants_lines();
+        let told: Vec<String> = if lines { events.iter().map(trace::event).collect() } else { Vec::new() };
+        events.iter().for_each(|event| self.trace.mark(trace::event_mark(event)));
+        let mut actions = std::mem::take(&mut self.actions);
+        let now = host.clock.now(now_us);
+        self.checkers.shows(id, now.wall_ms);
+        process.site.handle(now, events, &mut host.disk, &mut actions);
         let dies_after = process.dies_after.take();
-        let line = format!("{} →{}", told.join(","), trace::actions(&actions));
-        self.trace.line(now_us, Some(id), &line);
+        actions.iter().for_each(|action| self.trace.mark(trace::action_mark(action)));
+        self.trace.line(now_us, Some(id), || format!("{} →{}", told.join(","), trace::actions(&actions)));
         self.read(id, &actions)?;
-        for (index, action) in actions.into_iter().enumerate() {
+        self.gave_up(id)?;
+        for (index, action) in actions.drain(..).enumerate() {
             if dies_after == Some(index) {
                 return self.kill(id, "between two actions");
             }
@@ -292,6 +316,7 @@ impl World {
                 return Ok(());
             }
         }
+        self.actions = actions;
         self.look(id)?;
         self.schedule_tick(id);
         Ok(())
@@ -304,6 +329,17 @@ impl World {
         let Some(host) = self.hosts.get(&id) else { return Ok(()) };
         let Some(process) = &host.process else { return Ok(()) };
         self.checkers.looked(host.actor(), &process.site)
+    }
+
+    /// Segments of the WAL that a step gave up are needed by nobody.
+    fn gave_up(&mut self, id: SiteId) -> Verdict {
+        let Some(host) = self.hosts.get_mut(&id).filter(|host| !host.disk.dropped.is_empty()) else {
+            return Ok(());
+        };
+        let dropped = std::mem::take(&mut host.disk.dropped);
+        let by = host.actor();
+        let bounded = self.swarm.wal_bytes_max < u64::MAX;
+        dropped.iter().try_for_each(|bytes| self.checkers.gave_up(by, bytes, bounded))
     }
 
     fn schedule_tick(&mut self, id: SiteId) {
@@ -323,7 +359,7 @@ impl World {
 impl World {
     /// Whether all sites run and agree, and no client waits.
     pub(crate) fn agree(&self) -> Verdict {
-        let all_run = self.hosts.values().all(|host| host.process.is_some());
+        let all_run = self.hosts.values().all(|host| host.process.is_some() || host.is_buried);
         ensure(all_run, "I-16", || "not all sites run".into())?;
         for (number, client) in self.clients.iter().enumerate() {
             ensure(client.open.is_empty(), "I-16", || {

@@ -1,35 +1,69 @@
 //! I-22: after any restart, whatever the clock did, what a site stamps exceeds every promise that it sent.
+//! I-24: what a site writes is stamped later than everything that it held by then: causes stand before effects.
 //! I-26: a site's stamps increase strictly over its whole life, also past stamps of entries that a crash took away.
+//! I-27: a stamp is never further ahead than the site's own clock ever was, and the bound.
 
 use std::collections::BTreeMap;
 
 use clock::Stamp;
-use entry::{Encoded, JournalId, Seq};
+use entry::{Encoded, JournalId, Seq, SiteId};
 use site::wire::Message;
 
 use super::{Actor, Verdict, ensure};
+
+/// How far a stamp may be ahead of the site's wall clock, in milliseconds: the bound that all sites are given.
+const BOUND_MS: u64 = 500;
 
 /// What was promised and stamped.
 #[derive(Debug, Default)]
 pub(super) struct Clocks {
     promised: BTreeMap<JournalId, BTreeMap<Stamp, Seq>>,
     stamped: BTreeMap<JournalId, Stamp>,
+    /// The highest stamp on each site's platter.
+    held: BTreeMap<SiteId, Stamp>,
+    /// The most that each site's wall clock ever showed, in milliseconds.
+    wall_ms: BTreeMap<SiteId, u64>,
 }
 
 impl Clocks {
+    /// A site's wall clock shows this.
+    pub(super) fn shows(&mut self, site: SiteId, wall_ms: u64) {
+        let most = self.wall_ms.entry(site).or_default();
+        *most = (*most).max(wall_ms);
+    }
+
+    /// An entry is on a site's platter.
+    pub(super) fn durable(&mut self, site: SiteId, entry: &Encoded) {
+        let highest = self.held.entry(site).or_default();
+        *highest = (*highest).max(entry.head.stamp);
+    }
+
+    /// What was on a site's platter is not any more.
+    pub(super) fn forget(&mut self, site: SiteId) {
+        self.held.remove(&site);
+    }
+
     /// A site sends its promise.
     pub(super) fn sent(&mut self, by: Actor, message: &Message) {
         let (Message::Pulse(pulse), Some(own)) = (message, by.journal) else { return };
         if let Some((w, head)) = pulse.promises.get(&own) {
-            let known = self.promised.entry(own).or_default();
-            let slot = known.entry(*w).or_insert(*head);
-            *slot = (*slot).min(*head);
+            self.promised(own, *w, *head);
         }
     }
 
+    fn promised(&mut self, own: JournalId, w: Stamp, head: Seq) {
+        let known = self.promised.entry(own).or_default();
+        let slot = known.entry(w).or_insert(head);
+        *slot = (*slot).min(head);
+    }
+
     /// A site stamps a new entry.
-    pub(super) fn minted(&mut self, entry: &Encoded) -> Verdict {
+    pub(super) fn minted(&mut self, by: SiteId, entry: &Encoded) -> Verdict {
         let (journal, seq, stamp) = (entry.head.journal, entry.head.seq, entry.head.stamp);
+        self.stamps(by, journal, seq, stamp)
+    }
+
+    fn stamps(&mut self, by: SiteId, journal: JournalId, seq: Seq, stamp: Stamp) -> Verdict {
         let promised = self.promised.get(&journal);
         let against = promised.and_then(|known| known.range(stamp..).find(|(_, head)| **head <= seq));
         ensure(against.is_none(), "I-22", || {
@@ -42,6 +76,53 @@ impl Clocks {
         ensure(last.is_none_or(|last| last < stamp), "I-26", || {
             let last = last.unwrap_or_default();
             format!("entry {seq} of journal {journal} is stamped {stamp}, not later than {last} before it")
+        })?;
+        let held = self.held.get(&by).copied().unwrap_or_default();
+        ensure(stamp > held, "I-24", || {
+            format!("entry {seq} of journal {journal} is stamped {stamp}, and site {by} held {held} already")
+        })?;
+        let wall_ms = self.wall_ms.get(&by).copied().unwrap_or(u64::MAX - BOUND_MS);
+        ensure(stamp.unix_ms() <= wall_ms + BOUND_MS, "I-27", || {
+            let ahead_ms = stamp.unix_ms() - wall_ms;
+            format!("entry {seq} of journal {journal} is stamped {ahead_ms} ms ahead of its site's clock")
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BOUND_MS, Clocks};
+    use crate::checkers::Verdict;
+    use crate::clock::BASE_UNIX_MS;
+    use clock::Stamp;
+    use entry::{JournalId, SiteId};
+
+    const SITE: SiteId = SiteId(1);
+
+    /// What the last of these stamps breaks, after a promise of 50 with head 2.
+    fn stamped(seqs_and_stamps: &[(u64, u64)]) -> Verdict {
+        let (mut clocks, own) = (Clocks::default(), JournalId::genesis(SITE));
+        clocks.promised(own, Stamp::from_raw(50), 2);
+        clocks.held.insert(SITE, Stamp::from_raw(10));
+        seqs_and_stamps
+            .iter()
+            .try_for_each(|(seq, raw)| clocks.stamps(SITE, own, *seq, Stamp::from_raw(*raw)))
+    }
+
+    fn breaks(verdict: &Verdict) -> &str {
+        verdict.as_ref().map_or_else(|violation| violation.invariant, |()| "nothing")
+    }
+
+    #[test]
+    fn each_history_is_flagged_by_its_number() {
+        assert_eq!(breaks(&stamped(&[(0, 20), (1, 30), (2, 51)])), "nothing");
+        assert_eq!(breaks(&stamped(&[(0, 20), (2, 50)])), "I-22");
+        assert_eq!(breaks(&stamped(&[(0, 20), (1, 20)])), "I-26");
+        assert_eq!(breaks(&stamped(&[(0, 10)])), "I-24");
+        let (mut clocks, own) = (Clocks::default(), JournalId::genesis(SITE));
+        clocks.shows(SITE, BASE_UNIX_MS);
+        let at = |ms: u64| Stamp::from_unix_ms(ms);
+        assert_eq!(breaks(&clocks.stamps(SITE, own, 0, at(BASE_UNIX_MS + BOUND_MS))), "nothing");
+        assert_eq!(breaks(&clocks.stamps(SITE, own, 1, at(BASE_UNIX_MS + 2 + BOUND_MS))), "I-27");
     }
 }

@@ -35,7 +35,7 @@ impl Durability {
         answer: &Answer,
         submissions: &Submissions,
     ) -> Verdict {
-        let (Answer::Appended { stamp, base_offset }, Some(submission)) = (answer, asked.submission) else {
+        let (Answer::Appended { stamp, .. }, Some(submission)) = (answer, asked.submission) else {
             return Ok(());
         };
         let Some(journal) = by.journal else {
@@ -63,7 +63,7 @@ impl Durability {
                 "site {site} acknowledges submission {submission} by entry {seq} of {journal}, another one"
             )
         })?;
-        if asked.released && base_offset.is_some() {
+        if asked.released {
             submissions.is_readable(submission)?;
         }
         self.acknowledged.push((journal, seq));

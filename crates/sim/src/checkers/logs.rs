@@ -55,6 +55,12 @@ pub(super) struct Oracle<'a> {
 const BYTES_AT_ONCE: usize = 1 << 16;
 
 impl Readings {
+    /// The most that anyone was ever shown of a merged log.
+    pub(super) fn shown(&self, topic: TopicId, partition: PartitionId) -> u64 {
+        let known = self.placed.get(&(topic, partition, None));
+        known.and_then(|known| known.last_key_value()).map_or(0, |(_, last)| last.end)
+    }
+
     /// What was readable at a site binds it no more.
     pub(super) fn forget(&mut self, id: SiteId) {
         self.ends.retain(|(site, _), _| *site != id);

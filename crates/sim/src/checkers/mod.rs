@@ -7,13 +7,16 @@ mod clock;
 mod convergence;
 mod durability;
 mod frontier;
+#[cfg(test)]
+mod histories;
 mod history;
-
+mod lives;
 mod logs;
 mod progress;
 mod release;
 pub mod truth;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -49,8 +52,38 @@ pub(crate) fn broken<T>(invariant: &'static str, seen: impl Into<String>) -> Res
     Err(Violation { invariant, seen: seen.into() })
 }
 
+/// How often each invariant was held against something, by its number.
+pub type Checked = [u64; INVARIANTS];
+
+/// Numbers go up to here.
+pub const INVARIANTS: usize = 64;
+
+thread_local! {
+    /// A run is one thread's; counting must cost next to nothing.
+    static CHECKED: [Cell<u64>; INVARIANTS] = const { [const { Cell::new(0) }; INVARIANTS] };
+}
+
+/// A run begins.
+pub(crate) fn begin_count() {
+    CHECKED.with(|checked| checked.iter().for_each(|count| count.set(0)));
+}
+
+/// What was counted since.
+pub(crate) fn counted() -> Checked {
+    CHECKED.with(|checked| checked.each_ref().map(Cell::get))
+}
+
+/// The number in `I-20`.
+#[must_use]
+pub fn number_of(invariant: &str) -> usize {
+    let digits = invariant.bytes().filter(u8::is_ascii_digit);
+    digits.fold(0, |number, digit| number * 10 + usize::from(digit - b'0')) % INVARIANTS
+}
+
 /// Holds if `holds`; else it is this invariant that does not.
 pub(crate) fn ensure(holds: bool, invariant: &'static str, seen: impl FnOnce() -> String) -> Verdict {
+    let number = number_of(invariant);
+    CHECKED.with(|checked| checked[number].set(checked[number].get() + 1));
     if holds { Ok(()) } else { broken(invariant, seen()) }
 }
 
@@ -66,6 +99,8 @@ pub struct Checkers {
     logs: logs::Readings,
     release: release::Releases,
     progress: progress::Progresses,
+    lives: lives::Lives,
+    sites: Vec<SiteId>,
 }
 
 /// Who acts, and the journal it writes.
@@ -91,6 +126,8 @@ impl Checkers {
             logs: logs::Readings::default(),
             release: release::Releases::new(sites / 2 + 1),
             progress: progress::Progresses::default(),
+            lives: lives::Lives::default(),
+            sites: (1..=sites as u16).map(SiteId).collect(),
         }
     }
 
@@ -99,7 +136,7 @@ impl Checkers {
         for entry in records.iter().filter_map(truth::entry) {
             history::wrote(&mut self.truth, by, entry)?;
             if Some(entry.head.journal) == by.journal && self.truth.known(entry).is_none() {
-                self.clock.minted(entry)?;
+                self.clock.minted(by.site, entry)?;
             }
         }
         Ok(())
@@ -109,6 +146,7 @@ impl Checkers {
     pub fn durable(&mut self, by: Actor, records: &[Record]) -> Verdict {
         for entry in records.iter().filter_map(truth::entry) {
             let fresh = history::durable(&mut self.truth, by, entry)?;
+            self.clock.durable(by.site, entry);
             if fresh {
                 self.release.minted(entry)?;
                 self.submissions.journaled(entry);
@@ -127,6 +165,8 @@ impl Checkers {
         self.truth.put_back(site, found);
         self.logs.forget(site);
         self.progress.forget(site);
+        self.clock.forget(site);
+        self.lives.put_back(site);
     }
 
     /// A site has taken over a copy: what it holds now, somebody else held before.
@@ -140,10 +180,11 @@ impl Checkers {
     /// A site has recovered.
     pub fn opened(&mut self, by: Actor, site: &Site, disk: &dyn Disk) -> Verdict {
         durability::recovered(&self.truth, by, site)?;
+        self.lives.looked(site.identity())?;
         let look = logs::Look { id: by.site, site, disk };
         let (truth, submissions, release) = (&self.truth, &mut self.submissions, &mut self.release);
         self.logs.opened(look, &mut logs::Oracle { truth, submissions, release })?;
-        self.progress.looked(by.site, site)
+        self.progress.looked(by.site, site, &self.logs)
     }
 
     /// A site sends this.
@@ -172,7 +213,19 @@ impl Checkers {
 
     /// A look at a site that is running.
     pub fn looked(&mut self, by: Actor, site: &Site) -> Verdict {
-        self.progress.looked(by.site, site)
+        self.lives.looked(site.identity())?;
+        self.progress.looked(by.site, site, &self.logs)
+    }
+
+    /// A site's wall clock shows this.
+    pub fn shows(&mut self, site: SiteId, wall_ms: u64) {
+        self.clock.shows(site, wall_ms);
+    }
+
+    /// A site gave up a file of its WAL that held these bytes.
+    pub fn gave_up(&mut self, by: Actor, bytes: &[u8], bounded: bool) -> Verdict {
+        let needed = if bounded { self.sites.len() / 2 + 1 } else { self.sites.len() };
+        lives::gave_up(&self.truth, (&self.sites, needed), by, bytes)
     }
 
     /// Whether the sites agree on everything, and everything that was acknowledged is there.

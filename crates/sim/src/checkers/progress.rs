@@ -7,6 +7,7 @@ use disk::Disk;
 use entry::{PartitionId, SiteId, TopicId};
 use site::{Commit, Site};
 
+use super::logs::Readings;
 use super::{Verdict, broken, ensure};
 
 type Place = (String, TopicId, PartitionId);
@@ -32,20 +33,38 @@ impl Progresses {
     }
 
     /// A look at all positions of a site: none is below what was seen there before.
-    pub(super) fn looked(&mut self, id: SiteId, site: &Site) -> Verdict {
+    pub(super) fn looked(&mut self, id: SiteId, site: &Site, logs: &Readings) -> Verdict {
+        let mut now = BTreeMap::new();
+        for group in site.groups() {
+            for ((topic, partition), position) in site.positions_of(group) {
+                let reached = (position.progress.epoch(), position.progress.committed());
+                now.insert((group.to_owned(), *topic, *partition), reached);
+            }
+        }
+        self.stands(id, now, |place| logs.shown(place.1, place.2))
+    }
+
+    /// A site's positions are these; `shown` is how much of a log was ever readable.
+    fn stands(
+        &mut self,
+        id: SiteId,
+        now: BTreeMap<Place, Reached>,
+        shown: impl Fn(&Place) -> u64,
+    ) -> Verdict {
         let seen = self.seen.entry(id).or_default();
         for (place, before) in seen.iter() {
-            let now = reached(site, place);
-            ensure(now >= Some(*before), "I-36", || {
+            let now = now.get(place);
+            ensure(now >= Some(before), "I-36", || {
                 format!("{place:?} was at {before:?} at site {id} and is at {now:?}")
             })?;
         }
-        for group in site.groups() {
-            for ((topic, partition), position) in site.positions_of(group) {
-                let now = (position.progress.epoch(), position.progress.committed());
-                seen.insert((group.to_owned(), *topic, *partition), now);
-            }
+        for (place, (_, offset)) in &now {
+            let end = shown(place);
+            ensure(*offset <= end, "I-37", || {
+                format!("{place:?} is at {offset} at site {id}, and only {end} were ever readable")
+            })?;
         }
+        *seen = now;
         Ok(())
     }
 
@@ -89,5 +108,26 @@ impl Progresses {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Place, Progresses, Reached};
+    use crdt::Epoch;
+    use entry::{SiteId, TopicId};
+    use std::collections::BTreeMap;
+    use uuid::Uuid;
+
+    #[test]
+    fn going_back_and_going_too_far_are_flagged() {
+        let place: Place = ("group".into(), TopicId(Uuid::nil()), 0);
+        let at = |offset: u64| BTreeMap::from([(place.clone(), (Epoch::default(), offset))]);
+        let mut progress = Progresses::default();
+        let mut stands = |now: BTreeMap<Place, Reached>| progress.stands(SiteId(1), now, |_| 10);
+        stands(at(5)).unwrap();
+        assert_eq!(stands(at(4)).unwrap_err().invariant, "I-36");
+        assert_eq!(stands(at(11)).unwrap_err().invariant, "I-37");
+        assert_eq!(stands(BTreeMap::new()).unwrap_err().invariant, "I-36");
     }
 }

@@ -1,0 +1,174 @@
+//! Small histories that the checkers must flag, each by its number: a checker that is never seen to fail proves nothing.
+//!
+//! (Those that look at a clock, at progress and at lives have theirs beside them.)
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use clock::Stamp;
+use entry::{
+    BatchBody, Body, ChainHash, Encoded, Entry, JournalId, MemberEpoch, Seq, SiteId, StorageId, TopicId,
+};
+use journal::Record;
+use site::wire::{Message, Pulse};
+use site::{Acknowledge, Answer, Append, Request};
+use uuid::Uuid;
+
+use super::{Actor, Asked, Checkers, Verdict};
+
+const TOPIC: TopicId = TopicId(Uuid::nil());
+
+/// Three sites, of which each writes its genesis journal.
+struct History {
+    checkers: Checkers,
+    submitted: usize,
+    bytes: Bytes,
+}
+
+fn actor(site: u16) -> Actor {
+    let site = SiteId(site);
+    Actor { site, storage: StorageId(u128::from(site.0)), journal: Some(JournalId::genesis(site)) }
+}
+
+impl History {
+    fn new() -> History {
+        let mut checkers = Checkers::new(3);
+        let (submitted, bytes) = checkers.submissions.make((TOPIC, 0), 1, 0, Some((7, 0)));
+        History { checkers, submitted, bytes }
+    }
+
+    /// An entry of a site's journal that holds the one submission.
+    fn entry(&self, site: u16, seq: Seq, raw: u64) -> Record {
+        let entry = Entry {
+            journal: JournalId::genesis(SiteId(site)),
+            seq,
+            stamp: Stamp::from_raw(raw),
+            epoch: MemberEpoch(1),
+            previous: ChainHash([0; 32]),
+            body: Body::Batch(BatchBody { topic: TOPIC, partition: 0, records: self.bytes.clone() }),
+        };
+        Record::Entry(entry.encode().unwrap())
+    }
+
+    /// A site writes it and it is durable there.
+    fn held(&mut self, site: u16, record: &Record) -> Verdict {
+        let records = std::slice::from_ref(record);
+        self.checkers.wrote(actor(site), records)?;
+        self.checkers.durable(actor(site), records)
+    }
+
+    fn acknowledged(&mut self, site: u16, raw: u64, sites: usize) -> Verdict {
+        let append =
+            Append { topic: TOPIC, partition: 0, records: self.bytes.clone(), acknowledge: Acknowledge::All };
+        let asked = Asked {
+            request: Request::Append(append),
+            submission: Some(self.submitted),
+            sites,
+            released: false,
+            stood: Vec::new(),
+        };
+        let answer = Answer::Appended { base_offset: None, stamp: Stamp::from_raw(raw) };
+        let Checkers { durability, truth, submissions, .. } = &mut self.checkers;
+        durability.replied(truth, actor(site), &asked, &answer, submissions)
+    }
+}
+
+fn encoded(record: &Record) -> Encoded {
+    super::truth::entry(record).unwrap().clone()
+}
+
+fn breaks(verdict: Verdict) -> &'static str {
+    verdict.map_or_else(|violation| violation.invariant, |()| "nothing")
+}
+
+#[test]
+fn one_seq_with_two_contents() {
+    let mut history = History::new();
+    let (one, other) = (history.entry(1, 0, 10), history.entry(1, 0, 11));
+    history.held(1, &one).unwrap();
+    assert_eq!(breaks(history.held(2, &other)), "I-01");
+    let sent = Message::Entries(encoded(&other).bytes);
+    assert_eq!(breaks(history.checkers.sent(actor(1), &sent)), "I-01");
+}
+
+#[test]
+fn a_gap_and_a_second_time() {
+    let mut history = History::new();
+    let (first, third) = (history.entry(1, 0, 10), history.entry(1, 2, 12));
+    history.held(1, &first).unwrap();
+    assert_eq!(breaks(history.held(1, &third)), "I-15");
+    let mut history = History::new();
+    history.held(1, &first).unwrap();
+    assert_eq!(breaks(history.held(1, &first)), "I-17");
+}
+
+#[test]
+fn an_acknowledgement_of_what_is_on_no_platter() {
+    let mut history = History::new();
+    let entry = history.entry(1, 0, 10);
+    history.checkers.wrote(actor(1), std::slice::from_ref(&entry)).unwrap();
+    assert_eq!(breaks(history.acknowledged(1, 10, 1)), "I-02");
+    history.checkers.durable(actor(1), std::slice::from_ref(&entry)).unwrap();
+    assert_eq!(breaks(history.acknowledged(1, 10, 1)), "nothing");
+    assert_eq!(breaks(history.acknowledged(1, 10, 2)), "I-02");
+    history.held(2, &entry).unwrap();
+    assert_eq!(breaks(history.acknowledged(1, 10, 2)), "nothing");
+}
+
+#[test]
+fn a_message_about_what_is_not_held() {
+    let mut history = History::new();
+    let entry = history.entry(1, 0, 10);
+    let sent = Message::Entries(encoded(&entry).bytes);
+    assert_eq!(breaks(history.checkers.sent(actor(1), &sent)), "I-02");
+    history.held(1, &entry).unwrap();
+    let says = |next: Seq| {
+        let mut pulse = Pulse::default();
+        let held = BTreeMap::from([(JournalId::genesis(SiteId(1)), next)]);
+        pulse.frontiers.insert(SiteId(1), (StorageId(1), held));
+        Message::Pulse(pulse)
+    };
+    assert_eq!(breaks(history.checkers.sent(actor(1), &says(1))), "nothing");
+    assert_eq!(breaks(history.checkers.sent(actor(1), &says(2))), "I-14");
+}
+
+#[test]
+fn a_release_on_one_platter_and_one_out_of_order() {
+    let mut history = History::new();
+    let (one, two) = (history.entry(1, 0, 20), history.entry(2, 0, 10));
+    history.held(1, &one).unwrap();
+    let batch = |history: &History, site: u16| {
+        history.checkers.truth.batches((TOPIC, 0, JournalId::genesis(SiteId(site))))[0]
+    };
+    let at = (TOPIC, 0);
+    let release = |history: &mut History, site: u16| {
+        let batch = batch(history, site);
+        let Checkers { release, truth, .. } = &mut history.checkers;
+        release.released(truth, at, JournalId::genesis(SiteId(site)), batch)
+    };
+    assert_eq!(breaks(release(&mut history, 1)), "I-21");
+    history.held(2, &two).unwrap();
+    history.held(3, &two).unwrap();
+    history.held(3, &one).unwrap();
+    assert_eq!(breaks(release(&mut history, 1)), "nothing");
+    assert_eq!(breaks(release(&mut history, 2)), "I-23");
+    let late = history.entry(2, 1, 15);
+    assert_eq!(breaks(history.held(2, &late)), "I-21", "it sorts before what was released");
+}
+
+#[test]
+fn a_batch_from_nowhere_twice_and_never() {
+    let mut history = History::new();
+    let journal = JournalId::genesis(SiteId(1));
+    let entry = history.entry(1, 0, 10);
+    let (number, bytes) = (history.submitted, history.bytes.clone());
+    let submissions = &mut history.checkers.submissions;
+    assert_eq!(breaks(submissions.placed(&bytes, (journal, 0), 0)), "I-04");
+    submissions.journaled(&encoded(&entry));
+    submissions.acknowledge(number);
+    assert_eq!(breaks(submissions.finish()), "I-03");
+    assert_eq!(breaks(submissions.passed_over(journal, 0)), "I-03");
+    assert_eq!(breaks(submissions.placed(&bytes, (journal, 0), 0)), "nothing");
+    assert_eq!(breaks(submissions.finish()), "nothing");
+    assert_eq!(breaks(submissions.placed(&bytes, (journal, 0), 1)), "I-19");
+}

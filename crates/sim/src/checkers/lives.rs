@@ -1,0 +1,98 @@
+//! I-10: an incarnation belongs to one history of one data directory.
+//! I-13: a site's incarnation never goes back, and its storage keeps its name unless its disk was put back.
+//! I-49: no segment of the WAL is given up that a member may still need.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use entry::{Encoded, Incarnation, SiteId, StorageId};
+use journal::frame::{BLOCK_BYTES, Frame, FrameHead};
+use site::Identity;
+
+use super::truth::{Truth, entry};
+use super::{Actor, Verdict, ensure};
+
+/// Who every site was so far.
+#[derive(Debug, Default)]
+pub(super) struct Lives {
+    last: BTreeMap<SiteId, (StorageId, Option<Incarnation>)>,
+    /// Sites whose disks were put back: their storage may take another name.
+    put_back: BTreeSet<SiteId>,
+}
+
+impl Lives {
+    /// A disk was put back.
+    pub(super) fn put_back(&mut self, site: SiteId) {
+        self.put_back.insert(site);
+    }
+
+    /// A site has started, or was looked at.
+    pub(super) fn looked(&mut self, identity: &Identity) -> Verdict {
+        let site = identity.site;
+        let now = (identity.storage, identity.incarnation);
+        let Some((storage, incarnation)) = self.last.insert(site, now) else { return Ok(()) };
+        ensure(incarnation <= now.1, "I-13", || {
+            format!("site {site} was in incarnation {incarnation:?} and is in {:?}", now.1)
+        })?;
+        ensure(storage == now.0 || self.put_back.contains(&site), "I-13", || {
+            format!("site {site} was on storage {storage:?} and is on {:?}, though its disk was kept", now.0)
+        })
+    }
+}
+
+/// A site gave up a file of its WAL that held these bytes. What so many members held once is needed from there by nobody:
+/// all of them, or a majority where WALs are bounded and who is behind takes over a copy.
+pub(super) fn gave_up(
+    truth: &Truth,
+    (sites, needed): (&[SiteId], usize),
+    by: Actor,
+    bytes: &[u8],
+) -> Verdict {
+    for entry in entries(bytes) {
+        let (journal, seq) = (entry.head.journal, entry.head.seq);
+        let holders = sites.iter().filter(|site| truth.ever_held(**site, journal) > seq).count();
+        ensure(holders >= needed, "I-49", || {
+            let site = by.site;
+            format!("site {site} drops entry {seq} of {journal}, which {holders} sites hold, not {needed}")
+        })?;
+    }
+    Ok(())
+}
+
+/// The entries in all frames of a file that are whole.
+fn entries(bytes: &[u8]) -> Vec<Encoded> {
+    let mut found = Vec::new();
+    for block in (0..bytes.len()).step_by(BLOCK_BYTES) {
+        let Ok(head) = FrameHead::decode(&bytes[block..]) else { continue };
+        let Some(whole) = bytes.get(block..block + head.total_bytes()) else { continue };
+        let frame = Frame::decode(head, Bytes::copy_from_slice(whole));
+        let records = frame.ok().and_then(|frame| frame.records().ok()).unwrap_or_default();
+        found.extend(records.iter().filter_map(entry).cloned());
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Lives;
+    use entry::{ClusterId, Incarnation, SiteId, StorageId};
+    use site::Identity;
+    use uuid::Uuid;
+
+    fn who(storage: u128, incarnation: u32) -> Identity {
+        let (cluster, incarnation) = (ClusterId(Uuid::nil()), Some(Incarnation(incarnation)));
+        Identity { cluster, site: SiteId(1), storage: StorageId(storage), wal_nonce: 1, incarnation }
+    }
+
+    #[test]
+    fn a_life_that_goes_back_is_flagged() {
+        let mut lives = Lives::default();
+        lives.looked(&who(1, 1)).unwrap();
+        assert_eq!(lives.looked(&who(1, 0)).unwrap_err().invariant, "I-13");
+        let mut lives = Lives::default();
+        lives.looked(&who(1, 1)).unwrap();
+        assert_eq!(lives.looked(&who(2, 1)).unwrap_err().invariant, "I-13");
+        lives.put_back(SiteId(1));
+        lives.looked(&who(3, 1)).unwrap();
+    }
+}
