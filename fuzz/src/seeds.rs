@@ -9,7 +9,7 @@ use clock::Stamp;
 use crdt::Progress;
 use entry::{
     BatchBody, Body, ChainHash, ClusterId, Entry, Incarnation, JournalId, MemberEpoch, Move, OpenBody,
-    ProgressBody, SiteId, StorageId, TopicId,
+    ProgressBody, SiteId, StorageId, TopicId, TrimBody,
 };
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -76,6 +76,7 @@ fn entries() -> Vec<Vec<u8>> {
         Body::Progress(postcard::from_bytes(&delta(4)).expect("it was just made")),
         Body::Part,
         Body::Open(OpenBody { journal: journal(), first: 4 }),
+        Body::Trim(TrimBody::MARK),
     ];
     let entry = |(seq, body)| {
         let (stamp, epoch, previous) = (Stamp::from_raw(99), MemberEpoch(1), ChainHash([1; 32]));

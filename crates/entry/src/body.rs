@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::head::Kind;
-use crate::{BatchBody, EntryError, OpenBody, ProgressBody, TopicBody};
+use crate::{BatchBody, EntryError, OpenBody, ProgressBody, TopicBody, TrimBody};
 
 /// The body of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub enum Body {
     Part,
     /// Another journal takes part again.
     Open(OpenBody),
+    /// The start of a merged log moves.
+    Trim(TrimBody),
 }
 
 impl Body {
@@ -33,6 +35,7 @@ impl Body {
             Body::Topic(_) => Kind::Topic,
             Body::Part => Kind::Part,
             Body::Open(_) => Kind::Open,
+            Body::Trim(_) => Kind::Trim,
         }
     }
 
@@ -44,6 +47,7 @@ impl Body {
             Body::Topic(topic) => topic.encode(out),
             Body::Part => {}
             Body::Open(open) => open.encode(out),
+            Body::Trim(trim) => trim.encode(out),
         }
     }
 
@@ -53,6 +57,7 @@ impl Body {
             Body::Batch(batch) => batch.encoded_bytes(),
             Body::Catalog(changes) => changes.len(),
             Body::Open(_) => OpenBody::encoded_bytes(),
+            Body::Trim(_) => TrimBody::encoded_bytes(),
             Body::Progress(_) | Body::Topic(_) | Body::Part => 256,
         }
     }
@@ -66,6 +71,7 @@ impl Body {
             Kind::Part if body.is_empty() => Ok(Body::Part),
             Kind::Part => Err(EntryError::Body("a parting that says more than that")),
             Kind::Open => OpenBody::decode(body).map(Body::Open),
+            Kind::Trim => TrimBody::decode(body).map(Body::Trim),
         }
     }
 }

@@ -46,12 +46,14 @@ pub enum Kind {
     Part = 5,
     /// Another journal takes part in the order from here.
     Open = 6,
+    /// The start of a merged log moves.
+    Trim = 20,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Kind> {
-        use Kind::{Batch, Catalog, Open, Part, Progress, Topic};
-        [Batch, Progress, Catalog, Topic, Part, Open].into_iter().find(|kind| *kind as u8 == byte)
+        use Kind::{Batch, Catalog, Open, Part, Progress, Topic, Trim};
+        [Batch, Progress, Catalog, Topic, Part, Open, Trim].into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 

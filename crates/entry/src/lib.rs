@@ -14,6 +14,7 @@ mod ids;
 mod open;
 mod progress;
 mod topic;
+mod trim;
 
 pub use batch::BatchBody;
 pub use body::Body;
@@ -26,6 +27,7 @@ pub use ids::{
 pub use open::OpenBody;
 pub use progress::{Move, ProgressBody};
 pub use topic::TopicBody;
+pub use trim::TrimBody;
 
 /// The largest entry, head included, in bytes: what a receiver will hold in memory for one.
 ///

@@ -112,8 +112,8 @@ impl Broker for Front {
         self.change_settings(wanted).await
     }
 
-    async fn delete_records(&self, _wanted: DeleteRecords) -> Result<i64, TopicRefusal> {
-        Err(TopicRefusal::NotOffered("deleting records before a topic's retention does"))
+    async fn delete_records(&self, wanted: DeleteRecords) -> Result<i64, TopicRefusal> {
+        self.cut_records(wanted).await
     }
 
     fn coordinator(&self, group: &str) -> Option<i32> {

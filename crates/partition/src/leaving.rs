@@ -1,7 +1,7 @@
-//! Topics that are gone, until their files are.
+//! Topics and segments that are gone, until their files are.
 //!
 //! The last two checkpoints are kept, so that a damaged one is no disaster. The older one may still name the files of a
-//! topic that was removed since; they stay until two checkpoints have been taken without it. What waits is part of the
+//! topic or a segment that was removed since; they stay until two checkpoints have been taken without it. What waits is part of the
 //! checkpoint, so that a restart neither removes too early nor forgets.
 
 use std::collections::BTreeMap;
@@ -19,9 +19,13 @@ const CHECKPOINTS: u8 = 2;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Leaving {
     topics: BTreeMap<TopicId, u8>,
+    /// The same of single files.
+    files: BTreeMap<String, u8>,
     /// Those that the checkpoint being written knows to be gone.
     #[serde(skip)]
     taken: Vec<TopicId>,
+    #[serde(skip)]
+    taken_files: Vec<String>,
 }
 
 impl Leaving {
@@ -30,16 +34,24 @@ impl Leaving {
         self.topics.entry(topic).or_insert(0);
     }
 
-    /// Whether a file belongs to a topic that is gone.
+    /// Nothing of a file is wanted from now on.
+    pub(crate) fn add_file(&mut self, file: &FileName) {
+        self.files.entry(file.as_str().to_owned()).or_insert(0);
+    }
+
+    /// Whether a file is gone, by itself or with its topic.
     pub(crate) fn holds(&self, file: &FileName) -> bool {
-        self.topics.keys().any(|topic| file.is_below(&names::topic(*topic)))
+        self.files.contains_key(file.as_str())
+            || self.topics.keys().any(|topic| file.is_below(&names::topic(*topic)))
     }
 
     /// What a checkpoint says: once it is read, it has been durable.
     pub(crate) fn checkpoint(&mut self) -> Leaving {
         self.taken = self.topics.keys().copied().collect();
         let counted = self.topics.iter().map(|(topic, count)| (*topic, count + 1));
-        Leaving { topics: counted.collect(), taken: Vec::new() }
+        self.taken_files = self.files.keys().cloned().collect();
+        let files = self.files.iter().map(|(file, count)| (file.clone(), count + 1));
+        Leaving { topics: counted.collect(), files: files.collect(), ..Leaving::default() }
     }
 
     /// The checkpoint is durable: what no checkpoint names any more is removed.
@@ -52,6 +64,16 @@ impl Leaving {
                     disk.remove(&file)?;
                 }
                 self.topics.remove(&topic);
+            }
+        }
+        for file in std::mem::take(&mut self.taken_files) {
+            let Some(count) = self.files.get_mut(&file) else { continue };
+            *count += 1;
+            if *count >= CHECKPOINTS {
+                if let Ok(name) = FileName::new(&file) {
+                    disk.remove(&name)?;
+                }
+                self.files.remove(&file);
             }
         }
         Ok(())

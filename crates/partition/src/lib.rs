@@ -24,6 +24,7 @@ mod origin;
 mod partition;
 mod plan;
 mod record;
+mod retention;
 mod segment;
 mod state;
 mod verify;
@@ -35,6 +36,7 @@ pub use error::{LogsError, OffsetError};
 pub use logs::{At, Logs, OriginKey};
 pub use origin::Placed;
 pub use plan::{Plan, Slice, TimeHit, read, read_sound};
+pub use retention::Kept;
 pub use state::{Checkpoint, LogsState};
 pub use verify::{Kind, Proven, verify};
 

@@ -33,15 +33,15 @@ pub struct OriginKey {
 /// All logs of a node.
 #[derive(Debug, Clone)]
 pub struct Logs {
-    partitions: BTreeMap<At, Partition>,
+    pub(crate) partitions: BTreeMap<At, Partition>,
     /// Written since the last checkpoint was taken.
     written: BTreeSet<FileName>,
     /// Named by a checkpoint that is not durable yet.
     syncing: BTreeSet<FileName>,
     /// Merged logs with something that is not readable yet.
     unpublished: BTreeSet<At>,
-    /// Topics that are gone, whose files an older checkpoint may still name.
-    leaving: Leaving,
+    /// Topics and segments that are gone, whose files an older checkpoint may still name.
+    pub(crate) leaving: Leaving,
     segment_bytes: u32,
 }
 
@@ -143,8 +143,8 @@ impl Logs {
         found.unwrap_or_else(|| Ok("nothing that is in any log".into()))
     }
 
-    /// The last checkpoint is durable: the files it named need not be named again, and those of topics that no
-    /// checkpoint names any more are removed.
+    /// The last checkpoint is durable: the files it named need not be named again, and those that no checkpoint names
+    /// any more are removed.
     ///
     /// # Errors
     /// [`DiskError`] if the file system refuses to remove a file.

@@ -1,5 +1,6 @@
 //! A merged log: an index of which batch of which origin log stands where in the order that all sites share.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use clock::Stamp;
@@ -12,6 +13,7 @@ use crate::index::Index;
 use crate::names;
 use crate::plan::{Picker, Slice, TimeHit};
 use crate::record::{MergedRecord, OriginRecord, Record as _};
+use crate::retention::Kept;
 
 /// The digest of a log that holds nothing.
 const NOTHING: [u8; 16] = [0; 16];
@@ -29,6 +31,10 @@ pub(crate) struct MergedState {
     pub(crate) end: u64,
     /// One past its last readable offset.
     pub(crate) readable_end: u64,
+    /// How many batches lie wholly below the start.
+    pub(crate) gone: u64,
+    /// How many bytes the others have.
+    pub(crate) kept_bytes: u64,
     /// The highest timestamp in it.
     pub(crate) newest: i64,
     /// The digest of it all.
@@ -47,6 +53,8 @@ impl MergedState {
 pub(crate) struct MergedLog {
     index: Index<MergedRecord>,
     state: MergedState,
+    /// Per journal: below this origin offset nothing is left in the log.
+    passed: BTreeMap<JournalId, u64>,
 }
 
 impl MergedLog {
@@ -55,12 +63,14 @@ impl MergedLog {
             batches: 0,
             readable: 0,
             start: 0,
+            gone: 0,
+            kept_bytes: 0,
             end: 0,
             readable_end: 0,
             newest: i64::MIN,
             digest: NOTHING,
         };
-        MergedLog { index: Index::new(names::merged(folder)), state }
+        MergedLog { index: Index::new(names::merged(folder)), state, passed: BTreeMap::new() }
     }
 
     /// One as a checkpoint left it.
@@ -68,6 +78,7 @@ impl MergedLog {
         disk: &mut dyn Disk,
         folder: &FileName,
         state: MergedState,
+        passed: BTreeMap<JournalId, u64>,
     ) -> Result<MergedLog, LogsError> {
         let index: Index<MergedRecord> = Index::restore(disk, names::merged(folder), state.batches)?;
         let last = match state.batches.checked_sub(1) {
@@ -78,7 +89,7 @@ impl MergedLog {
         if told != (state.end, state.newest, state.digest) {
             return Err(LogsError::damaged(&index.file, "it does not hold what its checkpoint says"));
         }
-        Ok(MergedLog { index, state })
+        Ok(MergedLog { index, state, passed })
     }
 
     pub(crate) fn state(&self) -> MergedState {
@@ -114,10 +125,60 @@ impl MergedLog {
         record.digest = record.digest_after(&self.state.digest);
         self.index.push(disk, record.clone())?;
         self.state.batches += 1;
+        self.state.kept_bytes += u64::from(record.bytes);
         self.state.end = record.end();
         self.state.newest = record.newest;
         self.state.digest = record.digest;
         Ok(record.offset)
+    }
+
+    /// Per journal: below this origin offset nothing is left in the log.
+    pub(crate) fn passed(&self) -> &BTreeMap<JournalId, u64> {
+        &self.passed
+    }
+
+    /// Lets the log begin behind what need not be kept.
+    pub(crate) fn expire(&mut self, disk: &dyn Disk, kept: Kept) -> Result<(), LogsError> {
+        self.drop_while(disk, |state, record| {
+            let too_old = kept.since.is_some_and(|since| record.stamp < since);
+            let enough = kept.bytes.is_some_and(|least| state.kept_bytes - u64::from(record.bytes) >= least);
+            too_old || enough
+        })
+    }
+
+    /// Lets the log begin at `before`, or at its readable end.
+    pub(crate) fn trim(&mut self, disk: &dyn Disk, before: u64) -> Result<(), LogsError> {
+        let before = before.min(self.state.readable_end);
+        self.drop_while(disk, |_, record| record.end() <= before)?;
+        self.state.start = self.state.start.max(before);
+        Ok(())
+    }
+
+    fn drop_while(
+        &mut self,
+        disk: &dyn Disk,
+        goes: impl Fn(&MergedState, &MergedRecord) -> bool,
+    ) -> Result<(), LogsError> {
+        while self.state.gone < self.state.readable {
+            for record in self.index.block(disk, self.state.gone, self.state.readable)? {
+                if !goes(&self.state, &record) {
+                    return Ok(());
+                }
+                self.state.gone += 1;
+                self.state.kept_bytes -= u64::from(record.bytes);
+                self.state.start = self.state.start.max(record.end());
+                self.passed.insert(record.journal, record.origin_offset + u64::from(record.records));
+            }
+        }
+        Ok(())
+    }
+
+    /// The stamp at which the first batch was sorted.
+    pub(crate) fn oldest_stamp(&self, disk: &dyn Disk) -> Result<Option<Stamp>, LogsError> {
+        if self.state.gone == self.state.batches {
+            return Ok(None);
+        }
+        self.index.get(disk, self.state.gone).map(|record| Some(record.stamp))
     }
 
     /// Makes readable what was appended.

@@ -71,6 +71,14 @@ impl OriginLog {
         self.segments.iter_mut()
     }
 
+    /// Lets go of the segments that end at or below `passed`, but for the last one; returns their files.
+    pub(crate) fn release(&mut self, passed: u64) -> Vec<FileName> {
+        let most = self.segments.len().saturating_sub(1);
+        let count = self.segments.iter().take(most).take_while(|segment| segment.end() <= passed).count();
+        let gone = self.segments.drain(..count);
+        gone.flat_map(|segment| [segment.file, segment.index.file]).collect()
+    }
+
     /// Its files.
     pub(crate) fn files(&self) -> impl Iterator<Item = &FileName> {
         self.segments.iter().flat_map(|segment| [&segment.file, &segment.index.file])

@@ -19,6 +19,8 @@ use crate::segment::{Segment, SegmentState};
 pub(crate) struct PartitionState {
     merged: MergedState,
     origins: BTreeMap<JournalId, Vec<SegmentState>>,
+    /// Per journal: below this origin offset nothing is left in the merged log.
+    passed: BTreeMap<JournalId, u64>,
 }
 
 impl PartitionState {
@@ -64,12 +66,17 @@ impl Partition {
         for (journal, segments) in &state.origins {
             origins.insert(*journal, OriginLog::restore(disk, folder.clone(), *journal, segments)?);
         }
-        Ok(Partition { merged: MergedLog::restore(disk, &folder, state.merged)?, origins, folder })
+        let merged = MergedLog::restore(disk, &folder, state.merged, state.passed.clone())?;
+        Ok(Partition { merged, origins, folder })
     }
 
     pub(crate) fn state(&self) -> PartitionState {
         let origins = self.origins.iter().map(|(journal, log)| (*journal, log.state()));
-        PartitionState { merged: self.merged.state(), origins: origins.collect() }
+        PartitionState {
+            merged: self.merged.state(),
+            origins: origins.collect(),
+            passed: self.merged.passed().clone(),
+        }
     }
 
     /// All its files.
@@ -107,6 +114,13 @@ impl Partition {
             let merged = self.merged.places_of(disk, &self.folder, file, bytes)?;
             Ok(format!("origin offsets {}..{}, merged offsets {merged}", offsets.start, offsets.end))
         }))
+    }
+
+    /// Lets go of segments of which nothing is left in the merged log; returns their files.
+    pub(crate) fn release_segments(&mut self) -> Vec<FileName> {
+        let passed = self.merged.passed().clone();
+        let logs = self.origins.iter_mut();
+        logs.filter_map(|(journal, log)| Some(log.release(*passed.get(journal)?))).flatten().collect()
     }
 
     pub(crate) fn origin(&self, journal: JournalId) -> Option<&OriginLog> {

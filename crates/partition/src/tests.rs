@@ -514,3 +514,49 @@ fn what_is_too_far_back_for_memory_is_read_from_the_index_file() {
         assert_eq!(hit.base_offset, offset / 2 * 2);
     }
 }
+
+/// Some time that stamps can tell.
+const NOON_MS: u64 = 1_767_225_600_000;
+
+#[test]
+fn a_segment_goes_when_nothing_of_it_is_left_and_its_files_two_checkpoints_later() {
+    let (mut disk, mut logs) = (MemoryDisk::new(), Logs::new().with_segment_bytes(SEGMENT));
+    let owner = journal(1, 0);
+    for number in 0..12 {
+        let placed = logs.append_origin(&mut disk, key(owner), &batch(2, 100 + number, 1)).unwrap();
+        logs.append_merged(
+            &mut disk,
+            key(owner),
+            placed.origin_offset,
+            Stamp::from_unix_ms(NOON_MS + number as u64),
+        )
+        .unwrap();
+    }
+    logs.publish();
+    let folder = FileName::new("logs").unwrap();
+    let segments = |disk: &MemoryDisk| {
+        let all = disk.list(&folder).unwrap();
+        all.into_iter().filter(|file| file.last().ends_with(".log")).count()
+    };
+    let before = segments(&disk);
+    assert!(before >= 4, "{before}");
+    let kept = crate::Kept { since: Some(Stamp::from_unix_ms(NOON_MS + 9)), bytes: None };
+    assert!(logs.expire(&disk, at(), kept).unwrap());
+    assert_eq!(logs.merged_start(at().0, at().1), 18);
+    assert!(logs.origin_start(at().0, at().1, SiteId(1)) > 0);
+    assert!(!logs.expire(&disk, at(), kept).unwrap(), "twice is once");
+    let old = logs.checkpoint().state;
+    assert_eq!(segments(&disk), before, "a checkpoint that knows them may be started from");
+    logs.checkpointed(&mut disk).unwrap();
+    let _ = Logs::restore(&mut disk.clone(), &old).unwrap();
+    assert_eq!(segments(&disk), before);
+    logs.checkpoint();
+    logs.checkpointed(&mut disk).unwrap();
+    assert!(segments(&disk) < before);
+    let state = logs.checkpoint().state;
+    let again = Logs::restore(&mut disk, &state).unwrap();
+    assert_eq!(again.merged_start(at().0, at().1), 18);
+    let plan = again.plan_merged(&disk, at(), 18, 1 << 20).unwrap();
+    assert_eq!(plan.next_offset, 24);
+    read(&disk, &plan.slices).unwrap();
+}

@@ -162,6 +162,7 @@ fn request_name(request: &Request) -> &'static str {
         Request::DeleteTopic { .. } => "delete",
         Request::GrowTopic { .. } => "grow",
         Request::AlterTopic { .. } => "alter",
+        Request::DeleteRecords { .. } => "cut",
         Request::ProducerId => "id",
     }
 }

@@ -81,6 +81,9 @@ impl Site {
             Request::Append(append) => self.append(append, journal, now),
             Request::Commit(commit) => self.commit(commit, now),
             Request::ProducerId => self.producer_id(now),
+            Request::DeleteRecords { topic, partition, before } => {
+                self.trim(*topic, *partition, *before, now)
+            }
             change => self.change_topic(change, now),
         }
     }

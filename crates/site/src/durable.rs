@@ -80,6 +80,7 @@ impl Site {
                 Deed::Nothing
             }
             Body::Catalog(changes) => Deed::Catalog(changes),
+            Body::Trim(trim) => Deed::Trim(trim),
             Body::Topic(topic) => {
                 if own {
                     self.desk.restated.insert(topic.id);

@@ -133,6 +133,15 @@ pub enum Request {
         /// The settings.
         settings: BTreeMap<String, Option<String>>,
     },
+    /// Let a merged log begin at an offset.
+    DeleteRecords {
+        /// The topic.
+        topic: TopicId,
+        /// Its partition.
+        partition: PartitionId,
+        /// The first offset that stays.
+        before: u64,
+    },
     /// A producer id that nobody has had before.
     ProducerId,
 }

@@ -16,6 +16,7 @@
 //! | `repair` | looking at every byte, and taking back what is damaged |
 //! | `retain` | how long the WAL is kept |
 //! | `jump` | a wall clock that jumped |
+//! | `retention` | what merged logs keep, and for how long |
 //! | `checkpoint`, `recover`, `identity`, `notes` | what survives |
 //! | `view` | looking at it |
 
@@ -45,6 +46,7 @@ mod recover;
 mod repair;
 mod replicate;
 mod retain;
+mod retention;
 mod site;
 mod start;
 mod stop;

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use catalog::Catalog;
 use clock::Stamp;
 use disk::Disk;
-use entry::{Body, Encoded, JournalId, PartitionId, Seq, SiteId, TopicBody, TopicId};
+use entry::{Body, Encoded, JournalId, PartitionId, Seq, SiteId, TopicBody, TopicId, TrimBody};
 use order::{Effect, Order, Producers, Release, Verdict, Weight};
 use partition::{Logs, LogsError, OriginKey};
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,8 @@ pub(crate) struct Merge {
     releasing: Option<Vec<Release>>,
     /// Counts, for metrics.
     pub(crate) counts: Counts,
+    /// The period, by merged stamps, in which it was last looked at what need not be kept.
+    pub(crate) retained: u64,
     /// The hour, by merged stamps, in which producers were last expired.
     expired_hour: u64,
 }
@@ -55,6 +57,7 @@ pub(crate) enum Deed {
     Batch { topic: TopicId, partition: PartitionId, origin_offset: u64, producer: Option<ProducerBatch> },
     Catalog(Bytes),
     Topic(TopicBody),
+    Trim(TrimBody),
     Nothing,
 }
 
@@ -106,6 +109,7 @@ impl Merge {
             unreleased: BTreeMap::new(),
             releasing: None,
             counts: Counts::default(),
+            retained: 0,
             expired_hour: 0,
         }
     }
@@ -167,6 +171,7 @@ impl Merge {
         disk: &mut dyn Disk,
     ) -> Result<Outcome, LogsError> {
         self.expire_producers(release.at);
+        self.retain(release.at, logs, disk)?;
         let queue = self.unreleased.get_mut(&release.journal).expect("what is released was held");
         let (seq, deed) = queue.pop_front().expect("what is released was held");
         assert_eq!(seq, release.seq, "a journal's entries are released in its order");
@@ -184,6 +189,12 @@ impl Merge {
             Deed::Topic(topic) => {
                 let _ = self.catalog.restate(&topic);
                 Outcome::Topic(topic)
+            }
+            Deed::Trim(trim) => {
+                if self.catalog.topic(trim.topic).is_some_and(|topic| !topic.deleted) {
+                    logs.trim(disk, (trim.topic, trim.partition), trim.before)?;
+                }
+                Outcome::Nothing
             }
             Deed::Batch { topic, partition, origin_offset, producer } => {
                 if self.refuses(topic, partition, producer, release) {
@@ -255,6 +266,7 @@ impl Merge {
             catalog: self.catalog.save(),
             unreleased: self.unreleased.clone(),
             counts: self.counts,
+            retained: self.retained,
         }
     }
 
@@ -267,6 +279,7 @@ impl Merge {
             unreleased: state.unreleased,
             releasing: None,
             counts: state.counts,
+            retained: state.retained,
             expired_hour: 0,
         }
     }
@@ -280,6 +293,7 @@ pub(crate) struct MergeState {
     pub(crate) catalog: Bytes,
     unreleased: BTreeMap<JournalId, VecDeque<(Seq, Deed)>>,
     counts: Counts,
+    retained: u64,
 }
 
 impl MergeState {

@@ -72,6 +72,8 @@ pub(crate) struct State {
     pub(crate) grown: std::collections::BTreeSet<Grown>,
     /// When it was last looked at who was left behind, in monotonic microseconds.
     pub(crate) looked_behind_us: u64,
+    /// The period in which it was last thought of marking the time.
+    pub(crate) marked: u64,
     /// What is taken over from others.
     pub(crate) copying: Copying,
     /// What others take over from here.
@@ -187,6 +189,7 @@ impl Site {
         self.pump(step)?;
         self.advance_copy(step)?;
         self.advance_repair(step)?;
+        self.mark_time(step)?;
         self.give(step);
         self.pulse_if_due(step);
         self.finish_stop(step);

@@ -3,6 +3,7 @@
 
 mod copy;
 mod repair;
+mod retention;
 mod trio;
 
 use batch::{Builder, NewRecord};

@@ -180,6 +180,10 @@ fn about(entry: &Encoded) -> String {
         Ok(entry::Body::Topic(topic)) => format!("topic {} with {} partitions", topic.name, topic.partitions),
         Ok(entry::Body::Progress(progress)) => format!("group {}", progress.group),
         Ok(entry::Body::Open(open)) => format!("opens {}", open.journal),
+        Ok(entry::Body::Trim(trim)) if trim == entry::TrimBody::MARK => "marks the time".to_owned(),
+        Ok(entry::Body::Trim(trim)) => {
+            format!("lets topic {} partition {} begin at {}", trim.topic, trim.partition, trim.before)
+        }
         Ok(entry::Body::Catalog(_) | entry::Body::Part) => String::new(),
         Err(error) => format!("UNREADABLE: {error}"),
     }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use kafka::broker::{AlterTopic, CreatePartitions, CreateTopic, SettingChange, TopicRefusal, TopicView};
+use entry::TopicId;
+use kafka::broker::{
+    AlterTopic, CreatePartitions, CreateTopic, DeleteRecords, SettingChange, TopicRefusal, TopicView,
+};
 use site::{CatalogRefusal, Reading, Refusal, Request};
 use uuid::Uuid;
 
@@ -53,6 +56,25 @@ impl Front {
         let value = |change| if let SettingChange::Set(value) = change { Some(value) } else { None };
         let settings = wanted.changes.into_iter().map(|(key, change)| (key, value(change))).collect();
         self.change(Request::AlterTopic { name, settings }).await
+    }
+
+    /// Lets a merged log begin later; answered when it does here.
+    pub(crate) async fn cut_records(&self, wanted: DeleteRecords) -> Result<i64, TopicRefusal> {
+        self.writable(wanted.topic)?;
+        let (topic, partition) = (TopicId(wanted.topic), wanted.partition);
+        let stopping = || TopicRefusal::NotWritable("it is stopping".into());
+        let look = || self.look(move |site, _, _| site.extent(topic, partition, Reading::Merged));
+        let extent = look().await.map_err(|_| stopping())?;
+        let before = wanted.before.map_or(extent.end, |before| u64::try_from(before).unwrap_or(0));
+        if before > extent.end {
+            return Err(TopicRefusal::BeyondEnd(i64::try_from(before).unwrap_or(i64::MAX)));
+        }
+        if before > extent.start {
+            let request = Request::DeleteRecords { topic, partition, before };
+            self.request(request).await.map_err(|_| stopping())?.map_err(refusal)?;
+        }
+        let start = look().await.map_err(|_| stopping())?.start;
+        Ok(i64::try_from(start).unwrap_or(i64::MAX))
     }
 
     /// The name of a topic that can be changed.

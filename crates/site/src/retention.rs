@@ -1,0 +1,97 @@
+//! What merged logs keep, and for how long.
+//!
+//! Once in every period of merged stamps, before the first entry of that period takes effect, all logs are gone through:
+//! what was sorted too long before the period began, and what is more than is wanted, goes. Settings are those of the
+//! catalog at that place. So a log begins at the same offset everywhere at the same place of the order, whatever anybody's
+//! clock says. `DeleteRecords` is an entry that counts at its place.
+//!
+//! Where nobody writes, merged time stands still; a site that sees by its own clock that something has been kept for too
+//! long says so with an entry that does nothing but carry a stamp.
+
+use clock::{Now, Stamp};
+use disk::Disk;
+use entry::{Body, PartitionId, TopicId, TrimBody};
+use partition::{Kept, Logs, LogsError};
+
+use crate::action::{Answer, Refusal};
+use crate::append::Taken;
+use crate::desk::Until;
+use crate::merge::Merge;
+use crate::site::{Fatal, Site, Step};
+
+/// How often it is looked at what need not be kept, by merged stamps: part of the format, in milliseconds.
+const PERIOD_MS: u64 = 10_000;
+
+impl Merge {
+    /// At the first entry of a period: lets go of what need not be kept.
+    pub(crate) fn retain(&mut self, at: Stamp, logs: &mut Logs, disk: &dyn Disk) -> Result<(), LogsError> {
+        let period = at.unix_ms() / PERIOD_MS;
+        if period <= self.retained {
+            return Ok(());
+        }
+        self.retained = period;
+        for topic in self.catalog.live() {
+            let (age_ms, bytes) = (topic.settings.retention_ms, topic.settings.retention_bytes);
+            if age_ms.is_none() && bytes.is_none() {
+                continue;
+            }
+            let since = age_ms.map(|age_ms| Stamp::from_unix_ms((period * PERIOD_MS).saturating_sub(age_ms)));
+            for partition in 0..topic.partitions {
+                logs.expire(disk, (topic.id, partition), Kept { since, bytes })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Site {
+    /// A client wants a merged log to begin at an offset; answered when it does here.
+    pub(crate) fn trim(
+        &mut self,
+        topic: TopicId,
+        partition: PartitionId,
+        before: u64,
+        now: Now,
+    ) -> Result<Taken, Refusal> {
+        let known = self.admission.topic(topic).filter(|topic| !topic.deleted);
+        known.filter(|topic| partition < topic.partitions).ok_or(Refusal::UnknownPartition)?;
+        let Some(stamp) = self.mint(now)? else { return Ok(Taken::Deferred) };
+        let body = Body::Trim(TrimBody { topic, partition, before });
+        let seq = self.say(stamp, body).map_err(|_| Refusal::Busy)?;
+        Ok(Taken::Waits(seq, Answer::Committed, Until::Released))
+    }
+
+    /// Says that time has passed, if something has been kept for too long and nobody writes. Sites say so one after the
+    /// other, so that one does as a rule.
+    pub(crate) fn mark_time(&mut self, step: &mut Step<'_>) -> Result<(), Fatal> {
+        let period = step.now.wall_ms / PERIOD_MS;
+        let rank = self.config.members.iter().position(|member| member.site == self.config.own);
+        let behind = period.saturating_sub(self.merge.retained);
+        if behind <= 1 + rank.unwrap_or(0) as u64 || self.state.marked == period || self.may_write().is_err()
+        {
+            return Ok(());
+        }
+        self.state.marked = period;
+        if self.merge.unreleased() == 0
+            && self.keeps_too_long(step)?
+            && let Ok(Some(stamp)) = self.mint(step.now)
+        {
+            let _ = self.say(stamp, Body::Trim(TrimBody::MARK));
+        }
+        Ok(())
+    }
+
+    fn keeps_too_long(&self, step: &Step<'_>) -> Result<bool, Fatal> {
+        for topic in self.merge.catalog.live() {
+            let Some(age_ms) = topic.settings.retention_ms else { continue };
+            let since = Stamp::from_unix_ms(step.now.wall_ms.saturating_sub(age_ms + PERIOD_MS));
+            for partition in 0..topic.partitions {
+                let oldest = self.logs.oldest_stamp(step.disk, topic.id, partition)?;
+                if oldest.is_some_and(|oldest| oldest < since) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}
