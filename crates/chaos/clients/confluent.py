@@ -137,9 +137,10 @@ def follow():
         while not orders.stopped():
             if poll(consumer, diary, moved):
                 try:
-                    consumer.commit(asynchronous=False)
+                    # Not waited for: a member that waits for a coordinator that died does not hear of the next one. What
+                    # is not committed is read again.
+                    consumer.commit(asynchronous=True)
                 except ck.KafkaException:
-                    # Someone else has the partition now, or nobody can be asked: what was read will be read again.
                     pass
         consumer.close()
 

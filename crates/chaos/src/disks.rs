@@ -103,7 +103,12 @@ impl Disk {
     /// Gives the space back.
     pub(crate) fn clear(&self) -> anyhow::Result<()> {
         let filler = self.mount.join(FILLER);
-        if filler.exists() { Ok(std::fs::remove_file(filler)?) } else { Ok(()) }
+        if filler.exists() {
+            std::fs::remove_file(filler)?;
+            // Otherwise the next power cut brings it back.
+            File::open(&self.mount)?.sync_all()?;
+        }
+        Ok(())
     }
 
     /// Lets go of the mount, so that its folder can be removed.

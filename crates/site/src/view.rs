@@ -139,10 +139,12 @@ impl Site {
     /// Whether there may be records elsewhere that are not readable here yet: a reader above a log's end is then early,
     /// not wrong, as after a failover from a site that was ahead.
     #[must_use]
-    pub fn expects_more(&self) -> bool {
-        let greeted = |site: SiteId| self.peers.is_greeted(site);
+    pub fn expects_more(&self, mono_us: u64) -> bool {
+        let alive = self.alive(mono_us);
+        // A site that has just died may have shown more than it had sent, before its link is known to be down.
+        let in_touch = |site: SiteId| self.peers.is_greeted(site) && alive.contains(&site);
         self.merge.unreleased() > 0
-            || !self.config.others().all(greeted)
+            || !self.config.others().all(in_touch)
             || self.peers.journals().into_iter().any(|journal| {
                 let held = self.journals.durable(journal);
                 self.config.others().any(|site| self.peers.holds(site, journal) > held)

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use clock::Now;
 use disk::FileName;
 use kafka::broker::{KnownEnd, Read, ReadData, ReadRefusal};
 use partition::{LogsError, OffsetError, Plan};
@@ -14,7 +15,8 @@ use crate::engine::Command;
 use crate::files::Files;
 use crate::front::Front;
 
-/// Longer than a site that is in touch takes to tell that it has more, over the widest link and in its idle rhythm.
+/// Longer than a site that is in touch takes to tell that it has more, over the widest link and in its idle rhythm; and
+/// longer than one that has died counts as alive.
 const NEWS_PATIENCE: Duration = Duration::from_millis(1_500);
 const NEWS_POLL: Duration = Duration::from_millis(100);
 
@@ -56,8 +58,10 @@ impl Front {
         let until = Instant::now() + NEWS_PATIENCE;
         loop {
             let asked = wanted.clone();
-            let planned =
-                self.look(move |site, files, _| plan_all(site, files, &asked, bytes_max)).await.ok()?;
+            let planned = self
+                .look(move |site, files, now| plan_all(site, files, now, &asked, bytes_max))
+                .await
+                .ok()?;
             if Instant::now() >= until || !planned.iter().any(is_above_end) {
                 return Some(planned);
             }
@@ -110,11 +114,11 @@ fn is_above_end(planned: &Planned) -> bool {
     matches!(planned, Err(ReadRefusal::OutOfRange { offset, log_start }) if offset > log_start)
 }
 
-fn plan_all(site: &Site, files: &Files, wanted: &[Wanted], bytes_max: usize) -> Vec<Planned> {
+fn plan_all(site: &Site, files: &Files, now: Now, wanted: &[Wanted], bytes_max: usize) -> Vec<Planned> {
     let mut room = bytes_max;
     let mut plans = Vec::with_capacity(wanted.len());
     for wanted in wanted {
-        let planned = plan(site, files, *wanted, room);
+        let planned = plan(site, files, now, *wanted, room);
         if let Ok((plan, _)) = &planned {
             room = room.saturating_sub(plan.slices.iter().map(|slice| slice.bytes as usize).sum());
         }
@@ -123,7 +127,7 @@ fn plan_all(site: &Site, files: &Files, wanted: &[Wanted], bytes_max: usize) -> 
     plans
 }
 
-fn plan(site: &Site, files: &Files, wanted: Wanted, room: usize) -> Planned {
+fn plan(site: &Site, files: &Files, now: Now, wanted: Wanted, room: usize) -> Planned {
     let (topic, partition, reading, offset, bytes_max) = wanted.ok_or(ReadRefusal::UnknownTopic)?;
     if site.topic(topic).is_none_or(|topic| partition >= topic.partitions) {
         return Err(ReadRefusal::UnknownTopic);
@@ -138,7 +142,7 @@ fn plan(site: &Site, files: &Files, wanted: Wanted, room: usize) -> Planned {
     match site.plan(files, (topic, partition, reading), from, bytes_max.min(room)) {
         Ok(plan) => Ok((plan, extent)),
         // After a failover a client may have read further elsewhere than is readable here: early, not wrong.
-        Err(OffsetError::AboveEnd { .. }) if site.expects_more() => Ok((Plan::default(), extent)),
+        Err(OffsetError::AboveEnd { .. }) if site.expects_more(now.mono_us) => Ok((Plan::default(), extent)),
         Err(OffsetError::AboveEnd { .. } | OffsetError::BelowStart { .. }) => Err(out_of_range),
         Err(OffsetError::Unreadable(error)) => Err(ReadRefusal::Damaged(error.to_string())),
     }
