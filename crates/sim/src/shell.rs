@@ -13,6 +13,12 @@ use crate::net::{Sent, Stream};
 use crate::trace;
 use crate::world::{What, World};
 
+/// Whether a topic, as a site knows it, has writes wait until they are readable. Two sites that create it at once with
+/// other settings differ in that until they have heard of each other.
+pub(crate) fn awaits_release(topic: &catalog::Topic) -> bool {
+    topic.settings.ack_all == catalog::AckAll::Released
+}
+
 impl World {
     /// Carries out one action of a site.
     pub(crate) fn carry_out(&mut self, id: SiteId, action: Action) -> Verdict {
@@ -221,6 +227,7 @@ impl World {
             let now =
                 process.site.topic(append.topic).map(|topic| usize::from(topic.settings.min_insync_sites));
             ticketed.asked.sites = ticketed.asked.sites.min(now.unwrap_or(1).max(1));
+            ticketed.asked.released &= process.site.topic(append.topic).is_some_and(awaits_release);
         }
         if let (Ok(answer), Some(process)) = (&answer, &host.process) {
             self.checkers.replied(host.actor(), &process.site, &ticketed.asked, answer)?;

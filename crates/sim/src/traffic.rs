@@ -5,6 +5,7 @@ use site::{Answer, Event, Refusal, Request, Ticket};
 
 use crate::checkers::{Verdict, ensure};
 use crate::client::Allowed;
+use crate::shell::awaits_release;
 use crate::world::{Ticketed, What, World};
 
 /// For how long a machine must have been let alone before it owes an answer in time, in microseconds.
@@ -103,6 +104,9 @@ impl World {
             && topic.settings.ack_all == catalog::AckAll::Local
         {
             ticketed.asked.sites = usize::from(topic.settings.min_insync_sites).max(1);
+        }
+        if let (Request::Append(append), Some(process)) = (&ticketed.asked.request, &host.process) {
+            ticketed.asked.released &= process.site.topic(append.topic).is_some_and(awaits_release);
         }
         if let (Request::Commit(commit), Some(process)) = (&ticketed.asked.request, &host.process) {
             let stands = |(topic, partition, ..): &(_, _, u64, String)| {
