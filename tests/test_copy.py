@@ -10,7 +10,8 @@ from cluster import NAMES, Cluster, eventually, run
 HOME, NEXT, FAR = NAMES
 
 SMALL = [
-    ("segment_bytes = 16777216", "segment_bytes = 2129920\ncheckpoint_bytes = 1048588\nwal_bytes_max = 2129920\nmemory_bytes = 65536"),
+    ("segment_bytes = 16777216", "segment_bytes = 2129920\nwal_bytes_max = 2129920\nmemory_bytes = 65536"),
+    ("checkpoint_bytes = 268435456", "checkpoint_bytes = 1048588"),
     ("[peers]", "[copies]\nbytes_per_second = 3000000\n\n[peers]"),
 ]
 
