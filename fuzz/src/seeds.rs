@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use agree::{Ballot, Said, Verdict, Vote};
 use batch::{Builder, NewRecord};
 use bytes::{Bytes, BytesMut};
 use catalog::{Actor, Catalog, NewTopic};
 use clock::Stamp;
 use crdt::Progress;
 use entry::{
-    BatchBody, Body, ChainHash, ClusterId, Entry, Incarnation, JournalId, MemberEpoch, Move, OpenBody,
+    BatchBody, Body, ChainHash, ClusterId, Cut, Entry, Incarnation, JournalId, MemberEpoch, Move, OpenBody,
     ProgressBody, SiteId, StorageId, TopicId, TrimBody,
 };
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
@@ -22,7 +23,7 @@ use kafka_protocol::messages::{
     RequestHeader, SyncGroupRequest, TopicName,
 };
 use kafka_protocol::protocol::{Encodable, Request, StrBytes};
-use site::wire::{Hello, Message, Need, Pulse};
+use site::wire::{Freeze, Frozen, Hello, Message, Need, Pulse, Votes};
 use uuid::Uuid;
 
 /// The seeds of a target, each with a name.
@@ -33,7 +34,7 @@ pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
         "catalog" => catalogs(),
         "checkpoint" => vec![[&[0][..], &[0; 72], b"state"].concat()],
         "entry" => entries(),
-        "identity" => vec![[&[0][..], b"MERIDIAN\x01", &[0x51; 16], &[1, 2, 3, 1, 0]].concat()],
+        "identity" => vec![[&[0][..], b"MERIDIAN\x01", &[0x51; 16], &[1, 2, 3, 1, 0, 1]].concat()],
         "kafka_request" => requests(),
         "peer_message" => messages(),
         "progress" => vec![[delta(3), delta(9)].concat()],
@@ -98,6 +99,21 @@ fn messages() -> Vec<Vec<u8>> {
         epoch: MemberEpoch(1),
         shared: [7; 32],
         held: BTreeMap::from([(journal(), (8, ChainHash([1; 32])))]),
+        frozen: Frozen { all: false, journals: BTreeMap::from([(journal(), Freeze::ended(7))]) },
+        promised: BTreeMap::from([(journal(), Stamp::from_raw(70))]),
+    };
+    let cut = Cut { next: 4, hash: ChainHash([3; 32]) };
+    let ballot = Ballot { round: 2, by: 1 };
+    let promised = Said::Promised {
+        ballot,
+        storage: StorageId(5),
+        held: cut,
+        accepted: Some((ballot, Verdict::GoesOn)),
+    };
+    let votes = Votes {
+        storage: StorageId(6),
+        votes: BTreeMap::from([(journal(), Vote::default())]),
+        held: BTreeMap::from([(journal(), 4)]),
     };
     let messages = [
         Message::Hello(hello),
@@ -108,6 +124,10 @@ fn messages() -> Vec<Vec<u8>> {
         Message::OpenMe { journal: journal(), first: 4 },
         Message::AskIncarnation(Incarnation(2)),
         Message::Incarnation { asked: Incarnation(2), granted: false, next: Incarnation(3) },
+        Message::Seal(journal(), 1, promised),
+        Message::Seal(journal(), 0, Said::Decided(Verdict::Ends(cut))),
+        Message::AskVotes(StorageId(6)),
+        Message::Votes(votes),
     ];
     messages.iter().map(|message| message.encode().to_vec()).collect()
 }

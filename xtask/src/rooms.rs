@@ -19,11 +19,15 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("disk", &[]),
     ("group", &[]),
     ("entry", &["clock", "crdt"]),
+    ("agree", &["entry"]),
     ("journal", &["clock", "disk", "entry"]),
     ("partition", &["batch", "clock", "disk", "entry"]),
     ("catalog", &["entry"]),
     ("order", &["clock", "crdt", "entry"]),
-    ("site", &["batch", "catalog", "clock", "crdt", "disk", "entry", "journal", "order", "partition"]),
+    (
+        "site",
+        &["agree", "batch", "catalog", "clock", "crdt", "disk", "entry", "journal", "order", "partition"],
+    ),
     ("wan", &[]),
     ("launch", &["wan"]),
     ("peer", &[]),
@@ -34,6 +38,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "sim",
         &[
+            "agree",
             "batch",
             "catalog",
             "clock",
@@ -68,13 +73,25 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("meridian", &["admin", "batch", "client", "disk", "entry", "journal", "launch", "node", "peer", "wan"]),
     ("bench", &["admin", "batch", "client", "launch", "wan"]),
-    ("fuzz", &["batch", "catalog", "clock", "crdt", "disk", "entry", "journal", "kafka", "site"]),
+    ("fuzz", &["agree", "batch", "catalog", "clock", "crdt", "disk", "entry", "journal", "kafka", "site"]),
     ("chaos", &["admin", "batch", "client", "history", "launch", "wan"]),
 ];
 
 /// Rooms whose time, chance and I/O come in as arguments.
-const CORE: &[&str] =
-    &["clock", "crdt", "batch", "disk", "group", "entry", "journal", "partition", "catalog", "order", "site"];
+const CORE: &[&str] = &[
+    "clock",
+    "crdt",
+    "batch",
+    "disk",
+    "group",
+    "entry",
+    "agree",
+    "journal",
+    "partition",
+    "catalog",
+    "order",
+    "site",
+];
 
 /// Libraries that would let the outside world into the core.
 const WORLDLY: &[&str] = &[

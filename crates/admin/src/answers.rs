@@ -121,6 +121,8 @@ pub struct JournalStatus {
     pub promise_lag_ms: u64,
     /// Nothing more of it is taken.
     pub quarantined: bool,
+    /// Where it ends, if its site was fenced.
+    pub fenced_at: Option<u64>,
 }
 
 impl JournalStatus {

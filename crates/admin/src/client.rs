@@ -142,6 +142,15 @@ pub async fn stop(address: &Address) -> Result<(), AskError> {
     ask::<serde_json::Value>(address, "POST", "/v1/stop").await.map(drop)
 }
 
+/// Has the members end a silent site's journal; only a socket takes this.
+///
+/// # Errors
+/// [`AskError`].
+pub async fn fence(address: &Address, site: &str) -> Result<(), AskError> {
+    let path = format!("/v1/fence/{}", escaped(site));
+    ask::<serde_json::Value>(address, "POST", &path).await.map(drop)
+}
+
 async fn ask<T: DeserializeOwned>(address: &Address, method: &str, path: &str) -> Result<T, AskError> {
     let answer = timeout(ANSWER_TIME_MAX, reach(address, method, path)).await;
     let answer = answer.map_err(|_| AskError::TimedOut(address.clone()))??;

@@ -3,7 +3,7 @@
 //! | door | who | what |
 //! | --- | --- | --- |
 //! | `[listen] http` | load balancers, Prometheus, `verify` between machines | `/healthz`, `/readyz`, `/metrics`, and the looks below |
-//! | `admin.sock` in the data directory | whoever may read that directory | the looks, and `POST /v1/stop` |
+//! | `admin.sock` in the data directory | whoever may read that directory | the looks, `POST /v1/stop`, `POST /v1/fence/<site>` |
 //!
 //! The looks: `GET /v1/status`, `GET /v1/digests?topic=&partition=&end=`, `GET /v1/groups`. They change nothing and show
 //! no records. What does change something is reachable through the socket only, whose file mode is its access rule.

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -34,6 +34,9 @@ pub trait Admin: Send + Sync + 'static {
 
     /// Believes a wall clock that jumped ahead; answers by how many milliseconds.
     fn accept_clock(&self) -> impl Future<Output = Result<u64, AdminError>> + Send;
+
+    /// Has the members end a silent site's journal; returns once they are asked.
+    fn fence(&self, site: String) -> impl Future<Output = Result<(), AdminError>> + Send;
 
     /// Begins a clean stop and returns at once.
     fn stop(&self) -> Result<(), AdminError>;
@@ -72,8 +75,11 @@ pub(crate) fn looks<A: Admin>(desk: Desk<A>) -> Router {
 
 /// What whoever may open the socket may ask.
 pub(crate) fn everything<A: Admin>(desk: Desk<A>) -> Router {
-    let more = Router::new().route("/v1/accept-clock", post(accept_clock::<A>));
-    answering(desk, more.route("/v1/stop", post(stop::<A>)))
+    let acts = Router::new()
+        .route("/v1/accept-clock", post(accept_clock::<A>))
+        .route("/v1/fence/{site}", post(fence::<A>))
+        .route("/v1/stop", post(stop::<A>));
+    answering(desk, acts)
 }
 
 fn answering<A: Admin>(desk: Desk<A>, more: Router<Desk<A>>) -> Router {
@@ -128,6 +134,10 @@ async fn accept_clock<A: Admin>(State(desk): State<Desk<A>>) -> Response {
 
 async fn stop<A: Admin>(State(desk): State<Desk<A>>) -> Response {
     answer(desk.admin.stop().map(|()| json!({ "stopping": true })))
+}
+
+async fn fence<A: Admin>(State(desk): State<Desk<A>>, Path(site): Path<String>) -> Response {
+    answer(desk.admin.fence(site).await.map(|()| json!({ "fencing": true })))
 }
 
 async fn nothing() -> Response {

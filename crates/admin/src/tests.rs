@@ -32,6 +32,7 @@ fn a_status() -> SiteStatus {
         lag_bytes: None,
         promise_lag_ms: 250,
         quarantined: false,
+        fenced_at: None,
     };
     let peer = PeerStatus {
         site: "us-east".to_owned(),
@@ -106,6 +107,10 @@ impl Admin for Pretend {
 
     async fn accept_clock(&self) -> Result<u64, AdminError> {
         Ok(9_000)
+    }
+
+    async fn fence(&self, site: String) -> Result<(), AdminError> {
+        if site == "us-east" { Ok(()) } else { Err(AdminError::Unknown(format!("there is no site {site}"))) }
     }
 
     fn stop(&self) -> Result<(), AdminError> {

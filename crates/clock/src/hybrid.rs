@@ -156,6 +156,14 @@ impl HybridClock {
         Ok(())
     }
 
+    /// Everything stamped here from now on exceeds `said`: this site itself has promised so, in a time it has forgotten.
+    /// It is believed however far ahead it is; minting waits for the wall clock as after any start.
+    pub fn exceed(&mut self, said: Stamp) {
+        if said > self.last() {
+            self.raise(said, said.unix_ms());
+        }
+    }
+
     /// A stamp such that everything minted later, in this life or after a restart, exceeds it; never above the durable
     /// ceiling. It follows the wall clock where that can be had; where minting is refused it is the best that still
     /// holds, so that a site whose writes wait does not hold the others back more than it must. `Err` says why nothing

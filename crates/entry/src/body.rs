@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::head::Kind;
-use crate::{BatchBody, EntryError, OpenBody, ProgressBody, TopicBody, TrimBody};
+use crate::{AdoptBody, BatchBody, EntryError, OpenBody, ProgressBody, SealBody, TopicBody, TrimBody};
 
 /// The body of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,10 @@ pub enum Body {
     Part,
     /// Another journal takes part again.
     Open(OpenBody),
+    /// The agreed end of a silent site's journal.
+    Seal(SealBody),
+    /// What lies beyond a sealed journal's end takes its place here.
+    Adopt(AdoptBody),
     /// The start of a merged log moves.
     Trim(TrimBody),
 }
@@ -35,6 +39,8 @@ impl Body {
             Body::Topic(_) => Kind::Topic,
             Body::Part => Kind::Part,
             Body::Open(_) => Kind::Open,
+            Body::Seal(_) => Kind::Seal,
+            Body::Adopt(_) => Kind::Adopt,
             Body::Trim(_) => Kind::Trim,
         }
     }
@@ -47,6 +53,8 @@ impl Body {
             Body::Topic(topic) => topic.encode(out),
             Body::Part => {}
             Body::Open(open) => open.encode(out),
+            Body::Seal(seal) => seal.encode(out),
+            Body::Adopt(adopt) => adopt.encode(out),
             Body::Trim(trim) => trim.encode(out),
         }
     }
@@ -58,7 +66,7 @@ impl Body {
             Body::Catalog(changes) => changes.len(),
             Body::Open(_) => OpenBody::encoded_bytes(),
             Body::Trim(_) => TrimBody::encoded_bytes(),
-            Body::Progress(_) | Body::Topic(_) | Body::Part => 256,
+            Body::Progress(_) | Body::Topic(_) | Body::Part | Body::Seal(_) | Body::Adopt(_) => 256,
         }
     }
 
@@ -71,6 +79,8 @@ impl Body {
             Kind::Part if body.is_empty() => Ok(Body::Part),
             Kind::Part => Err(EntryError::Body("a parting that says more than that")),
             Kind::Open => OpenBody::decode(body).map(Body::Open),
+            Kind::Seal => SealBody::decode(body).map(Body::Seal),
+            Kind::Adopt => AdoptBody::decode(body).map(Body::Adopt),
             Kind::Trim => TrimBody::decode(body).map(Body::Trim),
         }
     }

@@ -46,14 +46,19 @@ pub enum Kind {
     Part = 5,
     /// Another journal takes part in the order from here.
     Open = 6,
+    /// The agreed end of a silent site's journal.
+    Seal = 7,
+    /// What lies beyond a sealed journal's end takes its place after all.
+    Adopt = 8,
     /// The start of a merged log moves.
     Trim = 20,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Kind> {
-        use Kind::{Batch, Catalog, Open, Part, Progress, Topic, Trim};
-        [Batch, Progress, Catalog, Topic, Part, Open, Trim].into_iter().find(|kind| *kind as u8 == byte)
+        use Kind::{Adopt, Batch, Catalog, Open, Part, Progress, Seal, Topic, Trim};
+        let kinds = [Batch, Progress, Catalog, Topic, Part, Open, Seal, Adopt, Trim];
+        kinds.into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 

@@ -13,6 +13,7 @@ pub mod head;
 mod ids;
 mod open;
 mod progress;
+mod seal;
 mod topic;
 mod trim;
 
@@ -26,6 +27,7 @@ pub use ids::{
 };
 pub use open::OpenBody;
 pub use progress::{Move, ProgressBody};
+pub use seal::{AdoptBody, Cut, SealBody};
 pub use topic::TopicBody;
 pub use trim::TrimBody;
 

@@ -177,6 +177,8 @@ pub struct Peers {
     pub silence_ms: u64,
     /// A site must be back for this long before its clients are sent home.
     pub home_after_ms: u64,
+    /// A site silent for this long is fenced; 0 for never.
+    pub fence_timeout_ms: u64,
     /// Where to dial a member when that is not its `peer` address, by name.
     pub dial: BTreeMap<String, String>,
 }

@@ -13,7 +13,7 @@ use admin::{
 use clock::Stamp;
 use entry::{JournalId, SiteId, StorageId, TopicId};
 use order::{Blocker, Why};
-use site::{Event, Reading, Site, Status};
+use site::{Event, Reading, Request, Site, Status};
 use tokio::sync::watch;
 
 use crate::carry::Ending;
@@ -115,6 +115,7 @@ impl Operator {
             lag_bytes: journal.lag_bytes,
             promise_lag_ms: lag_ms(journal.promise, wall_ms),
             quarantined: status.quarantined.contains(&id),
+            fenced_at: journal.fenced_at,
         }
     }
 
@@ -154,6 +155,14 @@ impl Operator {
                     "entry {seq} of {site} is held by {} and has to be by {needed} sites",
                     names.join(", ")
                 )
+            }
+            Why::NotAdopted { from } => {
+                format!(
+                    "entries of {site} from {from} on came after it was fenced, and wait for a majority to hold them"
+                )
+            }
+            Why::AdoptedNotHeld { held, upto } => {
+                format!("entries {held} to {upto} of {site}, which was fenced, are on their way here")
             }
             Why::NotOpened { .. } => format!("{site} is back and waits to be let into the order again"),
             Why::BrokenPromise { seq, .. } => {
@@ -219,6 +228,18 @@ impl Admin for Operator {
         let jump_ms = jump.ok_or_else(not_needed)?;
         let _ = self.front.engine.send(Command::Event(Event::AcceptClock));
         Ok(jump_ms)
+    }
+
+    async fn fence(&self, site: String) -> Result<(), AdminError> {
+        let Some(id) = self.fixed.id_of(&site) else {
+            return Err(AdminError::Unknown(format!(
+                "there is no site {site}; `meridian site list` names them"
+            )));
+        };
+        match self.front.request(Request::Fence { site: id }).await.map_err(|_| stopping(Gone))? {
+            Ok(_) => Ok(()),
+            Err(refusal) => Err(AdminError::Refused(refusal.to_string())),
+        }
     }
 
     fn stop(&self) -> Result<(), AdminError> {

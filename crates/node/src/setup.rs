@@ -63,6 +63,7 @@ fn machine(config: &Config) -> SiteConfig {
         clock_bound_ms: config.clock_bound_ms,
         start_wait_ms: START_WAIT_MS,
         alive_ms: config.peers.silence_ms,
+        fence_timeout_ms: config.peers.fence_timeout_ms,
         limits: Limits {
             batch_bytes_max: config.limits.batch_bytes_max,
             waiting_bytes_max: config.limits.pending_bytes_max,

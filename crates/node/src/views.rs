@@ -41,6 +41,11 @@ impl Fixed {
         let found = self.sites.iter().find(|(id, _, _)| *id == site);
         found.map_or_else(|| format!("site {site}"), |(_, name, _)| name.clone())
     }
+
+    /// The site of a name, if there is one.
+    pub(crate) fn id_of(&self, name: &str) -> Option<SiteId> {
+        self.sites.iter().find(|(_, known, _)| known == name).map(|(id, _, _)| *id)
+    }
 }
 
 /// The view, and what its names mean.

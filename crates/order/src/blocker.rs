@@ -44,6 +44,18 @@ pub enum Why {
         /// Which opening.
         first: Seq,
     },
+    /// Only entries beyond a sealed journal's end are held; they wait for their adoption.
+    NotAdopted {
+        /// The first of them.
+        from: Seq,
+    },
+    /// The next entry adopts more of this journal than is held here.
+    AdoptedNotHeld {
+        /// The next entry held here would be.
+        held: Seq,
+        /// All below this is adopted.
+        upto: Seq,
+    },
     /// An entry came that its owner had promised away. Nothing more is released: the journal's owner, or whoever wrote
     /// in its name, must be looked at.
     BrokenPromise {

@@ -29,6 +29,12 @@ pub(crate) struct Journal {
     coming: VecDeque<Promise>,
     /// Where the journal takes part: the stamp below which nothing of it sorts.
     floor: Option<Stamp>,
+    /// The agreed end, once this site knows it: nothing from here on sorts by its own stamp.
+    cut: Option<Seq>,
+    /// Whether a seal closed it in the merged order, for good.
+    sealed: bool,
+    /// What is being adopted: where it ends, and where it sorts.
+    adopting: Option<(Seq, Stamp)>,
 }
 
 /// What an owner says of its journal.
@@ -63,8 +69,31 @@ impl Journal {
         !self.waiting.is_empty()
     }
 
+    /// What the order may rely on: of a journal that has ended, and is held up to its end, nothing is to come.
     pub(crate) fn promise(&self) -> Stamp {
-        self.promise
+        if self.cut.is_some_and(|cut| self.held() >= cut) { Stamp::MAX } else { self.promise }
+    }
+
+    pub(crate) fn cut(&self) -> Option<Seq> {
+        self.cut
+    }
+
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sealed
+    }
+
+    pub(crate) fn is_adopting(&self) -> bool {
+        self.adopting.is_some()
+    }
+
+    /// Whether an entry lies beyond the end, as far as that is known.
+    pub(crate) fn is_beyond(&self, seq: Seq) -> bool {
+        self.cut.is_some_and(|cut| seq >= cut)
+    }
+
+    /// What the first waiting entry does.
+    pub(crate) fn front(&self) -> Weight {
+        self.turns.get(&self.next).copied().unwrap_or(Weight::Data)
     }
 
     /// The stamp below which nothing of an open journal sorts.
@@ -74,7 +103,12 @@ impl Journal {
 
     /// Where the first waiting entry sorts, if the journal takes part.
     pub(crate) fn head(&self) -> Option<Stamp> {
-        Some(self.floor?.max(*self.waiting.front()?))
+        let first = *self.waiting.front()?;
+        match self.adopting {
+            Some((_, at)) => Some(at),
+            None if self.is_beyond(self.next) => None,
+            None => Some(self.floor?.max(first)),
+        }
     }
 
     /// What binds the entry `seq`, held promises and coming ones alike: it must be stamped above this.
@@ -124,6 +158,9 @@ impl Journal {
         self.waiting.pop_front().expect("only a journal with a waiting entry is asked for one");
         let seq = self.next;
         self.next += 1;
+        if self.adopting.is_some_and(|(upto, _)| self.next >= upto) {
+            self.adopting = None;
+        }
         (seq, self.turns.remove(&seq).unwrap_or(Weight::Data))
     }
 
@@ -133,6 +170,36 @@ impl Journal {
 
     pub(crate) fn close(&mut self) {
         self.floor = None;
+    }
+
+    /// The journal's end is known.
+    ///
+    /// # Panics
+    /// If more was released, or another end was known: the members agree on one end, and not below what was released.
+    pub(crate) fn ends_at(&mut self, cut: Seq) {
+        assert!(
+            self.sealed || self.next <= cut,
+            "entry {} was released, the journal ends at {cut}",
+            self.next
+        );
+        assert!(
+            self.cut.is_none_or(|known| known == cut),
+            "a journal ends once: at {:?}, at {cut}",
+            self.cut
+        );
+        self.cut = Some(cut);
+    }
+
+    /// A seal has its place: the journal takes no part any more.
+    pub(crate) fn seal(&mut self, cut: Seq) {
+        self.ends_at(cut);
+        self.sealed = true;
+        self.floor = None;
+    }
+
+    /// What is held up to `upto` sorts at `at`.
+    pub(crate) fn adopt(&mut self, upto: Seq, at: Stamp) {
+        self.adopting = Some((upto, at));
     }
 }
 

@@ -82,6 +82,8 @@ impl Order {
         }
         // An entry at the very stamp that was reached may only follow an opening at that stamp.
         let passed = match known.floor() {
+            // What lies beyond a journal's end sorts where it is adopted.
+            _ if known.is_beyond(seq) => Stamp::ZERO,
             Some(floor) if floor < self.reached => self.reached,
             _ => Stamp::ZERO,
         };
@@ -133,8 +135,10 @@ impl Order {
         })
     }
 
+    /// A quorum holds the next entry. Of what is adopted, a quorum held all when the adoption was written.
     fn is_held_enough(&self, journal: JournalId) -> bool {
-        self.next_unreleased(journal) < self.holders.quorum(journal)
+        let adopted = self.journals.get(&journal).is_some_and(Journal::is_adopting);
+        adopted || self.next_unreleased(journal) < self.holders.quorum(journal)
     }
 
     fn release_where(
@@ -146,7 +150,7 @@ impl Order {
         let mut stable = self.stable_point();
         while out.len() < max && self.broken.is_none() {
             let Some(&(at, journal)) = self.heads.first() else { break };
-            if !may(self, at, journal, stable) {
+            if !may(self, at, journal, stable) || self.adopts_unheld(journal).is_some() {
                 break;
             }
             let release = self.take();
@@ -180,13 +184,17 @@ impl Order {
         let (at, id) = self.heads.pop_first().expect("the caller has looked at it");
         assert!(at >= self.reached, "{at} would be released behind {}", self.reached);
         let journal = self.journals.get_mut(&id).expect("a journal with a head is known");
+        let was_adopted = journal.is_adopting();
         let (seq, weight) = journal.pop();
         self.reached = at;
         self.position += 1;
         let effect = match weight {
             Weight::Data => Effect::None,
             Weight::Part => self.part(id),
-            Weight::Open { journal, first } => self.open(journal, first, at),
+            Weight::Open { journal, first } => self.open_again(journal, first, at),
+            Weight::Seal { journal, cut } => self.seal(id, journal, cut),
+            Weight::Adopt { journal, .. } if was_adopted => Effect::AdoptVoid { journal },
+            Weight::Adopt { journal, from, upto } => self.adopt(journal, from, upto, at),
         };
         self.raise_head(id);
         Release { journal: id, seq, at, effect }
@@ -200,14 +208,15 @@ impl Order {
 
     fn part(&mut self, id: JournalId) -> Effect {
         let open = self.journals.values().filter(|journal| journal.is_open()).count();
-        if open == 1 {
+        let takes_part = self.journals.get(&id).is_some_and(Journal::is_open);
+        if open == 1 || !takes_part {
             return Effect::PartVoid;
         }
         self.journals.entry(id).or_default().close();
         Effect::Parted
     }
 
-    fn open(&mut self, id: JournalId, first: Seq, at: Stamp) -> Effect {
+    fn open_again(&mut self, id: JournalId, first: Seq, at: Stamp) -> Effect {
         if self.parted_first(id) != Some(first) {
             return Effect::OpenVoid { journal: id };
         }
@@ -216,12 +225,82 @@ impl Order {
         Effect::Opened { journal: id }
     }
 
+    fn seal(&mut self, by: JournalId, id: JournalId, cut: Seq) -> Effect {
+        match self.journals.get_mut(&id).filter(|known| by != id && known.is_open() && known.next() == cut) {
+            Some(journal) => {
+                journal.seal(cut);
+                Effect::Sealed { journal: id }
+            }
+            None => Effect::SealVoid { journal: id },
+        }
+    }
+
+    fn adopt(&mut self, id: JournalId, from: Seq, upto: Seq, at: Stamp) -> Effect {
+        if !self.may_adopt(id, from, upto) {
+            return Effect::AdoptVoid { journal: id };
+        }
+        let journal = self.journals.get_mut(&id).expect("what may be adopted is known");
+        assert!(journal.held() >= upto, "an adoption takes its place when all it adopts is held");
+        journal.adopt(upto, at);
+        self.raise_head(id);
+        Effect::Adopted { journal: id, upto }
+    }
+
+    fn may_adopt(&self, id: JournalId, from: Seq, upto: Seq) -> bool {
+        let sealed = self.journals.get(&id).filter(|known| known.is_sealed() && !known.is_adopting());
+        sealed.is_some_and(|known| known.next() == from && upto > from)
+    }
+
+    /// If the next entry of a journal adopts more than is held here: whose, how much is held, how much is adopted.
+    fn adopts_unheld(&self, by: JournalId) -> Option<(JournalId, Seq, Seq)> {
+        let adopter = self.journals.get(&by).filter(|known| !known.is_adopting())?;
+        let Weight::Adopt { journal, from, upto } = adopter.front() else { return None };
+        let held = self.journals.get(&journal).map_or(0, Journal::held);
+        (self.may_adopt(journal, from, upto) && held < upto).then_some((journal, held, upto))
+    }
+
+    /// The members have agreed where a journal ends: no promise of it is needed any more, once it is held that far.
+    ///
+    /// # Panics
+    /// If more of it was released here, or another end was agreed on: both are impossible while votes are durable.
+    pub fn ends_at(&mut self, id: JournalId, cut: Seq) {
+        let journal = self.journals.entry(id).or_default();
+        let head = journal.head();
+        journal.ends_at(cut);
+        if let Some(at) = head.filter(|_| journal.head().is_none()) {
+            self.heads.remove(&(at, id));
+        }
+    }
+
+    /// Where a journal ends, if that is known here.
+    #[must_use]
+    pub fn end_of(&self, journal: JournalId) -> Option<Seq> {
+        self.journals.get(&journal).and_then(Journal::cut)
+    }
+
+    /// Whether a seal has closed a journal in the merged order.
+    #[must_use]
+    pub fn is_sealed(&self, journal: JournalId) -> bool {
+        self.journals.get(&journal).is_some_and(Journal::is_sealed)
+    }
+
+    /// Whether a journal takes part.
+    #[must_use]
+    pub fn is_open(&self, journal: JournalId) -> bool {
+        self.journals.get(&journal).is_some_and(Journal::is_open)
+    }
+
+    /// The journals that take part.
+    pub fn open(&self) -> impl Iterator<Item = JournalId> {
+        self.open_journals().map(|(id, _)| id)
+    }
+
     /// Which opening a journal waits for: the seq after its parting, 0 if it never took part; `None` if it takes part,
-    /// or if its site is no member.
+    /// if it is sealed, or if its site is no member.
     #[must_use]
     pub fn parted_first(&self, journal: JournalId) -> Option<Seq> {
         match self.journals.get(&journal) {
-            Some(known) if known.is_open() => None,
+            Some(known) if known.is_open() || known.is_sealed() => None,
             _ if !self.holders.is_member(journal.site) => None,
             known => Some(known.map_or(0, Journal::next)),
         }
@@ -270,14 +349,23 @@ impl Order {
             };
             return Some(Blocker { journal: behind, why });
         }
+        if let Some((journal, held, upto)) = self.adopts_unheld(next) {
+            return Some(Blocker { journal, why: Why::AdoptedNotHeld { held, upto } });
+        }
+        if self.is_held_enough(next) {
+            return None;
+        }
         let seq = self.next_unreleased(next);
         let why = Why::NoQuorum { seq, holders: self.holders.of(next, seq), needed: self.holders.needed() };
-        (seq >= self.holders.quorum(next)).then_some(Blocker { journal: next, why })
+        Some(Blocker { journal: next, why })
     }
 
     fn unopened(&self) -> Option<Blocker> {
         let (id, journal) = self.journals.iter().find(|(_, journal)| journal.is_waiting())?;
-        Some(Blocker { journal: *id, why: Why::NotOpened { first: journal.next() } })
+        let first = journal.next();
+        let why =
+            if journal.is_sealed() { Why::NotAdopted { from: first } } else { Why::NotOpened { first } };
+        Some(Blocker { journal: *id, why })
     }
 }
 

@@ -19,6 +19,22 @@ pub enum Weight {
         /// Which parting this answers: the seq after the entry that parted; 0 for a journal that never took part.
         first: Seq,
     },
+    /// From its place on, another journal takes part no more.
+    Seal {
+        /// That journal.
+        journal: JournalId,
+        /// Its agreed end.
+        cut: Seq,
+    },
+    /// Entries beyond a sealed journal's end sort at its place, right behind it.
+    Adopt {
+        /// That journal.
+        journal: JournalId,
+        /// The first of them: the end, or where the last adoption ended.
+        from: Seq,
+        /// The first that is not adopted.
+        upto: Seq,
+    },
 }
 
 /// An entry that has its place in the merged order.
@@ -45,6 +61,28 @@ pub enum Effect {
     PartVoid,
     /// Another journal takes part from here.
     Opened {
+        /// That journal.
+        journal: JournalId,
+    },
+    /// Another journal took part up to here.
+    Sealed {
+        /// That journal.
+        journal: JournalId,
+    },
+    /// The journal it names takes no part already, or does not end there.
+    SealVoid {
+        /// That journal.
+        journal: JournalId,
+    },
+    /// Another journal's entries follow, up to `upto`.
+    Adopted {
+        /// That journal.
+        journal: JournalId,
+        /// The first entry that does not follow.
+        upto: Seq,
+    },
+    /// The journal it names is not sealed, or another run of it comes next, or the adoption was itself adopted.
+    AdoptVoid {
         /// That journal.
         journal: JournalId,
     },

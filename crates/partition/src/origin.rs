@@ -58,6 +58,12 @@ impl OriginLog {
         self.segments.first().map_or(origin_base(self.journal.incarnation), Segment::first)
     }
 
+    /// Where a reader may begin: nothing is missing below an untouched log, so that one who began before a later life of
+    /// its site wrote goes on there.
+    pub(crate) fn first_readable(&self) -> u64 {
+        if self.start() == origin_base(self.journal.incarnation) { 0 } else { self.start() }
+    }
+
     /// One past its last offset.
     pub(crate) fn end(&self) -> u64 {
         self.segments.last().map_or(origin_base(self.journal.incarnation), Segment::end)

@@ -139,7 +139,7 @@ impl Partition {
     }
 
     pub(crate) fn origin_start(&self, site: SiteId) -> u64 {
-        self.lives(site).next().map_or(0, OriginLog::start)
+        self.lives(site).next().map_or(0, OriginLog::first_readable)
     }
 
     pub(crate) fn origin_end(&self, site: SiteId) -> u64 {

@@ -273,7 +273,11 @@ impl World {
     fn put_back(&mut self, site: SiteId) -> Verdict {
         let all_write =
             self.hosts.values().all(|host| host.process.as_ref().is_some_and(|it| it.site.is_writing()));
-        let Some(host) = self.hosts.get(&site).filter(|_| all_write) else { return Ok(()) };
+        // Losing what it had synced and voted, a minority may; here that is one site at a time.
+        let mut others = self.hosts.iter().filter(|(other, _)| **other != site);
+        let synced =
+            others.all(|(_, host)| host.process.as_ref().is_some_and(|it| it.site.identity().synced));
+        let Some(host) = self.hosts.get(&site).filter(|_| all_write && synced) else { return Ok(()) };
         let Some(journal) = host.actor().journal.filter(|_| host.flight.is_none()) else { return Ok(()) };
         let (others, truth) = (self.hosts.keys().filter(|other| **other != site), &self.checkers.truth);
         let held = truth.held(site, journal);

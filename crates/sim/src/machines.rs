@@ -29,6 +29,7 @@ impl World {
             clock_bound_ms: 500,
             start_wait_ms: swarm.start_wait_ms,
             alive_ms: 2_000,
+            fence_timeout_ms: swarm.fence_timeout_ms,
             limits: Limits {
                 waiting_bytes_max: 64 << 10,
                 waiting_appends_max: 20,

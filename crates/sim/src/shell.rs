@@ -48,6 +48,11 @@ impl World {
             Action::Stopped => {
                 self.kill(id, "stopped")?;
             }
+            // The disk failed under the machine's own hands, not under the WAL's: a process ends of that, and starts anew.
+            Action::Halt(reason) if reason.contains("EIO") => {
+                self.kill(id, "its disk failed")?;
+                self.at(400_000, What::Restart(id));
+            }
             Action::Halt(reason) => {
                 let misread = self.hosts.get(&id).is_some_and(|host| host.disk.misread.take());
                 ensure(misread, "I-06", || format!("site {id} halts: {reason}"))?;

@@ -125,6 +125,8 @@ pub struct Swarm {
     pub start_wait_ms: u64,
     /// How long a disk operation takes at least, in microseconds.
     pub disk_us: u64,
+    /// After how long a silent site is fenced, in milliseconds; 0 for never.
+    pub fence_timeout_ms: u64,
 }
 
 impl Swarm {
@@ -146,6 +148,7 @@ impl Swarm {
             window_bytes: *rng.pick(&[2 << 10, 16 << 10, 1 << 20]),
             start_wait_ms: *rng.pick(&[200, 1000, 3000]),
             disk_us: *rng.pick(&[50, 500, 5_000]),
+            fence_timeout_ms: *rng.pick(&[0, 0, 1_000, 4_000]),
         }
     }
 

@@ -164,6 +164,7 @@ fn request_name(request: &Request) -> &'static str {
         Request::AlterTopic { .. } => "alter",
         Request::DeleteRecords { .. } => "cut",
         Request::ProducerId => "id",
+        Request::Fence { .. } => "fence",
     }
 }
 
@@ -202,6 +203,25 @@ fn message_name(message: &Message) -> String {
         Message::AskIncarnation(asked) => format!("ask:{}", asked.0),
         Message::Incarnation { asked, granted, .. } => format!("incarnation:{}:{granted}", asked.0),
         Message::Copy(message) => copy_name(message),
+        Message::Seal(journal, attempt, said) => format!("seal:{journal}#{attempt}:{}", seal_word(said)),
+        Message::AskVotes(_) => "askvotes".into(),
+        Message::Votes(_) => "votes".into(),
+    }
+}
+
+fn seal_word(said: &agree::Said) -> String {
+    use agree::Said;
+    match said {
+        Said::Suspect => "suspect".into(),
+        Said::Silent => "silent".into(),
+        Said::Prepare { ballot } => format!("prepare{}.{}", ballot.round, ballot.by),
+        Said::Promised { ballot, held, .. } => {
+            format!("promised{}.{}@{}", ballot.round, ballot.by, held.next)
+        }
+        Said::Accept { ballot, verdict, .. } => format!("accept{}.{}:{verdict:?}", ballot.round, ballot.by),
+        Said::Accepted { ballot, .. } => format!("accepted{}.{}", ballot.round, ballot.by),
+        Said::Refused { ballot, .. } => format!("refused{}.{}", ballot.round, ballot.by),
+        Said::Decided(verdict) => format!("decided:{verdict:?}"),
     }
 }
 

@@ -116,6 +116,8 @@ pub enum Answer {
     Topic(TopicId),
     /// A fresh producer id; its epoch is 0.
     ProducerId(i64),
+    /// The members are asked to end the site's journal.
+    Fencing,
 }
 
 /// A request was not done. Each says whether to retry.
@@ -159,6 +161,9 @@ pub enum Refusal {
     /// Do not retry: an `Append` is one batch at a time.
     #[error("exactly one record batch is taken at a time, not {0}")]
     NotOneBatch(usize),
+    /// There is nothing to fence, or it cannot be done now; says why.
+    #[error("{0}")]
+    Fence(String),
     /// A topic change was refused; the catalog says why.
     #[error(transparent)]
     Catalog(#[from] CatalogRefusal),

@@ -27,6 +27,10 @@ pub(crate) enum Taken {
 impl Site {
     /// A client asks for something.
     pub(crate) fn request(&mut self, ticket: Ticket, request: Request, step: &mut Step<'_>) {
+        if let Request::Fence { site } = request {
+            let answer = self.fence(site).map(|()| Answer::Fencing);
+            return step.out.push(Action::Reply { ticket, answer });
+        }
         if !self.desk.deferred.is_empty() {
             return self.defer(ticket, request, step);
         }
@@ -217,11 +221,13 @@ impl Site {
         }
         let durable = self.journals.durable(journal);
         let (config, peers) = (&self.config, &self.peers);
+        let own_counts = self.frozen().counted(journal, durable);
         let met = |seq: Seq, until: Until| match until {
             Until::Durable => true,
             Until::Released => false,
             Until::Held(sites) => {
-                1 + config.others().filter(|site| peers.holds(*site, journal) > seq).count() >= sites
+                let others = config.others().filter(|site| peers.counts(*site, journal) > seq).count();
+                usize::from(own_counts > seq) + others >= sites
             }
         };
         for pending in self.desk.take_met(durable, met) {

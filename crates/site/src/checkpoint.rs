@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::action::Action;
 use crate::merge::MergeState;
 use crate::progress::Positions;
+use crate::seal::SealState;
 use crate::site::{Fatal, Site, Step};
 use crate::start::Grant;
 
@@ -27,7 +28,9 @@ pub(crate) struct Checkpoint {
     pub(crate) merge: MergeState,
     pub(crate) logs: LogsState,
     pub(crate) positions: Positions,
+    /// Topics that this site's own journal has restated, and which journal that was.
     pub(crate) restated: BTreeSet<TopicId>,
+    pub(crate) restated_in: Option<JournalId>,
     pub(crate) private: Private,
     /// Files that were taken over with this state and wait for their names.
     pub(crate) taken: Vec<String>,
@@ -37,6 +40,7 @@ pub(crate) struct Checkpoint {
 
 /// What only this site adds to another's state.
 pub(crate) struct Own<'a> {
+    pub(crate) journal: Option<JournalId>,
     pub(crate) private: Private,
     pub(crate) restated: &'a BTreeSet<TopicId>,
     pub(crate) readable: u64,
@@ -48,6 +52,7 @@ impl Checkpoint {
         Checkpoint {
             merge: self.merge.handed_to(site),
             restated: own.restated.clone(),
+            restated_in: own.journal,
             private: own.private,
             readable: own.readable,
             taken: taken.iter().map(|file| file.as_str().to_owned()).collect(),
@@ -65,6 +70,7 @@ impl Checkpoint {
 pub(crate) struct Private {
     pub(crate) ceiling: Stamp,
     pub(crate) granted: BTreeMap<SiteId, Grant>,
+    pub(crate) seals: SealState,
 }
 
 impl Site {
@@ -82,6 +88,7 @@ impl Site {
             logs: logs.state,
             positions: self.positions.clone(),
             restated: self.desk.restated_durably.clone(),
+            restated_in: self.identity.journal(),
             private: self.private(),
             taken: Vec::new(),
             readable: 0,
@@ -102,6 +109,7 @@ impl Site {
         Private {
             ceiling: self.clock.ceiling(),
             granted: granted.map(|(site, grant)| (*site, *grant)).collect(),
+            seals: self.state.seals.snapshot(),
         }
     }
 

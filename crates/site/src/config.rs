@@ -30,6 +30,8 @@ pub struct SiteConfig {
     pub start_wait_ms: u64,
     /// After how long a silent site counts as away when clients are sent to a live one, in milliseconds.
     pub alive_ms: u64,
+    /// After how long without a new promise the members fence a site by themselves, in milliseconds; 0 for never.
+    pub fence_timeout_ms: u64,
     /// Limits.
     pub limits: Limits,
 }

@@ -517,7 +517,7 @@ impl Site {
             return Ok(());
         }
         let (restated, readable) = (&self.desk.restated_durably, self.merge.order.position());
-        let own = Own { private: self.private(), restated, readable };
+        let own = Own { journal: self.identity.journal(), private: self.private(), restated, readable };
         let state = state.handed_to(self.config.own, own, &names);
         let work = FileWork::Install {
             sync: self.logs.checkpoint().sync,

@@ -85,6 +85,14 @@ impl Desk {
         self.pending.entry(seq).or_default().push(pending);
     }
 
+    /// A fresh journal begins: what is known of the former one's entries says nothing of it. Returns who still waits.
+    pub(crate) fn begin_anew(&mut self) -> Vec<Pending> {
+        self.window = LocalWindow::default();
+        self.restated.clear();
+        self.restated_durably.clear();
+        std::mem::take(&mut self.pending).into_values().flatten().collect()
+    }
+
     /// The client waits no longer.
     pub(crate) fn forget(&mut self, ticket: Ticket) {
         self.deferred.retain(|(waiting, _)| *waiting != ticket);

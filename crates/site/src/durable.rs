@@ -3,7 +3,6 @@
 //! Live and in recovery the same code runs over the same sequence: entries and notes in the order in which the WAL holds
 //! them. That is why recovery ends where the crash began.
 
-use disk::Disk;
 use entry::{Body, Encoded, JournalId};
 use journal::Record;
 use order::{Effect, Release};
@@ -32,15 +31,17 @@ impl Site {
 
     /// Tells the order what this site holds: it is one of the quorum.
     pub(crate) fn count_own(&mut self) {
+        let frozen = self.frozen();
         for (journal, next) in self.journals.frontier() {
-            self.merge.order.counted(self.config.own, self.identity.storage, journal, next);
+            let counted = frozen.counted(journal, next);
+            self.merge.order.counted(self.config.own, self.identity.storage, journal, counted);
         }
     }
 
     /// One entry or note is durable.
     pub(crate) fn record_durable(&mut self, record: Record, step: &mut Step<'_>) -> Result<(), Fatal> {
         match record {
-            Record::Entry(entry) => self.entry_durable(&entry, step.disk),
+            Record::Entry(entry) => self.entry_durable(&entry, step),
             Record::Note(bytes) => {
                 let note = Note::decode(&bytes).ok_or(Fatal::Note)?;
                 self.note_durable(note, step)
@@ -48,7 +49,7 @@ impl Site {
         }
     }
 
-    fn entry_durable(&mut self, entry: &Encoded, disk: &mut dyn Disk) -> Result<(), Fatal> {
+    fn entry_durable(&mut self, entry: &Encoded, step: &mut Step<'_>) -> Result<(), Fatal> {
         let own = Some(entry.head.journal) == self.identity.journal();
         self.journals.made_durable(entry);
         if own {
@@ -67,7 +68,7 @@ impl Site {
                     0
                 } else {
                     self.state.grown.insert(Grown { topic, partition, origin: Some(journal.site) });
-                    self.logs.append_origin(disk, key, &batch.records)?.origin_offset
+                    self.logs.append_origin(step.disk, key, &batch.records)?.origin_offset
                 };
                 Deed::Batch { topic, partition, origin_offset, producer }
             }
@@ -87,6 +88,14 @@ impl Site {
                     self.desk.restated_durably.insert(topic.id);
                 }
                 Deed::Topic(topic)
+            }
+            Body::Seal(seal) => {
+                self.end_known(seal.journal, seal.cut, step);
+                Deed::Nothing
+            }
+            Body::Adopt(adopt) => {
+                self.check_cut(adopt.journal, adopt.upto, step);
+                Deed::Nothing
             }
             Body::Part | Body::Open(_) => Deed::Nothing,
         };
@@ -112,6 +121,9 @@ impl Site {
                 }
             }
             Note::Granted(site, incarnation, storage) => self.granted(site, incarnation, storage, step),
+            Note::Vote(..) | Note::Renewed(..) => self.vote_durable(step),
+            // It took effect when it was heard, ahead of all that was noted since.
+            Note::Ended(..) => {}
         }
         Ok(())
     }

@@ -144,6 +144,11 @@ pub enum Request {
     },
     /// A producer id that nobody has had before.
     ProducerId,
+    /// End a silent site's journal now, without waiting for the timeout. Answered once the members are asked.
+    Fence {
+        /// The site.
+        site: SiteId,
+    },
 }
 
 /// One record batch for one partition.

@@ -36,6 +36,8 @@ impl Site {
             epoch: self.config.epoch,
             shared: self.shared_digest(),
             held: self.journals.heads(),
+            promised: self.peers.promises.iter().map(|(journal, (w, _))| (*journal, *w)).collect(),
+            frozen: self.frozen(),
         }
     }
 
@@ -76,9 +78,12 @@ impl Site {
             Message::OpenMe { journal, first } => self.sponsor(journal, first, step),
             Message::AskIncarnation(asked) => self.asked_for_incarnation(from, asked, step),
             Message::Incarnation { asked, granted, next } => {
-                self.incarnation_answer(from, asked, granted, next, step)?;
+                self.incarnation_answer(from, asked, granted, next, step);
             }
             Message::Copy(message) => self.copy_message(from, message, step)?,
+            Message::Seal(journal, attempt, said) => self.seal_said(from, journal, (attempt, said), step),
+            Message::AskVotes(storage) => self.asked_for_votes(from, storage),
+            Message::Votes(told) => self.votes_told(from, told),
         }
         Ok(())
     }
@@ -95,7 +100,7 @@ impl Site {
             return;
         }
         let held = hello.held.iter().map(|(journal, (next, _))| (*journal, *next)).collect();
-        self.peers.learn_frontier(from, hello.storage, &held);
+        self.peers.learn_frontier(from, hello.storage, &held, &hello.frozen);
         self.count_peer(from);
         self.compare_heads(from, hello, step);
         if let Some(peer) = self.peers.links.get_mut(&from) {
@@ -103,6 +108,7 @@ impl Site {
         }
         self.state.pulse.news = true;
         self.start_heard(from, hello);
+        self.tell_endings(from, step);
         step.out.push(Action::ViewChanged);
     }
 
@@ -134,7 +140,7 @@ impl Site {
                 "{name} has other members or homes in its configuration: make both files say the same"
             ));
         }
-        if hello.held.len() > JOURNALS_MAX {
+        if hello.held.len().max(hello.promised.len()) > JOURNALS_MAX {
             return Err(format!("{name} speaks of more than {JOURNALS_MAX} journals"));
         }
         Ok(())
@@ -165,8 +171,9 @@ impl Site {
             return;
         }
         if let Some((storage, held)) = self.peers.frontiers.get(&site) {
-            for (journal, next) in held {
-                self.merge.order.counted(site, *storage, *journal, *next);
+            for journal in held.keys() {
+                let counted = self.peers.counts(site, *journal);
+                self.merge.order.counted(site, *storage, *journal, counted);
             }
         }
     }

@@ -29,6 +29,9 @@ pub struct Identity {
     pub wal_nonce: u128,
     /// The site's life that it holds, or `None` while no quorum has granted one.
     pub incarnation: Option<Incarnation>,
+    /// Whether what it holds counts for quorums, and whether it votes: not before a directory that began empty holds
+    /// what the others held.
+    pub synced: bool,
 }
 
 /// Why a data directory's identity cannot be used.
@@ -129,6 +132,7 @@ mod tests {
             storage: StorageId(3),
             wal_nonce: 4,
             incarnation: Some(Incarnation(0)),
+            synced: true,
         };
         written.write(&mut disk).unwrap();
         assert_eq!(Identity::read(&disk), Ok(Some(written)));

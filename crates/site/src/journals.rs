@@ -59,6 +59,11 @@ impl Journals {
         self.held.get(&journal).map(|held| held.mean_bytes).filter(|bytes| *bytes > 0)
     }
 
+    /// The chain up to what is durable.
+    pub(crate) fn durable_chain(&self, journal: JournalId) -> Chain {
+        self.held.get(&journal).map(|held| held.durable).unwrap_or_default()
+    }
+
     /// What is durable, per journal: for frontiers.
     pub(crate) fn frontier(&self) -> BTreeMap<JournalId, Seq> {
         self.held.iter().map(|(journal, held)| (*journal, held.durable.next)).collect()

@@ -17,6 +17,7 @@
 //! | `retain` | how long the WAL is kept |
 //! | `jump` | a wall clock that jumped |
 //! | `retention` | what merged logs keep, and for how long |
+//! | `seal` | fencing: the ends of journals, and what lies beyond |
 //! | `checkpoint`, `recover`, `identity`, `notes` | what survives |
 //! | `view` | looking at it |
 
@@ -47,6 +48,7 @@ mod repair;
 mod replicate;
 mod retain;
 mod retention;
+mod seal;
 mod site;
 mod start;
 mod stop;

@@ -308,6 +308,10 @@ pub(crate) fn weight(body: &Body) -> Weight {
     match body {
         Body::Part => Weight::Part,
         Body::Open(open) => Weight::Open { journal: open.journal, first: open.first },
+        Body::Seal(seal) => Weight::Seal { journal: seal.journal, cut: seal.cut.next },
+        Body::Adopt(adopt) => {
+            Weight::Adopt { journal: adopt.journal, from: adopt.from, upto: adopt.upto.next }
+        }
         _ => Weight::Data,
     }
 }

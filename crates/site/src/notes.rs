@@ -3,9 +3,10 @@
 //! Notes ride in the WAL between entries, so that they become durable in the same sync and are recovered in the same
 //! order. Layout: postcard of [`Note`].
 
+use agree::Vote;
 use bytes::Bytes;
 use clock::Stamp;
-use entry::{Incarnation, SiteId, StorageId};
+use entry::{Cut, Incarnation, JournalId, SiteId, StorageId};
 use serde::{Deserialize, Serialize};
 
 /// One thing to remember across a restart.
@@ -17,6 +18,12 @@ pub(crate) enum Note {
     Released(u64),
     /// This incarnation of a site was granted by us to this data directory and will not be granted again.
     Granted(SiteId, Incarnation, StorageId),
+    /// How this site has voted on where a journal ends.
+    Vote(JournalId, Vote),
+    /// Where a journal ends: the members have agreed.
+    Ended(JournalId, Cut),
+    /// A site that lost its disk was told our votes: its former storages vote no more.
+    Renewed(SiteId, StorageId),
 }
 
 impl Note {
@@ -39,15 +46,24 @@ impl Note {
 #[cfg(test)]
 mod tests {
     use super::Note;
+    use agree::{Ballot, Vote};
     use clock::Stamp;
-    use entry::{Incarnation, SiteId, StorageId};
+    use entry::{ChainHash, Cut, Incarnation, JournalId, SiteId, StorageId};
 
     #[test]
     fn notes_come_back_as_they_went() {
+        let journal = JournalId { site: SiteId(3), incarnation: Incarnation(1) };
+        let cut = Cut { next: 5, hash: ChainHash([1; 32]) };
+        let vote = Vote::default().promise(Ballot { round: 4, by: 2 }, cut).unwrap();
+        let hash = "01".repeat(32);
+        let (voted, ended) = (format!("03030100040200010501{}{hash}", "05"), format!("04030105{hash}"));
         let notes = [
             (Note::Ceiling(Stamp::from_raw(300)), "00ac02"),
             (Note::Released(5), "0105"),
             (Note::Granted(SiteId(2), Incarnation(1), StorageId(9)), "02020109"),
+            (Note::Vote(journal, vote), &*voted),
+            (Note::Ended(journal, cut), &*ended),
+            (Note::Renewed(SiteId(2), StorageId(9)), "050209"),
         ];
         for (note, golden) in notes {
             let bytes = note.encode();

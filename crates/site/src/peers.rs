@@ -6,6 +6,7 @@ use clock::Stamp;
 use entry::{JournalId, Seq, SiteId, StorageId};
 
 use crate::action::Lane;
+use crate::wire::Frozen;
 
 /// All others.
 #[derive(Debug, Default)]
@@ -14,6 +15,10 @@ pub(crate) struct Peers {
     pub(crate) links: BTreeMap<SiteId, Peer>,
     /// What every site is known to hold durably, heard from itself or passed on.
     pub(crate) frontiers: BTreeMap<SiteId, (StorageId, BTreeMap<JournalId, Seq>)>,
+    /// What of these does not count for the quorum of a release.
+    pub(crate) frozen: BTreeMap<SiteId, Frozen>,
+    /// When each journal's promise last rose, in monotonic microseconds.
+    pub(crate) moved_us: BTreeMap<JournalId, u64>,
     /// The latest promise known of every journal.
     pub(crate) promises: BTreeMap<JournalId, (Stamp, Seq)>,
     /// From whom each journal comes.
@@ -65,17 +70,26 @@ impl Peers {
         self.frontiers.get(&site).and_then(|(_, held)| held.get(&journal)).copied().unwrap_or(0)
     }
 
+    /// How much of a journal counts as held by a site.
+    pub(crate) fn counts(&self, site: SiteId, journal: JournalId) -> Seq {
+        let held = self.holds(site, journal);
+        self.frozen.get(&site).map_or(held, |frozen| frozen.counted(journal, held))
+    }
+
     /// Takes a frontier in: the longer one per journal within one storage; another storage replaces.
     pub(crate) fn learn_frontier(
         &mut self,
         site: SiteId,
         storage: StorageId,
         held: &BTreeMap<JournalId, Seq>,
+        frozen: &Frozen,
     ) {
         let known = self.frontiers.entry(site).or_insert_with(|| (storage, BTreeMap::new()));
         if known.0 != storage {
             *known = (storage, BTreeMap::new());
+            self.frozen.remove(&site);
         }
+        self.frozen.entry(site).or_insert_with(|| frozen.clone()).learn(frozen);
         for (journal, next) in held {
             let slot = known.1.entry(*journal).or_insert(0);
             *slot = (*slot).max(*next);
@@ -83,11 +97,12 @@ impl Peers {
     }
 
     /// Takes a promise in, if it says more than the one known. Returns whether it does.
-    pub(crate) fn learn_promise(&mut self, journal: JournalId, promise: (Stamp, Seq)) -> bool {
+    pub(crate) fn learn_promise(&mut self, journal: JournalId, promise: (Stamp, Seq), mono_us: u64) -> bool {
         let known = self.promises.entry(journal).or_insert((Stamp::ZERO, 0));
         let more = promise.0 > known.0;
         if more {
             *known = promise;
+            self.moved_us.insert(journal, mono_us);
         }
         more
     }

@@ -47,10 +47,14 @@ impl Site {
 
     fn make_pulse(&mut self, step: &Step<'_>) -> Pulse {
         if let Some((journal, w, head)) = self.own_promise(step.now) {
-            self.peers.learn_promise(journal, (w, head));
+            self.peers.learn_promise(journal, (w, head), step.now.mono_us);
         }
-        let mut pulse =
-            Pulse { promises: self.peers.promises.clone(), frontiers: self.peers.frontiers.clone() };
+        let mut pulse = Pulse {
+            promises: self.peers.promises.clone(),
+            frontiers: self.peers.frontiers.clone(),
+            frozen: self.peers.frozen.clone(),
+        };
+        pulse.frozen.insert(self.config.own, self.frozen());
         let held = match self.state.switch.has(Mutant::FrontierBeforeSync) {
             true => self.journals.taken_in(),
             false => self.journals.frontier(),
@@ -61,13 +65,17 @@ impl Site {
 
     /// A peer says where it, and those it hears, stand.
     pub(crate) fn pulse(&mut self, from: SiteId, pulse: Pulse, step: &mut Step<'_>) {
-        let said = pulse.frontiers.values().map(|(_, held)| held.len()).sum::<usize>() + pulse.promises.len();
+        let held = pulse.frontiers.values().map(|(_, held)| held.len()).sum::<usize>();
+        let frozen = pulse.frozen.values().map(|frozen| frozen.journals.len()).sum::<usize>();
+        let said = held + frozen + pulse.promises.len();
         if said > JOURNALS_MAX {
             let reason = format!("{} speaks of more than {JOURNALS_MAX} journals", self.config.name_of(from));
             return step.out.push(Action::Hangup { to: from, reason });
         }
         for (journal, (w, head)) in pulse.promises {
-            if Some(journal) != self.identity.journal() && self.peers.learn_promise(journal, (w, head)) {
+            if Some(journal) != self.identity.journal()
+                && self.peers.learn_promise(journal, (w, head), step.now.mono_us)
+            {
                 self.merge.order.promised(journal, w, head);
             }
         }
@@ -79,7 +87,8 @@ impl Site {
             let stale =
                 site != from && self.peers.frontiers.get(&site).is_some_and(|(known, _)| *known != storage);
             if site != self.config.own && !stale {
-                self.peers.learn_frontier(site, storage, &held);
+                let frozen = pulse.frozen.get(&site).cloned().unwrap_or_default();
+                self.peers.learn_frontier(site, storage, &held, &frozen);
                 self.count_peer(site);
             }
         }

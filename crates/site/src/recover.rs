@@ -22,6 +22,7 @@ use crate::notes::Note;
 use crate::peers::Peers;
 use crate::pipeline::Pipeline;
 use crate::progress::Positions;
+use crate::seal::Seals;
 use crate::site::{Site, State, Step};
 
 /// Why a data directory does not become a running site.
@@ -201,8 +202,10 @@ impl Site {
             Some(found) => {
                 let catalog = Catalog::load(cluster, &found.merge.catalog, actor)?;
                 let logs = Logs::restore(disk, &found.logs)?;
-                desk.restated.clone_from(&found.restated);
-                desk.restated_durably = found.restated;
+                if found.restated_in == identity.journal() {
+                    desk.restated.clone_from(&found.restated);
+                    desk.restated_durably = found.restated;
+                }
                 (
                     Journals::restore(found.chains),
                     Merge::restore(found.merge, catalog),
@@ -214,6 +217,7 @@ impl Site {
         };
         state.granted = private.granted;
         state.checkpoint.frontier = journals.frontier();
+        state.seals = Seals::restore(private.seals);
         let clock = HybridClock::new(bound, private.ceiling);
         let pipeline = Pipeline::new(wal);
         let admission = merge.catalog.clone();
@@ -286,6 +290,11 @@ impl Site {
                     Note::Ceiling(ceiling) => reserved.ceiling = reserved.ceiling.max(ceiling),
                     Note::Released(position) => return Ok(position > self.merge.order.position()),
                     Note::Granted(..) => return Ok(true),
+                    Note::Vote(journal, vote) => self.vote_found(journal, vote),
+                    Note::Ended(journal, cut) => self.end_found(journal, cut),
+                    Note::Renewed(site, storage) => {
+                        self.state.seals.renewed.insert(site, storage);
+                    }
                 }
                 Ok(false)
             }
@@ -328,7 +337,8 @@ fn claim(
     disk: &mut dyn Disk,
 ) -> Result<(), IdentityError> {
     let Fresh { storage, wal_nonce } = fresh;
-    let identity = Identity { cluster: config.cluster, site: config.own, storage, wal_nonce, incarnation };
+    let (cluster, site, synced) = (config.cluster, config.own, incarnation.is_some());
+    let identity = Identity { cluster, site, storage, wal_nonce, incarnation, synced };
     match Identity::read(disk)? {
         Some(held) => Err(IdentityError::Foreign { site: held.site, cluster: held.cluster }),
         None => Ok(identity.write(disk)?),

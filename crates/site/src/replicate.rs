@@ -46,12 +46,14 @@ impl Site {
         }
     }
 
-    /// The owner if it is greeted; else who is asked already, unless another has more; else whoever has most.
+    /// The owner if it is greeted, unless only others have more (its disk was lost); else who is asked already, unless
+    /// another has more; else whoever has most.
     fn best_source(&self, journal: JournalId, next: Seq) -> Option<SiteId> {
-        if self.peers.is_greeted(journal.site) {
-            return Some(journal.site);
-        }
         let more = |site: &SiteId| self.peers.holds(*site, journal) > next;
+        let owner = journal.site;
+        if self.peers.is_greeted(owner) && (more(&owner) || !self.peers.greeted().any(|site| more(&site))) {
+            return Some(owner);
+        }
         let current = self.peers.sources.get(&journal).map(|source| source.site);
         if let Some(current) = current.filter(|site| self.peers.is_greeted(*site) && more(site)) {
             return Some(current);
@@ -224,7 +226,7 @@ impl Site {
         }
     }
 
-    fn quarantine(&mut self, journal: JournalId, reason: &str, step: &mut Step<'_>) {
+    pub(crate) fn quarantine(&mut self, journal: JournalId, reason: &str, step: &mut Step<'_>) {
         if self.journals.quarantine(journal) {
             let name = self.journal_name(journal);
             self.alarm(

@@ -84,6 +84,8 @@ pub(crate) struct State {
     pub(crate) tasks: Tasks,
     /// A bug on purpose.
     pub(crate) switch: crate::mutant::Switch,
+    /// The ends of journals.
+    pub(crate) seals: crate::seal::Seals,
     /// Alarms that were raised, each once until it clears.
     pub(crate) alarms: std::collections::BTreeSet<String>,
 }
@@ -180,7 +182,8 @@ impl Site {
         self.keep_ceiling(step);
         self.renew_storage(step)?;
         self.watch_doubt(step);
-        self.advance_start(step);
+        self.advance_start(step)?;
+        self.tend_seals(step)?;
         self.retry_deferred(step);
         self.checkpoint_if_due(step);
         self.release(step);

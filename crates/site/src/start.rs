@@ -11,10 +11,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use disk::DiskError;
 use entry::{Body, Incarnation, JournalId, OpenBody, Seq, SiteId, StorageId};
 use serde::{Deserialize, Serialize};
 
-use crate::action::Action;
+use crate::action::{Action, Refusal};
+use crate::identity::Identity;
 use crate::mutant::Mutant;
 use crate::notes::Note;
 use crate::replicate::control;
@@ -47,6 +49,8 @@ pub(crate) struct Start {
     sponsored: Option<(JournalId, Seq)>,
     /// The incarnation we ask for, and who granted it.
     claim: Option<(Incarnation, BTreeSet<SiteId>)>,
+    /// The incarnation that a quorum granted, until it is taken up.
+    won: Option<Incarnation>,
 }
 
 /// A number that this site granted to another's data directory.
@@ -77,8 +81,14 @@ impl Start {
                 Some("it has just started and asks the other sites what they hold of its journal".into())
             }
             Phase::TakingBack => Some("it is taking back entries of its own journal from other sites".into()),
+            Phase::Open if self.won.is_some() => Some("it was fenced and begins a fresh journal".into()),
             Phase::Open => None,
         }
+    }
+
+    /// When the machine started, in monotonic microseconds.
+    pub(crate) fn began_us(&self) -> u64 {
+        self.began_us.unwrap_or(u64::MAX)
     }
 
     pub(crate) fn opened(&mut self) {
@@ -91,6 +101,7 @@ impl Start {
 
     /// A fresh incarnation was granted: nobody can hold anything of its journal, which waits for its opening.
     fn begin_life(&mut self) {
+        (self.claim, self.won) = (None, None);
         self.phase = Phase::Open;
         self.parted = true;
     }
@@ -109,6 +120,9 @@ impl Site {
         self.state.start.heard.insert(from);
         self.state.start.most_held = self.state.start.most_held.max(held);
         self.state.start.put_back |= held > self.journals.durable(journal);
+        if let Some(promised) = hello.promised.get(&journal) {
+            self.clock.exceed(*promised);
+        }
     }
 
     /// Another site says what this storage is known to hold.
@@ -125,8 +139,9 @@ impl Site {
         }
         let Some(fresh) = self.state.start.fresh_storage.take() else { return Ok(()) };
         self.identity.storage = fresh;
+        // With the entries, votes may be missing.
+        self.identity.synced = false;
         self.identity.write(step.disk)?;
-        self.count_own();
         self.state.pulse.news = true;
         let text = "other sites remember more of this data directory than it holds: it was put back from a copy, or its \
                     disk lost what it had synced; it counts as a new one from here on";
@@ -135,13 +150,24 @@ impl Site {
     }
 
     /// Moves the start on, and repeats what was asked for and not answered.
-    pub(crate) fn advance_start(&mut self, step: &mut Step<'_>) {
-        let now = step.now.mono_us;
-        let began = *self.state.start.began_us.get_or_insert(now);
-        let Some(journal) = self.identity.journal() else { return self.claim_incarnation(step) };
+    pub(crate) fn advance_start(&mut self, step: &mut Step<'_>) -> Result<(), Fatal> {
+        self.state.start.began_us.get_or_insert(step.now.mono_us);
+        let ended = |journal| self.state.seals.cut(journal).is_some();
+        let Some(journal) = self.identity.journal().filter(|journal| !ended(*journal)) else {
+            return self.begin_anew(step);
+        };
         if self.state.start.phase == Phase::Open {
-            return self.ask_for_opening(journal, step);
+            self.ask_for_opening(journal, step);
+        } else {
+            self.confirm_start(journal, step);
         }
+        Ok(())
+    }
+
+    /// Asks all others, takes back what is missing here, and goes on.
+    fn confirm_start(&mut self, journal: JournalId, step: &mut Step<'_>) {
+        let now = step.now.mono_us;
+        let began = self.state.start.began_us();
         let skipped = self.state.switch.has(Mutant::StartRuleSkipped);
         let all_heard = skipped || self.config.others().all(|site| self.state.start.heard.contains(&site));
         let waited = now.saturating_sub(began) >= self.config.start_wait_ms * 1000;
@@ -218,13 +244,49 @@ impl Site {
         }
     }
 
+    /// There is no journal to go on with: none was granted yet, or it was fenced. A fenced one is written on (what it
+    /// takes comes in by adoption) until a quorum has granted a fresh one.
+    fn begin_anew(&mut self, step: &mut Step<'_>) -> Result<(), Fatal> {
+        let Some(granted) = self.state.start.won else {
+            self.claim_incarnation(step);
+            return Ok(());
+        };
+        // What is on its way to the disk belongs to the former journal.
+        if self.pipeline.first_own_stamp().is_some() {
+            return Ok(());
+        }
+        if !self.become_known_as(Identity { incarnation: Some(granted), ..self.identity }, step)? {
+            return Ok(());
+        }
+        self.state.halted = None;
+        self.state.start.begin_life();
+        for pending in self.desk.begin_anew() {
+            let refusal = Refusal::NotReady("it was fenced; what was not answered may come in later".into());
+            step.out.push(Action::Reply { ticket: pending.ticket, answer: Err(refusal) });
+        }
+        step.out.push(Action::Remark(format!("this site begins its journal {granted}", granted = granted.0)));
+        step.out.push(Action::ViewChanged);
+        Ok(())
+    }
+
+    /// Makes this the directory's identity; returns whether there was room for it.
+    pub(crate) fn become_known_as(&mut self, identity: Identity, step: &mut Step<'_>) -> Result<bool, Fatal> {
+        match identity.write(step.disk) {
+            Ok(()) => self.identity = identity,
+            Err(DiskError::Full(_)) => return Ok(false),
+            Err(failed) => return Err(failed.into()),
+        }
+        Ok(true)
+    }
+
     fn claim_incarnation(&mut self, step: &mut Step<'_>) {
+        let first = self.identity.incarnation.map_or(1, |last| last.0 + 1);
         let start = &mut self.state.start;
         if start.asked_us.is_some_and(|at| step.now.mono_us.saturating_sub(at) < REPEAT_US) {
             return;
         }
         start.asked_us = Some(step.now.mono_us);
-        let asked = start.claim.get_or_insert((Incarnation(1), BTreeSet::new())).0;
+        let asked = start.claim.get_or_insert((Incarnation(first), BTreeSet::new())).0;
         for site in self.peers.greeted() {
             step.out.push(control(site, Message::AskIncarnation(asked)));
         }
@@ -280,24 +342,19 @@ impl Site {
         granted: bool,
         next: Incarnation,
         step: &mut Step<'_>,
-    ) -> Result<(), Fatal> {
-        if self.identity.incarnation.is_some() {
-            return Ok(());
-        }
+    ) {
         let quorum = self.config.quorum();
-        let Some((claimed, grants)) = &mut self.state.start.claim else { return Ok(()) };
+        let start = &mut self.state.start;
+        let Some((claimed, grants)) = start.claim.as_mut().filter(|_| start.won.is_none()) else { return };
         if granted && asked == *claimed {
             grants.insert(from);
             if grants.len() >= quorum {
-                self.identity.incarnation = Some(asked);
-                self.identity.write(step.disk)?;
-                self.state.start.begin_life();
+                start.won = Some(asked);
                 step.out.push(Action::ViewChanged);
             }
         } else if next > *claimed {
-            self.state.start.claim = Some((next, BTreeSet::new()));
-            self.state.start.asked_us = None;
+            start.claim = Some((next, BTreeSet::new()));
+            start.asked_us = None;
         }
-        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 //! does when things go wrong is the simulator's subject.)
 
 mod copy;
+mod fencing;
 mod repair;
 mod retention;
 mod trio;

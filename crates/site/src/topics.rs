@@ -39,7 +39,11 @@ impl Site {
             Request::AlterTopic { name, settings } => {
                 catalog.alter(name, settings).map_err(CatalogRefusal::from)
             }
-            Request::Append(_) | Request::Commit(_) | Request::DeleteRecords { .. } | Request::ProducerId => {
+            Request::Append(_)
+            | Request::Commit(_)
+            | Request::DeleteRecords { .. }
+            | Request::ProducerId
+            | Request::Fence { .. } => {
                 unreachable!("only topic changes come here")
             }
         };

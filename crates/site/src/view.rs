@@ -95,6 +95,8 @@ pub struct JournalStatus {
     /// What is known elsewhere and not held here, in bytes: an estimate from the size of the latest entries, `None`
     /// while none has been seen.
     pub lag_bytes: Option<u64>,
+    /// Where it ends, if its site was fenced.
+    pub fenced_at: Option<Seq>,
 }
 
 impl Site {
@@ -284,6 +286,7 @@ impl Site {
                 0 => Some(0),
                 entries => self.journals.mean_bytes(journal).map(|bytes| entries.saturating_mul(bytes)),
             },
+            fenced_at: self.state.seals.cut(journal).map(|cut| cut.next),
         }
     }
 }

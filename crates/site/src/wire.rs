@@ -3,8 +3,10 @@
 //! A message is one kind byte and then postcard, but for entries, which are relayed verbatim as they stand in journals.
 //! Nothing is allocated on a length that the bytes themselves do not back.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use agree::{Said, Vote};
 use bytes::{BufMut, Bytes, BytesMut};
 use clock::Stamp;
 use entry::{ChainHash, ClusterId, Incarnation, JournalId, MemberEpoch, Seq, SiteId, StorageId};
@@ -55,6 +57,74 @@ pub enum Message {
     },
     /// About copies of files.
     Copy(CopyMessage),
+    /// About where a journal ends; the number counts the attempts to agree.
+    Seal(JournalId, u32, Said),
+    /// My disk was lost, this is the new one: how have you voted, and what do you hold?
+    AskVotes(StorageId),
+    /// So.
+    Votes(Votes),
+}
+
+/// What a site that lost its disk is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Votes {
+    /// Who is told.
+    pub storage: StorageId,
+    /// The sender's votes on the ends of journals.
+    pub votes: BTreeMap<JournalId, Vote>,
+    /// What the sender holds durably.
+    pub held: BTreeMap<JournalId, Seq>,
+}
+
+/// What of a site's frontier does not count for the quorum of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Frozen {
+    /// All of it: the site has lost its disk and does not hold again what it held.
+    pub all: bool,
+    /// Journals on whose ends the site has voted.
+    pub journals: BTreeMap<JournalId, Freeze>,
+}
+
+/// How much of one journal counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freeze {
+    /// In which attempt to agree on its end; the highest where that is known.
+    pub attempt: u32,
+    /// No more than this.
+    pub most: Option<Seq>,
+}
+
+impl Freeze {
+    /// The journal ended here: that is never taken back.
+    #[must_use]
+    pub fn ended(next: Seq) -> Freeze {
+        Freeze { attempt: u32::MAX, most: Some(next) }
+    }
+
+    fn learn(&mut self, said: Freeze) {
+        match said.attempt.cmp(&self.attempt) {
+            Ordering::Greater => *self = said,
+            Ordering::Equal => self.most = self.most.max(said.most),
+            Ordering::Less => {}
+        }
+    }
+}
+
+impl Frozen {
+    /// How much of a journal counts where `held` is held.
+    #[must_use]
+    pub fn counted(&self, journal: JournalId, held: Seq) -> Seq {
+        let most = self.journals.get(&journal).and_then(|freeze| freeze.most);
+        if self.all { 0 } else { most.map_or(held, |most| held.min(most)) }
+    }
+
+    /// What follows from this and from what was heard by another way.
+    pub fn learn(&mut self, said: &Frozen) {
+        self.all &= said.all;
+        for (journal, freeze) in &said.journals {
+            self.journals.entry(*journal).or_insert(*freeze).learn(*freeze);
+        }
+    }
 }
 
 /// Who speaks, and what must be the same at both ends.
@@ -74,6 +144,10 @@ pub struct Hello {
     pub shared: [u8; 32],
     /// What it holds durably: next seq and the hash before it, per journal.
     pub held: BTreeMap<JournalId, (Seq, ChainHash)>,
+    /// The highest promise it knows of every journal: an owner that has forgotten must not go below its own.
+    pub promised: BTreeMap<JournalId, Stamp>,
+    /// What of that does not count.
+    pub frozen: Frozen,
 }
 
 /// Promises and frontiers, own and passed on.
@@ -83,6 +157,8 @@ pub struct Pulse {
     pub promises: BTreeMap<JournalId, (Stamp, Seq)>,
     /// What each site is known to hold durably: its storage, and the next seq per journal.
     pub frontiers: BTreeMap<SiteId, (StorageId, BTreeMap<JournalId, Seq>)>,
+    /// What of these does not count.
+    pub frozen: BTreeMap<SiteId, Frozen>,
 }
 
 /// A journal, and the first entry of it that is wanted.
@@ -127,6 +203,9 @@ impl Message {
             Message::AskIncarnation(asked) => framed(7, asked),
             Message::Incarnation { asked, granted, next } => framed(8, &(asked, granted, next)),
             Message::Copy(message) => message.encode(),
+            Message::Seal(journal, attempt, said) => framed(9, &(journal, attempt, said)),
+            Message::AskVotes(storage) => framed(10, storage),
+            Message::Votes(votes) => framed(11, votes),
         }
     }
 
@@ -149,6 +228,9 @@ impl Message {
                 read(kind, &body).map(|(asked, granted, next)| Message::Incarnation { asked, granted, next })
             }
             copy::FIRST_KIND..=copy::LAST_KIND => CopyMessage::decode(kind, &body),
+            9 => read(kind, &body).map(|(journal, attempt, said)| Message::Seal(journal, attempt, said)),
+            10 => read(kind, &body).map(Message::AskVotes),
+            11 => read(kind, &body).map(Message::Votes),
             other => Err(WireError::Kind(other)),
         }
     }
@@ -167,10 +249,11 @@ fn read<'a, T: Deserialize<'a>>(kind: u8, body: &'a Bytes) -> Result<T, WireErro
 
 #[cfg(test)]
 mod tests {
-    use super::{Message, Need, Pulse, WireError};
+    use super::{Freeze, Frozen, Message, Need, Pulse, Votes, WireError};
+    use agree::{Ballot, Said, Verdict, Vote};
     use bytes::Bytes;
     use clock::Stamp;
-    use entry::{Incarnation, JournalId, SiteId, StorageId};
+    use entry::{ChainHash, Cut, Incarnation, JournalId, SiteId, StorageId};
     use proptest::prelude::proptest;
     use std::collections::BTreeMap;
 
@@ -179,6 +262,10 @@ mod tests {
         let mut pulse = Pulse::default();
         pulse.promises.insert(journal, (Stamp::from_raw(77), 9));
         pulse.frontiers.insert(SiteId(1), (StorageId(5), BTreeMap::from([(journal, 8)])));
+        pulse.frozen.insert(
+            SiteId(1),
+            Frozen { all: false, journals: BTreeMap::from([(journal, Freeze::ended(7))]) },
+        );
         let mut all = vec![
             Message::Pulse(pulse),
             Message::Need(Need { journal, from: 3 }),
@@ -187,6 +274,18 @@ mod tests {
             Message::OpenMe { journal, first: 4 },
             Message::AskIncarnation(Incarnation(2)),
             Message::Incarnation { asked: Incarnation(2), granted: false, next: Incarnation(3) },
+            Message::Seal(journal, 0, Said::Prepare { ballot: Ballot { round: 2, by: 1 } }),
+            Message::Seal(
+                journal,
+                3,
+                Said::Decided(Verdict::Ends(Cut { next: 4, hash: ChainHash([3; 32]) })),
+            ),
+            Message::AskVotes(StorageId(6)),
+            Message::Votes(Votes {
+                storage: StorageId(6),
+                votes: BTreeMap::from([(journal, Vote::default())]),
+                held: BTreeMap::from([(journal, 4)]),
+            }),
         ];
         all.extend(super::copy::samples());
         all
@@ -208,6 +307,28 @@ mod tests {
             assert!(Message::decode(longer).is_err());
         }
         assert_eq!(Message::decode(Bytes::from_static(&[99])), Err(WireError::Kind(99)));
+    }
+
+    #[test]
+    fn what_is_frozen_is_learnt_by_any_way_and_thaws_with_the_attempt() {
+        let journal = JournalId::genesis(SiteId(2));
+        let frozen = |attempt, most| Frozen {
+            all: false,
+            journals: BTreeMap::from([(journal, Freeze { attempt, most })]),
+        };
+        let mut known = Frozen { all: true, journals: BTreeMap::new() };
+        known.learn(&frozen(0, Some(3)));
+        assert_eq!((known.counted(journal, 9), known.counted(journal, 2)), (3, 2));
+        known.learn(&Frozen::default());
+        assert_eq!(known.counted(journal, 9), 3, "an older word takes nothing back");
+        known.learn(&frozen(1, None));
+        assert_eq!(known.counted(journal, 9), 9, "it was decided that it goes on");
+        known.learn(&frozen(0, Some(3)));
+        assert_eq!(known.counted(journal, 9), 9);
+        known.learn(&frozen(1, Some(5)));
+        assert_eq!(known.counted(journal, 9), 5);
+        known.learn(&Frozen { all: true, journals: BTreeMap::from([(journal, Freeze::ended(6))]) });
+        assert_eq!(known.counted(journal, 9), 6);
     }
 
     proptest! {

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::{Encoded, Entry, EntryError};
 use crate::{
-    BatchBody, Body, ChainHash, HEAD_BYTES, Incarnation, JournalId, MemberEpoch, Move, OpenBody,
-    ProgressBody, SiteId, TopicBody, TopicId,
+    AdoptBody, BatchBody, Body, ChainHash, Cut, HEAD_BYTES, Incarnation, JournalId, MemberEpoch, Move,
+    OpenBody, ProgressBody, SealBody, SiteId, TopicBody, TopicId,
 };
 
 fn entry(body: Body) -> Entry {
@@ -29,6 +29,7 @@ fn bodies() -> Vec<Body> {
     let topic = TopicId(Uuid::from_u128(5));
     let journal = JournalId { site: SiteId(3), incarnation: Incarnation(4) };
     let moved = Move { topic, partition: 1, progress: Progress::default(), metadata: "m".into() };
+    let cut = Cut { next: 12, hash: ChainHash([8; 32]) };
     let settings = BTreeMap::from([("min.insync.sites".to_owned(), "2".to_owned())]);
     vec![
         Body::Batch(BatchBody { topic, partition: 258, records: Bytes::from_static(b"records") }),
@@ -37,6 +38,8 @@ fn bodies() -> Vec<Body> {
         Body::Topic(TopicBody { id: topic, name: "orders".into(), generation: 0, partitions: 4, settings }),
         Body::Part,
         Body::Open(OpenBody { journal, first: 11 }),
+        Body::Seal(SealBody { journal, cut }),
+        Body::Adopt(AdoptBody { journal, from: 9, upto: cut }),
     ]
 }
 
@@ -59,6 +62,23 @@ fn golden_bytes_of_an_opening() {
     let golden = format!("{head}{}{body}", "09".repeat(32));
     let hex: String = encoded.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, golden);
+}
+
+#[test]
+fn golden_bytes_of_a_seal_and_an_adoption() {
+    let journal = JournalId { site: SiteId(3), incarnation: Incarnation(4) };
+    let upto = Cut { next: 12, hash: ChainHash([8; 32]) };
+    let body = |body: Body| {
+        let bytes = entry(body).encode().unwrap().bytes.slice(HEAD_BYTES..);
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let hash = "08".repeat(32);
+    assert_eq!(
+        body(Body::Seal(SealBody { journal, cut: upto })),
+        format!("000300000004000000000000000c{hash}")
+    );
+    let adopted = format!("0003000000040000000000000009000000000000000c{hash}");
+    assert_eq!(body(Body::Adopt(AdoptBody { journal, from: 9, upto })), adopted);
 }
 
 #[test]

@@ -180,6 +180,10 @@ fn about(entry: &Encoded) -> String {
         Ok(entry::Body::Topic(topic)) => format!("topic {} with {} partitions", topic.name, topic.partitions),
         Ok(entry::Body::Progress(progress)) => format!("group {}", progress.group),
         Ok(entry::Body::Open(open)) => format!("opens {}", open.journal),
+        Ok(entry::Body::Seal(seal)) => format!("{} ends before entry {}", seal.journal, seal.cut.next),
+        Ok(entry::Body::Adopt(adopt)) => {
+            format!("adopts entries {} to {} of {}", adopt.from, adopt.upto.next - 1, adopt.journal)
+        }
         Ok(entry::Body::Trim(trim)) if trim == entry::TrimBody::MARK => "marks the time".to_owned(),
         Ok(entry::Body::Trim(trim)) => {
             format!("lets topic {} partition {} begin at {}", trim.topic, trim.partition, trim.before)

@@ -1,6 +1,6 @@
 //! `site`: where sites stand.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use admin::client::{self, Address};
 use admin::{CopyProgress, PeerStatus, SiteStatus};
@@ -22,6 +22,8 @@ pub(crate) enum Site {
     Stop(Where),
     /// Say that a site's wall clock, which jumped ahead, is right: it takes writes again
     AcceptClock(Where),
+    /// Fence a silent site now: its journal ends where a majority agrees, and the merged log goes on without it
+    Fence(Fence),
 }
 
 /// Which site.
@@ -44,6 +46,15 @@ pub(crate) struct Status {
     watch: Option<u64>,
 }
 
+/// Whom, and whom to ask.
+#[derive(Debug, Args)]
+pub(crate) struct Fence {
+    /// The silent site's name
+    site: String,
+    #[command(flatten)]
+    place: Where,
+}
+
 impl Site {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         match self {
@@ -57,6 +68,7 @@ impl Site {
                 let jump_ms = client::accept_clock(&Address::parse(&place.admin)).await?;
                 output::line(&format!("accepted: the clock was set {} ahead", span(jump_ms)))
             }
+            Site::Fence(fence) => fence.run().await,
         }
     }
 }
@@ -72,6 +84,43 @@ async fn list(ask: Ask) -> anyhow::Result<()> {
     ask.output.show(&json!({ "cluster": cluster.id, "sites": sites.values }), || {
         format!("cluster {}\n\n{}", cluster.id, sites.table)
     })
+}
+
+/// How long a fence is waited for; it goes on by itself after that.
+const FENCE_PATIENCE: Duration = Duration::from_secs(30);
+
+impl Fence {
+    async fn run(self) -> anyhow::Result<()> {
+        let address = Address::parse(&self.place.admin);
+        let open = |status: &SiteStatus| {
+            let of_it = status.journals.iter().filter(|journal| journal.site == self.site);
+            of_it
+                .filter(|journal| journal.fenced_at.is_none())
+                .map(|journal| journal.journal.clone())
+                .collect()
+        };
+        let before: Vec<String> = open(&client::status(&address).await?);
+        client::fence(&address, &self.site).await?;
+        let began = Instant::now();
+        while began.elapsed() < FENCE_PATIENCE {
+            let status = client::status(&address).await?;
+            let fenced = |journal: &&admin::JournalStatus| {
+                before.contains(&journal.journal) && journal.fenced_at.is_some()
+            };
+            if let Some(journal) = status.journals.iter().find(fenced) {
+                let next = journal.fenced_at.unwrap_or_default();
+                return output::line(&format!(
+                    "{} is fenced: journal {} ends before entry {next}; what lies beyond comes in when it is back",
+                    self.site, journal.journal
+                ));
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        anyhow::bail!(
+            "{} is not fenced yet: a majority of the sites must be reachable and hold what it wrote; they go on trying",
+            self.site
+        )
+    }
 }
 
 impl Status {
@@ -174,7 +223,11 @@ fn journals(status: &SiteStatus) -> Table {
     ];
     let mut table = Table::new(&head);
     for journal in &status.journals {
-        let note = if journal.quarantined { "quarantined" } else { "" };
+        let note = match (journal.quarantined, journal.fenced_at) {
+            (true, _) => "quarantined".to_owned(),
+            (false, Some(next)) => format!("fenced at {next}"),
+            (false, None) => String::new(),
+        };
         let numbers =
             [journal.known, journal.held, journal.released, journal.lag_entries()].map(|n| n.to_string());
         let bytes = match journal.lag_bytes {
@@ -182,7 +235,7 @@ fn journals(status: &SiteStatus) -> Table {
             Some(bytes) => format!("~{}", size(bytes)),
             None => "?".to_owned(),
         };
-        let rest = [bytes, span(journal.promise_lag_ms), note.to_owned()];
+        let rest = [bytes, span(journal.promise_lag_ms), note];
         table.row([journal.journal.clone()].into_iter().chain(numbers).chain(rest));
     }
     table

@@ -152,13 +152,14 @@ fn copies(root: &Section<'_>) -> Result<Copies, ConfigError> {
 }
 
 fn peers(root: &Section<'_>) -> Result<Peers, ConfigError> {
-    let peers = root.table("peers", &["silence_ms", "home_after_ms"])?;
+    let peers = root.table("peers", &["silence_ms", "home_after_ms", "fence_timeout_ms"])?;
     let time = |key, default| peers.or(key, default, whole(MILLISECONDS));
     let dial = root.named_table("dial")?;
     let entry = |name: &str| Ok((name.to_owned(), dial.need(name, host_port)?));
     Ok(Peers {
         silence_ms: time("silence_ms", 1_000)?,
         home_after_ms: time("home_after_ms", 10_000)?,
+        fence_timeout_ms: peers.or("fence_timeout_ms", 10_000, whole(0..=86_400_000))?,
         dial: dial.names().map(entry).collect::<Result<BTreeMap<_, _>, ConfigError>>()?,
     })
 }

@@ -196,6 +196,14 @@ fn times_fit(config: &Config) -> Result<(), String> {
             "peers.home_after_ms is {}, shorter than peers.silence_ms = {}; clients would be sent back and forth",
             peers.home_after_ms, peers.silence_ms
         )
+    })?;
+    let fence_ms = peers.fence_timeout_ms;
+    holds(fence_ms == 0 || fence_ms >= 2 * peers.silence_ms, || {
+        format!(
+            "peers.fence_timeout_ms is {fence_ms}, less than 2 × peers.silence_ms = {}: a site would be fenced for a \
+             hiccup; set more, or 0 to fence by hand only",
+            peers.silence_ms
+        )
     })
 }
 

@@ -94,6 +94,7 @@ fn refusal(refusal: &Refusal) -> ProduceRefusal {
         | Refusal::Stopping
         | Refusal::Halted(_)
         | Refusal::Clock(_)
+        | Refusal::Fence(_)
         | Refusal::Catalog(_) => ProduceRefusal::NotWritable(refusal.to_string()),
     }
 }

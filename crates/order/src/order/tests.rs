@@ -190,3 +190,92 @@ fn a_checkpoint_in_other_hands_keeps_the_order_and_forgets_who_counted() {
     assert_eq!(other.holders.of(of(1), 0), [SITES[1]]);
     assert_eq!(other.next_unreleased(of(1)), 0);
 }
+
+fn seal(journal: JournalId, cut: u64) -> Weight {
+    Weight::Seal { journal, cut }
+}
+
+/// Site 3 fell silent after its second entry; all that is held of it is held by sites 1 and 2.
+fn silent() -> Order {
+    let mut order = order();
+    for (seq, stamp) in [(0, 2), (1, 4), (2, 6)] {
+        order.held(of(3), seq, at(stamp), Weight::Data);
+    }
+    order.held(of(1), 0, at(9), Weight::Data);
+    held_by_two(&mut order, of(1));
+    order.promised(of(2), at(90), 0);
+    order
+}
+
+#[test]
+fn a_known_end_needs_no_promise_and_nothing_beyond_it_sorts() {
+    let mut order = silent();
+    order.promised(of(1), at(90), 1);
+    order.ends_at(of(3), 2);
+    held_by_two(&mut order, of(3));
+    assert_eq!(places(&order.release(9)), [(3, 0, 2), (3, 1, 4), (1, 0, 9)]);
+    assert!(order.is_open(of(3)), "it takes part until a seal has its place");
+    assert_eq!(order.check(of(3), 3, at(7)), Ok(()), "its tail may come late");
+    order.held(of(3), 3, at(7), Weight::Data);
+    assert_eq!(order.release(9), []);
+}
+
+#[test]
+fn a_known_end_waits_for_what_lies_below_it() {
+    let mut order = silent();
+    order.ends_at(of(3), 4);
+    held_by_two(&mut order, of(3));
+    assert_eq!(places(&order.release(9)), [(3, 0, 2), (3, 1, 4), (3, 2, 6)]);
+    order.held(of(3), 3, at(8), Weight::Data);
+    order.promised(of(1), at(90), 1);
+    assert_eq!(places(&order.release(9)), [(3, 3, 8), (1, 0, 9)]);
+}
+
+#[test]
+fn a_seal_closes_and_adoptions_follow_one_another() {
+    let mut order = silent();
+    order.ends_at(of(3), 1);
+    held_by_two(&mut order, of(3));
+    let adopt = |from, upto| Weight::Adopt { journal: of(3), from, upto };
+    let turns =
+        [(1, adopt(1, 2)), (2, seal(of(3), 1)), (3, seal(of(3), 1)), (4, adopt(2, 3)), (5, adopt(1, 4))];
+    for (seq, weight) in turns {
+        order.held(of(1), seq, at(9 + seq), weight);
+    }
+    order.promised(of(1), at(90), 6);
+    let released = order.release(20);
+    let place = |it: &Release| (it.journal.site.0, it.seq, it.at.raw());
+    let adopted: Vec<_> = released.iter().map(place).collect();
+    assert_eq!(adopted, [(3, 0, 2), (1, 0, 9), (1, 1, 10), (1, 2, 11), (1, 3, 12), (1, 4, 13)]);
+    let (journal, effects): (_, Vec<_>) = (of(3), released.into_iter().map(|it| it.effect).collect());
+    let void = [Effect::SealVoid { journal }, Effect::AdoptVoid { journal }];
+    assert_eq!(
+        effects[2..],
+        [Effect::AdoptVoid { journal }, Effect::Sealed { journal }, void[0].clone(), void[1].clone()]
+    );
+    // The next one adopts more than is held here.
+    let why = Why::AdoptedNotHeld { held: 3, upto: 4 };
+    assert_eq!(order.blocker(), Some(Blocker { journal, why }));
+    order.held(of(3), 3, at(7), Weight::Part);
+    let released = order.release(20);
+    assert_eq!(places(&released), [(1, 5, 14), (3, 1, 14), (3, 2, 14), (3, 3, 14)]);
+    assert_eq!(released[0].effect, Effect::Adopted { journal, upto: 4 });
+    assert_eq!(released[3].effect, Effect::PartVoid, "who takes no part cannot leave");
+    assert_eq!(order.parted_first(of(3)), None, "a sealed journal never opens again");
+}
+
+#[test]
+fn an_order_comes_back_in_the_middle_of_an_adoption() {
+    let mut order = silent();
+    order.ends_at(of(3), 0);
+    order.held(of(1), 1, at(10), seal(of(3), 0));
+    order.held(of(1), 2, at(11), Weight::Adopt { journal: of(3), from: 0, upto: 3 });
+    order.promised(of(1), at(90), 3);
+    let whole = order.clone().release(20);
+    let mut live = order.clone();
+    assert_eq!(live.release(4), whole[..4]);
+    let bytes = postcard::to_stdvec(&live).unwrap();
+    let mut back: Order = postcard::from_bytes(&bytes).unwrap();
+    assert_eq!(back.replay(6), whole[4..]);
+    assert_eq!(order.replay(6), whole);
+}

@@ -214,7 +214,11 @@ fn every_effect_occurs() {
         for release in Naive::new(&history).everything() {
             let mut counts = seen.get();
             match release.effect {
-                Effect::None => {}
+                Effect::None
+                | Effect::Sealed { .. }
+                | Effect::SealVoid { .. }
+                | Effect::Adopted { .. }
+                | Effect::AdoptVoid { .. } => {}
                 Effect::Parted => counts[0] += 1,
                 Effect::PartVoid => counts[1] += 1,
                 Effect::Opened { .. } => counts[2] += 1,

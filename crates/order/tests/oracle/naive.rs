@@ -65,6 +65,7 @@ impl<'a> Naive<'a> {
             next[journal] += 1;
             let effect = match weight {
                 Weight::Data => Effect::None,
+                Weight::Seal { .. } | Weight::Adopt { .. } => unreachable!("these histories have no seals"),
                 Weight::Part if floors.iter().flatten().count() == 1 => Effect::PartVoid,
                 Weight::Part => {
                     floors[journal] = None;

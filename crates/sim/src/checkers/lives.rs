@@ -81,7 +81,14 @@ mod tests {
 
     fn who(storage: u128, incarnation: u32) -> Identity {
         let (cluster, incarnation) = (ClusterId(Uuid::nil()), Some(Incarnation(incarnation)));
-        Identity { cluster, site: SiteId(1), storage: StorageId(storage), wal_nonce: 1, incarnation }
+        Identity {
+            cluster,
+            site: SiteId(1),
+            storage: StorageId(storage),
+            wal_nonce: 1,
+            incarnation,
+            synced: true,
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod lives;
 mod logs;
 mod progress;
 mod release;
+mod seals;
 pub mod truth;
 
 use std::cell::Cell;
@@ -148,7 +149,7 @@ impl Checkers {
             let fresh = history::durable(&mut self.truth, by, entry)?;
             self.clock.durable(by.site, entry);
             if fresh {
-                self.release.minted(entry)?;
+                self.release.minted(&self.truth, entry)?;
                 self.submissions.journaled(entry);
             }
         }
@@ -191,6 +192,7 @@ impl Checkers {
     pub fn sent(&mut self, by: Actor, message: &Message) -> Verdict {
         frontier::sent(&self.truth, by, message)?;
         self.clock.sent(by, message);
+        self.release.sent(&self.truth, message)?;
         history::sent(&self.truth, message)
     }
 

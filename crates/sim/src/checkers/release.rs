@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use clock::Stamp;
 use entry::{Encoded, JournalId, PartitionId, Seq, TopicId};
+use site::wire::Message;
 
+use super::seals::Seals;
 use super::truth::{KnownBatch, Truth};
 use super::{Verdict, ensure};
 
@@ -16,22 +18,40 @@ pub(super) struct Releases {
     /// The highest stamp of a released entry of a journal that never parted.
     reached: Stamp,
     parted: BTreeMap<JournalId, Seq>,
+    seals: Seals,
     last: BTreeMap<(TopicId, PartitionId), (Stamp, JournalId, Seq)>,
 }
 
 impl Releases {
     pub(super) fn new(quorum: usize) -> Releases {
-        Releases { quorum, reached: Stamp::ZERO, parted: BTreeMap::new(), last: BTreeMap::new() }
+        Releases {
+            quorum,
+            reached: Stamp::ZERO,
+            parted: BTreeMap::new(),
+            seals: Seals::default(),
+            last: BTreeMap::new(),
+        }
+    }
+
+    /// A site says something.
+    pub(super) fn sent(&mut self, truth: &Truth, message: &Message) -> Verdict {
+        self.seals.sent(truth, self.quorum, message)
+    }
+
+    /// Whether an entry sorts elsewhere than at its own stamp: its journal had parted, ended, or began later.
+    fn sorts_elsewhere(&self, journal: JournalId, seq: Seq) -> bool {
+        journal.incarnation.0 > 0 || self.seals.is_beyond(journal, seq)
     }
 
     /// A new entry is durable for the first time.
-    pub(super) fn minted(&mut self, entry: &Encoded) -> Verdict {
+    pub(super) fn minted(&mut self, truth: &Truth, entry: &Encoded) -> Verdict {
+        self.seals.minted(truth, self.quorum, entry)?;
         let (journal, seq, stamp) = (entry.head.journal, entry.head.seq, entry.head.stamp);
         if matches!(entry.body(), Ok(entry::Body::Part)) {
             self.parted.entry(journal).or_insert(seq);
         }
         let parted = self.parted.get(&journal).is_some_and(|parted| *parted <= seq);
-        ensure(parted || stamp > self.reached, "I-21", || {
+        ensure(parted || self.sorts_elsewhere(journal, seq) || stamp > self.reached, "I-21", || {
             let reached = self.reached;
             format!("entry {seq} of journal {journal} is stamped {stamp}, but {reached} was released already")
         })
@@ -50,7 +70,8 @@ impl Releases {
         ensure(holders >= self.quorum, "I-21", || {
             format!("entry {seq} of journal {journal} is readable, but on {holders} platters only")
         })?;
-        if truth.had_parted(journal, seq) {
+        self.seals.released(journal, seq);
+        if truth.had_parted(journal, seq) || self.sorts_elsewhere(journal, seq) {
             return Ok(());
         }
         let last = self.last.insert(at, (stamp, journal, seq));

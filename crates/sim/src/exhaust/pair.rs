@@ -70,6 +70,7 @@ pub(crate) fn config(own: SiteId) -> SiteConfig {
         clock_bound_ms: 500,
         start_wait_ms: 200,
         alive_ms: 2_000,
+        fence_timeout_ms: 0,
         limits: Limits {
             checkpoint_bytes: 3 << 10,
             wal_segment_bytes: 16 << 10,

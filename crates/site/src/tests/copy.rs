@@ -9,14 +9,17 @@ use crate::{Limits, Reading};
 
 /// Short segments, checkpoints often, and a WAL that waits for nobody.
 fn impatient() -> Trio {
-    Trio::founded_with(Limits {
-        checkpoint_bytes: 4000,
-        wal_segment_bytes: 1 << 14,
-        wal_bytes_max: 1 << 14,
-        message_bytes: 2000,
-        hot_bytes: 2000,
-        ..Limits::default()
-    })
+    Trio::founded_with(
+        Limits {
+            checkpoint_bytes: 4000,
+            wal_segment_bytes: 1 << 14,
+            wal_bytes_max: 1 << 14,
+            message_bytes: 2000,
+            hot_bytes: 2000,
+            ..Limits::default()
+        },
+        0,
+    )
 }
 
 fn fill(trio: &mut Trio, topic: TopicId, sites: &[u16], rounds: usize) {

@@ -9,13 +9,16 @@ use crate::{Limits, Reading};
 
 /// Sites that look at their files as fast as they can.
 fn watchful() -> (Trio, TopicId) {
-    let mut trio = Trio::founded_with(Limits {
-        checkpoint_bytes: 4000,
-        wal_segment_bytes: 1 << 16,
-        message_bytes: 2000,
-        look_bytes_per_second: 1 << 30,
-        ..Limits::default()
-    });
+    let mut trio = Trio::founded_with(
+        Limits {
+            checkpoint_bytes: 4000,
+            wal_segment_bytes: 1 << 16,
+            message_bytes: 2000,
+            look_bytes_per_second: 1 << 30,
+            ..Limits::default()
+        },
+        0,
+    );
     let topic = create(&mut trio, &[]);
     for round in 0..40 {
         for site in 1..=3 {

@@ -85,13 +85,16 @@ fn records_are_deleted_up_to_an_offset_and_below_it_nothing_is_read() {
 
 #[test]
 fn a_copy_of_a_log_that_begins_late_begins_there_too() {
-    let mut trio = Trio::founded_with(crate::Limits {
-        checkpoint_bytes: 4000,
-        wal_segment_bytes: 1 << 14,
-        wal_bytes_max: 1 << 14,
-        hot_bytes: 2000,
-        ..crate::Limits::default()
-    });
+    let mut trio = Trio::founded_with(
+        crate::Limits {
+            checkpoint_bytes: 4000,
+            wal_segment_bytes: 1 << 14,
+            wal_bytes_max: 1 << 14,
+            hot_bytes: 2000,
+            ..crate::Limits::default()
+        },
+        0,
+    );
     let topic = create(&mut trio, &[]);
     for round in 0..40 {
         for site in 1..=3 {

@@ -31,6 +31,7 @@ pub(super) struct Trio {
     /// Bytes that were sent in all, and after how many all links go silent.
     pub(super) sent_bytes: usize,
     pub(super) cut_after: Option<usize>,
+    fence_timeout_ms: u64,
 }
 
 struct Node {
@@ -40,7 +41,7 @@ struct Node {
     stopped: bool,
 }
 
-fn config(own: u16, limits: &Limits) -> SiteConfig {
+fn config(own: u16, fence_timeout_ms: u64, limits: &Limits) -> SiteConfig {
     let member = |id: u16| Member { site: SiteId(id), name: format!("site-{id}") };
     SiteConfig {
         cluster: ClusterId(Uuid::from_u128(9)),
@@ -51,17 +52,23 @@ fn config(own: u16, limits: &Limits) -> SiteConfig {
         clock_bound_ms: 500,
         start_wait_ms: 1000,
         alive_ms: 1000,
+        fence_timeout_ms,
         limits: limits.clone(),
     }
 }
 
 impl Trio {
     pub(super) fn founded() -> Trio {
-        let limits = Limits { checkpoint_bytes: 2000, wal_segment_bytes: 1 << 16, ..Limits::default() };
-        Trio::founded_with(limits)
+        Trio::fencing_after_ms(0)
     }
 
-    pub(super) fn founded_with(limits: Limits) -> Trio {
+    /// Sites that are silent for so long are fenced by the others; 0 for never.
+    pub(super) fn fencing_after_ms(fence_timeout_ms: u64) -> Trio {
+        let limits = Limits { checkpoint_bytes: 2000, wal_segment_bytes: 1 << 16, ..Limits::default() };
+        Trio::founded_with(limits, fence_timeout_ms)
+    }
+
+    pub(super) fn founded_with(limits: Limits, fence_timeout_ms: u64) -> Trio {
         let node = |_| Node { site: None, disk: MemoryDisk::new(), events: VecDeque::new(), stopped: false };
         let nodes = (1..=3).map(|id| (id, node(id))).collect();
         let mut trio = Trio {
@@ -72,6 +79,7 @@ impl Trio {
             answers: BTreeMap::new(),
             next_ticket: 0,
             starts: 0,
+            fence_timeout_ms,
             limits,
             restarts: 0,
             said: Vec::new(),
@@ -80,7 +88,7 @@ impl Trio {
         };
         for id in 1..=3 {
             let disk = &mut trio.nodes.get_mut(&id).unwrap().disk;
-            let config = config(id, &trio.limits);
+            let config = config(id, fence_timeout_ms, &trio.limits);
             Site::bootstrap(&config, fresh(u128::from(id)), disk).unwrap();
             trio.start(id);
         }
@@ -103,7 +111,7 @@ impl Trio {
         let now = self.now(id);
         let node = self.nodes.get_mut(&id).unwrap();
         let entropy = Entropy { actor: [self.starts; 16] };
-        let config = config(id, &self.limits);
+        let config = config(id, self.fence_timeout_ms, &self.limits);
         let (site, _) = Site::open(config, entropy, now, &mut node.disk).unwrap();
         node.site = Some(site);
         node.stopped = false;
@@ -114,7 +122,7 @@ impl Trio {
 
     pub(super) fn start_joining(&mut self, id: u16) {
         let disk = &mut self.nodes.get_mut(&id).unwrap().disk;
-        Site::join(&config(id, &self.limits), fresh(100), disk).unwrap();
+        Site::join(&config(id, self.fence_timeout_ms, &self.limits), fresh(100), disk).unwrap();
         self.start(id);
     }
 

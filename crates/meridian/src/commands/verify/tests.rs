@@ -65,6 +65,10 @@ impl Admin for Pretend {
         Ok(9_000)
     }
 
+    async fn fence(&self, _: String) -> Result<(), AdminError> {
+        Err(AdminError::Refused("nobody fences a pretence".into()))
+    }
+
     fn stop(&self) -> Result<(), AdminError> {
         Ok(())
     }

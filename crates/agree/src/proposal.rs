@@ -1,0 +1,175 @@
+//! One ballot, as its proposer sees it: who promised, which cut follows from that, who accepted.
+
+use std::collections::BTreeMap;
+
+use entry::{Cut, SiteId, StorageId};
+
+use crate::vote::{Ballot, Storages, Verdict, is_gone};
+
+/// A ballot under way.
+#[derive(Debug, Clone)]
+pub struct Proposal {
+    /// Which.
+    pub ballot: Ballot,
+    promised: BTreeMap<SiteId, Promised>,
+    verdict: Option<Verdict>,
+    accepted: Storages,
+    renewed: Storages,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Promised {
+    storage: StorageId,
+    held: Cut,
+    accepted: Option<(Ballot, Verdict)>,
+}
+
+impl Proposal {
+    /// A ballot that nobody has voted in yet.
+    #[must_use]
+    pub fn new(ballot: Ballot) -> Proposal {
+        Proposal {
+            ballot,
+            promised: BTreeMap::new(),
+            verdict: None,
+            accepted: Storages::new(),
+            renewed: Storages::new(),
+        }
+    }
+
+    /// A site has promised. Returns what to ask for, once a quorum has; `ends` says whether that may be the end, where it
+    /// is free.
+    pub fn promised(
+        &mut self,
+        (site, storage): (SiteId, StorageId),
+        held: Cut,
+        accepted: Option<(Ballot, Verdict)>,
+        (quorum, ends): (usize, bool),
+    ) -> Option<Verdict> {
+        if self.verdict.is_none() {
+            self.promised.insert(site, Promised { storage, held, accepted });
+            if self.promised.len() >= quorum {
+                self.verdict = self.choose(ends);
+            }
+        }
+        self.verdict
+    }
+
+    /// What was accepted in the highest ballot, else the end at the most that a promiser held.
+    fn choose(&self, ends: bool) -> Option<Verdict> {
+        let accepted = self.promised.values().filter_map(|promised| promised.accepted);
+        if let Some((_, verdict)) = accepted.max_by_key(|(ballot, _)| *ballot) {
+            return Some(verdict);
+        }
+        if !ends {
+            return Some(Verdict::GoesOn);
+        }
+        let held = self.promised.values().map(|promised| promised.held);
+        held.max_by_key(|held| held.next).map(Verdict::Ends)
+    }
+
+    /// What to ask for, once a quorum has promised.
+    #[must_use]
+    pub fn verdict(&self) -> Option<Verdict> {
+        self.verdict
+    }
+
+    /// Who has promised, with which storages.
+    #[must_use]
+    pub fn promisers(&self) -> Storages {
+        self.promised.iter().map(|(site, promised)| (*site, promised.storage)).collect()
+    }
+
+    /// A site has accepted. Returns the verdict if that decides: a vote of a storage does not count beside that of a site
+    /// which knows that it is gone.
+    pub fn accepted(
+        &mut self,
+        (site, storage): (SiteId, StorageId),
+        renewed: &Storages,
+        quorum: usize,
+    ) -> Option<Verdict> {
+        self.accepted.insert(site, storage);
+        self.renewed.extend(renewed);
+        let counts = |(site, storage): &(&SiteId, &StorageId)| !is_gone(**site, **storage, &self.renewed);
+        if self.accepted.iter().filter(counts).count() >= quorum { self.verdict } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Proposal;
+    use crate::{Ballot, NoVote, Storages, Verdict, Vote};
+    use entry::{ChainHash, Cut, SiteId, StorageId};
+
+    fn cut(next: u64) -> Cut {
+        Cut { next, hash: ChainHash([next as u8; 32]) }
+    }
+
+    fn ballot(round: u32) -> Ballot {
+        Ballot { round, by: 1 }
+    }
+
+    fn of(site: u16) -> (SiteId, StorageId) {
+        (SiteId(site), StorageId(site.into()))
+    }
+
+    fn ends(next: u64) -> Verdict {
+        Verdict::Ends(cut(next))
+    }
+
+    #[test]
+    fn the_highest_frontier_of_a_quorum_is_the_cut_unless_something_was_accepted() {
+        let mut free = Proposal::new(ballot(2));
+        assert_eq!(free.promised(of(1), cut(3), None, (2, true)), None);
+        assert_eq!(free.promised(of(2), cut(5), None, (2, true)), Some(ends(5)));
+        assert_eq!(free.promised(of(3), cut(9), None, (2, true)), Some(ends(5)), "a choice stands");
+        for accepted in [ends(4), Verdict::GoesOn] {
+            let mut bound = Proposal::new(ballot(2));
+            bound.promised(of(1), cut(3), Some((ballot(1), accepted)), (2, true));
+            assert_eq!(bound.promised(of(2), cut(5), None, (2, false)), Some(accepted));
+        }
+        let mut mild = Proposal::new(ballot(2));
+        mild.promised(of(1), cut(3), None, (2, false));
+        assert_eq!(mild.promised(of(2), cut(5), None, (2, false)), Some(Verdict::GoesOn));
+    }
+
+    #[test]
+    fn a_vote_freezes_once_and_never_goes_back() {
+        let first = Vote::default().promise(ballot(1), cut(3)).unwrap();
+        let second = first.promise(ballot(2), cut(7)).unwrap();
+        assert_eq!((second.reports, second.held), (Some(3), Some(cut(3))));
+        assert_eq!(second.promise(ballot(1), cut(7)), Err(NoVote::Promised(ballot(2))));
+        let none = Storages::new();
+        assert_eq!(second.accept((ballot(1), ends(4)), 9, &none, &none), Err(NoVote::Promised(ballot(2))));
+        assert_eq!(second.accept((ballot(2), ends(4)), 3, &none, &none), Err(NoVote::NotHeld));
+        let accepted = second.accept((ballot(2), ends(4)), 4, &none, &none).unwrap();
+        assert_eq!(accepted.accepted, Some((ballot(2), ends(4))));
+        let mild = second.accept((ballot(2), Verdict::GoesOn), 3, &none, &none).unwrap();
+        assert_eq!(mild.accepted, Some((ballot(2), Verdict::GoesOn)));
+    }
+
+    #[test]
+    fn what_a_gone_storage_promised_or_accepted_does_not_count() {
+        let renewed = Storages::from([(SiteId(2), StorageId(22))]);
+        let promisers = Storages::from([of(1), of(2)]);
+        let asked = (ballot(1), ends(0));
+        assert_eq!(Vote::default().accept(asked, 0, &promisers, &renewed), Err(NoVote::Gone));
+        let mut proposal = Proposal::new(ballot(1));
+        proposal.promised(of(1), cut(0), None, (2, true));
+        proposal.promised(of(3), cut(0), None, (2, true));
+        assert_eq!(proposal.accepted(of(2), &Storages::new(), 2), None);
+        assert_eq!(proposal.accepted(of(1), &renewed, 2), None, "only one of the two still counts");
+        assert_eq!(proposal.accepted((SiteId(2), StorageId(22)), &renewed, 2), Some(ends(0)));
+    }
+
+    #[test]
+    fn who_lost_its_votes_learns_those_of_others() {
+        let theirs = Vote::attempt(2).promise(ballot(3), cut(2)).unwrap();
+        let learned = Vote::default().learned(&theirs);
+        assert_eq!((learned.attempt, learned.promised, learned.reports), (2, ballot(3), Some(0)));
+        let again = learned.promise(ballot(4), cut(6)).unwrap();
+        assert_eq!((again.reports, again.held), (Some(0), Some(cut(6))));
+        assert_eq!(learned.learned(&Vote::attempt(1).promise(ballot(9), cut(2)).unwrap()), learned);
+        assert_eq!(Vote::default().learned(&Vote::attempt(3)), Vote::attempt(3));
+    }
+}

@@ -1,0 +1,93 @@
+//! I-30: a journal ends once, at one place, and not below what was released of it or acknowledged by a majority.
+
+use std::collections::BTreeMap;
+
+use agree::{Said, Verdict as Decision};
+use entry::{Body, Cut, Encoded, JournalId, Seq};
+use site::wire::Message;
+
+use super::truth::Truth;
+use super::{Verdict, ensure};
+
+/// Where journals ended.
+#[derive(Debug, Default)]
+pub(super) struct Seals {
+    cuts: BTreeMap<JournalId, Cut>,
+    released: BTreeMap<JournalId, Seq>,
+}
+
+impl Seals {
+    /// A site says something.
+    pub(super) fn sent(&mut self, truth: &Truth, quorum: usize, message: &Message) -> Verdict {
+        match message {
+            Message::Seal(journal, _, Said::Decided(Decision::Ends(cut))) => {
+                self.ended(truth, quorum, *journal, *cut)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An entry is durable for the first time.
+    pub(super) fn minted(&mut self, truth: &Truth, quorum: usize, entry: &Encoded) -> Verdict {
+        match entry.body() {
+            Ok(Body::Seal(seal)) => self.ended(truth, quorum, seal.journal, seal.cut),
+            _ => Ok(()),
+        }
+    }
+
+    fn ended(&mut self, truth: &Truth, quorum: usize, journal: JournalId, cut: Cut) -> Verdict {
+        if let Some(known) = self.cuts.get(&journal) {
+            return ensure(*known == cut, "I-30", || {
+                format!("journal {journal} ends before {} and before {}", known.next, cut.next)
+            });
+        }
+        self.cuts.insert(journal, cut);
+        let released = self.released.get(&journal).copied().unwrap_or(0);
+        ensure(released <= cut.next, "I-30", || {
+            format!("journal {journal} ends before {}, but {released} entries of it were released", cut.next)
+        })?;
+        let holders = cut.next.checked_sub(1).map_or(quorum, |last| truth.holders(journal, last));
+        ensure(holders >= quorum, "I-30", || {
+            format!("journal {journal} ends before {}, on {holders} platters only", cut.next)
+        })
+    }
+
+    /// A batch is readable in a merged log for the first time anywhere.
+    pub(super) fn released(&mut self, journal: JournalId, seq: Seq) {
+        if !self.is_beyond(journal, seq) {
+            let end = self.released.entry(journal).or_default();
+            *end = (*end).max(seq + 1);
+        }
+    }
+
+    /// Whether an entry lies beyond its journal's end, as far as anybody has said.
+    pub(super) fn is_beyond(&self, journal: JournalId, seq: Seq) -> bool {
+        self.cuts.get(&journal).is_some_and(|cut| seq >= cut.next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Seals;
+    use crate::checkers::truth::Truth;
+    use agree::{Said, Verdict as Decision};
+    use entry::{ChainHash, Cut, JournalId, SiteId};
+    use site::wire::Message;
+
+    #[test]
+    fn two_ends_an_end_below_what_was_read_and_an_end_nobody_holds_are_seen() {
+        let journal = JournalId::genesis(SiteId(1));
+        let said = |next| {
+            Message::Seal(journal, 0, Said::Decided(Decision::Ends(Cut { next, hash: ChainHash::START })))
+        };
+        let truth = Truth::default();
+        let mut twice = Seals::default();
+        assert_eq!(twice.sent(&truth, 2, &said(0)), Ok(()));
+        assert_eq!(twice.sent(&truth, 2, &said(0)), Ok(()));
+        assert_eq!(twice.sent(&truth, 2, &said(1)).unwrap_err().invariant, "I-30");
+        let mut low = Seals::default();
+        low.released(journal, 4);
+        assert_eq!(low.sent(&truth, 2, &said(0)).unwrap_err().invariant, "I-30");
+        assert_eq!(Seals::default().sent(&truth, 2, &said(3)).unwrap_err().invariant, "I-30");
+    }
+}

@@ -1,0 +1,685 @@
+//! Fencing: where a silent site's journal ends, and how what lies beyond comes back.
+//!
+//! A journal whose promise has not moved for the fence timeout is sealed when a majority finds it so, or when an operator
+//! asks; so is the journal of a former life whose owner has moved on. The members agree on the cut (`agree`); every vote is
+//! durable before it is told, and an agreement that was begun is carried through by whoever sees it stand still. Who knows
+//! the cut waits for no promise of that journal any more. In the merged order the journal closes at a seal entry, and its
+//! tail comes in with adoption entries once a majority holds it; both are written by the first live site whose own
+//! journal is open, and again by others should that take too long. Data waits for none of this.
+//!
+//! A wiped site counts and votes nowhere until a majority of the others has told it their votes, has durably noted that
+//! its old storage is gone, and it holds what they held.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use agree::{Ballot, NoVote, Proposal, Said, Storages, Verdict, Vote};
+use clock::Now;
+use entry::{AdoptBody, Body, Cut, JournalId, SealBody, Seq, SiteId, StorageId};
+
+use crate::action::{Action, Refusal};
+use crate::identity::Identity;
+use crate::notes::Note;
+use crate::replicate::control;
+use crate::site::{Fatal, Site, Step};
+use crate::wire::{Freeze, Frozen, Message, Votes};
+
+/// A ballot that has not decided for so long is given up for a higher one, in microseconds.
+const BALLOT_US: u64 = 1_500_000;
+/// How much longer each further site waits before it takes a matter up, in microseconds.
+const TURN_US: u64 = 700_000;
+/// Nothing here is so urgent that it is looked at more often than this, in microseconds.
+const TEND_US: u64 = 20_000;
+/// What was sent and not answered, or written and not merged, is repeated after this, in microseconds.
+const REPEAT_US: u64 = 300_000;
+
+/// All that concerns the ends of journals.
+#[derive(Debug, Default)]
+pub(crate) struct Seals {
+    journals: BTreeMap<JournalId, Ending>,
+    /// Storages of sites that lost an earlier one and were told our votes; durable.
+    pub(crate) renewed: Storages,
+    /// What is to be said when the notes under way are durable, in their order; `None` where nothing is.
+    unsaid: VecDeque<Option<(SiteId, Message)>>,
+    /// A wiped site's way back.
+    rejoin: Rejoin,
+    /// When all this was looked at last, in monotonic microseconds.
+    tended_us: u64,
+}
+
+#[derive(Debug, Default)]
+struct Rejoin {
+    told: BTreeSet<SiteId>,
+    owes: BTreeMap<JournalId, Seq>,
+    asked_us: Option<u64>,
+}
+
+/// One journal's end.
+#[derive(Debug, Default)]
+struct Ending {
+    vote: Vote,
+    cut: Option<Cut>,
+    proposal: Option<Proposal>,
+    /// Who finds the owner silent, this site among them.
+    silent: BTreeSet<SiteId>,
+    /// The highest round seen, ours and others'.
+    round: u32,
+    /// When anybody last tried, in monotonic microseconds.
+    tried_us: Option<u64>,
+    /// When our ballot was last put about.
+    sent_us: u64,
+    /// Whether an operator asked here.
+    forced: bool,
+    /// Whether somebody would not let it end: the next free choice is that it goes on.
+    opposed: bool,
+    /// Up to where we wrote it into the merged order last, and when.
+    written: Option<(Seq, u64)>,
+}
+
+/// What of this survives a restart.
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+pub(crate) struct SealState {
+    votes: BTreeMap<JournalId, Vote>,
+    pub(crate) cuts: BTreeMap<JournalId, Cut>,
+    renewed: Storages,
+}
+
+impl Seals {
+    pub(crate) fn restore(state: SealState) -> Seals {
+        let mut seals = Seals { renewed: state.renewed, ..Seals::default() };
+        for (journal, vote) in state.votes {
+            seals.journals.entry(journal).or_default().vote = vote;
+        }
+        for (journal, cut) in state.cuts {
+            seals.journals.entry(journal).or_default().cut = Some(cut);
+        }
+        seals
+    }
+
+    /// Votes that are not durable yet may be among them: what is not told binds nobody, and keeping it harms nobody.
+    pub(crate) fn snapshot(&self) -> SealState {
+        let votes = self.journals.iter().map(|(journal, ending)| (*journal, ending.vote));
+        let cuts = self.journals.iter().filter_map(|(journal, ending)| Some((*journal, ending.cut?)));
+        SealState { votes: votes.collect(), cuts: cuts.collect(), renewed: self.renewed.clone() }
+    }
+
+    pub(crate) fn cut(&self, journal: JournalId) -> Option<Cut> {
+        self.journals.get(&journal).and_then(|ending| ending.cut)
+    }
+
+    /// The journals that ended, and where.
+    pub(crate) fn cuts(&self) -> BTreeMap<JournalId, Cut> {
+        self.snapshot().cuts
+    }
+
+    /// Up to where this site reports its journals for the quorum of a release, where that is less than it holds.
+    pub(crate) fn reports(&self) -> BTreeMap<JournalId, Freeze> {
+        let report = |ending: &Ending| match ending.cut {
+            Some(cut) => Freeze::ended(cut.next),
+            None => Freeze { attempt: ending.vote.attempt, most: ending.vote.reports },
+        };
+        self.journals.iter().map(|(journal, ending)| (*journal, report(ending))).collect()
+    }
+
+    fn of(&mut self, journal: JournalId) -> &mut Ending {
+        self.journals.entry(journal).or_default()
+    }
+}
+
+impl Site {
+    /// What of this site's frontier does not count for the quorum of a release.
+    pub(crate) fn frozen(&self) -> Frozen {
+        Frozen { all: !self.identity.synced, journals: self.state.seals.reports() }
+    }
+
+    /// Moves every agreement on, and writes into the merged order what was agreed.
+    pub(crate) fn tend_seals(&mut self, step: &mut Step<'_>) -> Result<(), Fatal> {
+        let rested = step.now.mono_us.saturating_sub(self.state.seals.tended_us) >= TEND_US;
+        if !rested || self.pipeline.is_full() || self.state.stopping_us.is_some() {
+            return Ok(());
+        }
+        self.state.seals.tended_us = step.now.mono_us;
+        self.come_back(step)?;
+        self.find_silent(step);
+        self.repeat_ballots(step);
+        self.write_endings(step);
+        Ok(())
+    }
+
+    /// Takes up the journals that should end.
+    fn find_silent(&mut self, step: &mut Step<'_>) {
+        let others = self.peers.greeted().count();
+        if !self.identity.synced || 1 + others < self.config.quorum() {
+            return;
+        }
+        let open: Vec<JournalId> = self.merge.order.open().collect();
+        for journal in open {
+            let turn_us = self.turn_us(journal);
+            let now_us = step.now.mono_us;
+            let ending = self.state.seals.journals.get(&journal);
+            if ending.is_some_and(|ending| ending.cut.is_some()) {
+                continue;
+            }
+            let begun = ending.is_some_and(|ending| ending.forced || ending.vote.is_cast());
+            let rested = ending
+                .and_then(|ending| ending.tried_us)
+                .is_none_or(|at| now_us.saturating_sub(at) >= BALLOT_US + turn_us);
+            if rested && (begun || self.is_outlived(journal)) {
+                self.propose(journal, step);
+            } else if rested && self.is_silent(journal, turn_us, step.now) {
+                self.suspect(journal, step);
+            }
+        }
+    }
+
+    /// How long this site lets others go first.
+    fn turn_us(&self, journal: JournalId) -> u64 {
+        let before = self.peers.greeted().filter(|site| *site < self.config.own && *site != journal.site);
+        TURN_US * before.count() as u64
+    }
+
+    /// Whether a journal's owner has promised nothing new for the fence timeout and `more_us`.
+    fn is_silent(&self, journal: JournalId, more_us: u64, now: Now) -> bool {
+        let timeout_us = self.config.fence_timeout_ms * 1000;
+        let began = self.state.start.began_us();
+        let moved = self.peers.moved_us.get(&journal).copied().unwrap_or(0).max(began);
+        timeout_us > 0
+            && Some(journal) != self.identity.journal()
+            && now.mono_us.saturating_sub(moved) >= timeout_us + more_us
+    }
+
+    /// Whether a journal's owner writes another one by now.
+    fn is_outlived(&self, journal: JournalId) -> bool {
+        let later = |other: &JournalId| other.site == journal.site && other.incarnation > journal.incarnation;
+        self.journals.frontier().keys().any(later)
+            || self.peers.promises.keys().any(later)
+            || self.peers.frontiers.values().any(|(_, held)| held.keys().any(later))
+    }
+
+    /// Asks whether others find a journal's owner silent too.
+    fn suspect(&mut self, journal: JournalId, step: &mut Step<'_>) {
+        let own = self.config.own;
+        let ending = self.state.seals.of(journal);
+        ending.tried_us = Some(step.now.mono_us);
+        ending.silent = BTreeSet::from([own]);
+        let greeted: Vec<SiteId> = self.peers.greeted().collect();
+        let attempt = ending.vote.attempt;
+        let ask = |site| control(site, Message::Seal(journal, attempt, Said::Suspect));
+        step.out.extend(greeted.into_iter().map(ask));
+    }
+
+    fn suspected(&mut self, from: SiteId, journal: JournalId, step: &mut Step<'_>) {
+        // Half the time is enough to agree with another who waited all of it: clocks and links differ a little.
+        let lenient = Now { mono_us: step.now.mono_us + self.config.fence_timeout_ms * 500, ..step.now };
+        if self.identity.synced && self.is_silent(journal, 0, lenient) {
+            self.say_of(from, journal, Said::Silent, step);
+        }
+    }
+
+    fn found_silent(&mut self, from: SiteId, journal: JournalId, step: &mut Step<'_>) {
+        let quorum = self.config.quorum();
+        let still = self.is_silent(journal, 0, step.now);
+        let ending = self.state.seals.of(journal);
+        if ending.silent.insert(from) && still && ending.silent.len() == quorum {
+            self.propose(journal, step);
+        }
+    }
+
+    fn propose(&mut self, journal: JournalId, step: &mut Step<'_>) {
+        let own = self.config.own;
+        let ending = self.state.seals.of(journal);
+        ending.round = ending.round.max(ending.vote.promised.round) + 1;
+        let ballot = Ballot { round: ending.round, by: own.0 };
+        ending.proposal = Some(Proposal::new(ballot));
+        ending.tried_us = Some(step.now.mono_us);
+        ending.sent_us = step.now.mono_us;
+        let name = self.journal_name(journal);
+        self.tell(format!("asking the members to end {name}, ballot {}", ballot.round), step);
+        self.say_to_all(journal, &Said::Prepare { ballot }, step);
+    }
+
+    /// Puts a ballot about again: links come and go, and whoever held too little may hold enough by now.
+    fn repeat_ballots(&mut self, step: &mut Step<'_>) {
+        let now_us = step.now.mono_us;
+        let mut due = Vec::new();
+        for (journal, ending) in &mut self.state.seals.journals {
+            let Some(proposal) = ending.proposal.as_ref().filter(|_| ending.cut.is_none()) else { continue };
+            if now_us.saturating_sub(ending.sent_us) >= REPEAT_US {
+                ending.sent_us = now_us;
+                due.push((*journal, ballot_message(proposal)));
+            }
+        }
+        for (journal, said) in due {
+            self.say_to_all(journal, &said, step);
+        }
+    }
+
+    fn say_to_all(&mut self, journal: JournalId, said: &Said, step: &mut Step<'_>) {
+        let attempt = self.state.seals.of(journal).vote.attempt;
+        let greeted: Vec<SiteId> = self.peers.greeted().collect();
+        for site in greeted {
+            step.out.push(control(site, Message::Seal(journal, attempt, said.clone())));
+        }
+        self.seal_said(self.config.own, journal, (attempt, said.clone()), step);
+    }
+
+    fn say_of(&mut self, to: SiteId, journal: JournalId, said: Said, step: &mut Step<'_>) {
+        let attempt = self.state.seals.of(journal).vote.attempt;
+        self.say_in(attempt, to, journal, said, step);
+    }
+
+    fn say_in(&mut self, attempt: u32, to: SiteId, journal: JournalId, said: Said, step: &mut Step<'_>) {
+        if to == self.config.own {
+            self.seal_said(to, journal, (attempt, said), step);
+        } else if self.peers.is_greeted(to) {
+            step.out.push(control(to, Message::Seal(journal, attempt, said)));
+        }
+    }
+
+    /// A member, perhaps this one, says something about a journal's end.
+    pub(crate) fn seal_said(
+        &mut self,
+        from: SiteId,
+        journal: JournalId,
+        (attempt, said): (u32, Said),
+        step: &mut Step<'_>,
+    ) {
+        if !self.config.members.iter().any(|member| member.site == from) {
+            return;
+        }
+        if let Said::Decided(Verdict::Ends(cut)) = said {
+            return self.ended(journal, cut, step);
+        }
+        if let Some(cut) = self.state.seals.cut(journal) {
+            if from != self.config.own {
+                self.say_of(from, journal, Said::Decided(Verdict::Ends(cut)), step);
+            }
+            return;
+        }
+        match said {
+            Said::Suspect => return self.suspected(from, journal, step),
+            Said::Silent => return self.found_silent(from, journal, step),
+            _ => {}
+        }
+        let known = self.state.seals.of(journal).vote.attempt;
+        if attempt < known && matches!(said, Said::Decided(_)) {
+            return;
+        }
+        if attempt < known {
+            // Of that attempt it was decided that the journal goes on.
+            return self.say_in(attempt, from, journal, Said::Decided(Verdict::GoesOn), step);
+        }
+        if attempt > known {
+            self.goes_on(journal, attempt);
+        }
+        match said {
+            Said::Prepare { ballot } => self.prepare(from, journal, ballot, step),
+            Said::Promised { ballot, storage, held, accepted } => {
+                self.promised(journal, ballot, ((from, storage), held, accepted), step);
+            }
+            Said::Accept { ballot, verdict, promisers } => {
+                self.accept(from, journal, (ballot, verdict), &promisers, step);
+            }
+            Said::Accepted { ballot, storage, renewed } => {
+                self.accepted(journal, ballot, ((from, storage), &renewed), step);
+            }
+            Said::Refused { ballot, promised } => self.refused_ballot(journal, ballot, promised, step),
+            Said::Decided(_) => self.goes_on(journal, attempt + 1),
+            Said::Suspect | Said::Silent => {}
+        }
+    }
+
+    /// It was decided that a journal goes on: it thaws, and what follows is another attempt.
+    fn goes_on(&mut self, journal: JournalId, attempt: u32) {
+        let ending = self.state.seals.of(journal);
+        *ending = Ending { vote: Vote::attempt(attempt), tried_us: ending.tried_us, ..Ending::default() };
+        self.state.pulse.news = true;
+        self.pipeline.note(Note::Vote(journal, Vote::attempt(attempt)));
+        self.state.seals.unsaid.push_back(None);
+        self.count_own();
+        let heard: Vec<SiteId> = self.config.others().collect();
+        heard.into_iter().for_each(|site| self.count_peer(site));
+    }
+
+    fn prepare(&mut self, from: SiteId, journal: JournalId, ballot: Ballot, step: &mut Step<'_>) {
+        if !self.identity.synced || self.pipeline.is_full() {
+            return;
+        }
+        let chain = self.journals.durable_chain(journal);
+        let held = Cut { next: chain.next, hash: chain.hash };
+        let vote = self.state.seals.of(journal).vote;
+        match vote.promise(ballot, held) {
+            Ok(voted) => {
+                self.state.seals.of(journal).tried_us = Some(step.now.mono_us);
+                let held = voted.held.unwrap_or(held);
+                let storage = self.identity.storage;
+                let said = Said::Promised { ballot, storage, held, accepted: voted.accepted };
+                self.vote(from, journal, voted, said);
+            }
+            Err(NoVote::Promised(promised)) => {
+                self.say_of(from, journal, Said::Refused { ballot, promised }, step);
+            }
+            Err(NoVote::NotHeld | NoVote::Gone) => {}
+        }
+    }
+
+    /// Notes a vote; it is told when the note is durable.
+    fn vote(&mut self, to: SiteId, journal: JournalId, vote: Vote, said: Said) {
+        self.state.seals.of(journal).vote = vote;
+        let attempt = vote.attempt;
+        self.state.seals.unsaid.push_back(Some((to, Message::Seal(journal, attempt, said))));
+        self.pipeline.note(Note::Vote(journal, vote));
+    }
+
+    fn promised(
+        &mut self,
+        journal: JournalId,
+        ballot: Ballot,
+        (by, held, accepted): ((SiteId, StorageId), Cut, Option<(Ballot, Verdict)>),
+        step: &mut Step<'_>,
+    ) {
+        let quorum = self.config.quorum();
+        let ends = self.should_end(journal, step.now);
+        let ending = self.state.seals.of(journal);
+        let Some(proposal) = ending.proposal.as_mut().filter(|proposal| proposal.ballot == ballot) else {
+            return;
+        };
+        if proposal.verdict().is_some() || proposal.promised(by, held, accepted, (quorum, ends)).is_none() {
+            return;
+        }
+        ending.sent_us = step.now.mono_us;
+        let said = ballot_message(proposal);
+        self.say_to_all(journal, &said, step);
+    }
+
+    fn accept(
+        &mut self,
+        from: SiteId,
+        journal: JournalId,
+        (ballot, verdict): (Ballot, Verdict),
+        promisers: &Storages,
+        step: &mut Step<'_>,
+    ) {
+        if !self.identity.synced || self.pipeline.is_full() {
+            return;
+        }
+        if verdict != Verdict::GoesOn && !self.may_end(journal) {
+            let promised = self.state.seals.of(journal).vote.promised;
+            return self.say_of(from, journal, Said::Refused { ballot, promised }, step);
+        }
+        let held = self.journals.durable(journal);
+        let renewed = self.state.seals.renewed.clone();
+        let ending = self.state.seals.of(journal);
+        match ending.vote.accept((ballot, verdict), held, promisers, &renewed) {
+            Ok(voted) => {
+                ending.tried_us = Some(step.now.mono_us);
+                let said = Said::Accepted { ballot, storage: self.identity.storage, renewed };
+                self.vote(from, journal, voted, said);
+            }
+            Err(NoVote::Promised(promised)) => {
+                self.say_of(from, journal, Said::Refused { ballot, promised }, step);
+            }
+            // It is asked again.
+            Err(NoVote::NotHeld | NoVote::Gone) => {}
+        }
+    }
+
+    /// Whether a journal should end, where this site is free to say.
+    fn should_end(&self, journal: JournalId, now: Now) -> bool {
+        let ending = self.state.seals.journals.get(&journal);
+        let opposed = ending.is_some_and(|ending| ending.opposed);
+        let forced = ending.is_some_and(|ending| ending.forced);
+        let silent = forced || self.is_outlived(journal) || self.is_silent(journal, 0, now);
+        silent && !opposed && self.may_end(journal)
+    }
+
+    /// Whether this site may accept an end of a journal: it does so for fewer than half the sites at a time, until their
+    /// next lives are in the order. Any two majorities share a member, so journals to write seals and openings in remain.
+    fn may_end(&self, journal: JournalId) -> bool {
+        let back = |gone: &JournalId| {
+            self.merge.order.open().any(|open| open.site == gone.site && open.incarnation > gone.incarnation)
+        };
+        let ended = |(other, ending): &(&JournalId, &Ending)| {
+            let ends = matches!(ending.vote.accepted, Some((_, Verdict::Ends(_))));
+            **other != journal && (ending.cut.is_some() || ends) && !back(other)
+        };
+        let away: BTreeSet<SiteId> =
+            self.state.seals.journals.iter().filter(ended).map(|(other, _)| other.site).collect();
+        let last = self.merge.order.open().all(|open| open == journal);
+        !last && away.len() < (self.config.members.len() - 1) / 2
+    }
+
+    fn accepted(
+        &mut self,
+        journal: JournalId,
+        ballot: Ballot,
+        (by, renewed): ((SiteId, StorageId), &Storages),
+        step: &mut Step<'_>,
+    ) {
+        let quorum = self.config.quorum();
+        let ending = self.state.seals.of(journal);
+        let Some(proposal) = ending.proposal.as_mut().filter(|proposal| proposal.ballot == ballot) else {
+            return;
+        };
+        if let Some(verdict) = proposal.accepted(by, renewed, quorum) {
+            self.say_to_all(journal, &Said::Decided(verdict), step);
+        }
+    }
+
+    fn refused_ballot(&mut self, journal: JournalId, ballot: Ballot, promised: Ballot, step: &mut Step<'_>) {
+        let ending = self.state.seals.of(journal);
+        if ending.proposal.as_ref().is_none_or(|proposal| proposal.ballot != ballot) {
+            return;
+        }
+        // The next try goes above what stood in the way. Who refuses without having promised more opposes the end itself.
+        ending.opposed |= promised <= ballot;
+        ending.round = ending.round.max(promised.round);
+        ending.proposal = None;
+        ending.tried_us = Some(step.now.mono_us);
+    }
+
+    /// A member says where a journal ends.
+    fn ended(&mut self, journal: JournalId, cut: Cut, step: &mut Step<'_>) {
+        if self.state.seals.cut(journal).is_none() {
+            self.pipeline.note(Note::Ended(journal, cut));
+            self.end_known(journal, cut, step);
+        }
+    }
+
+    /// A journal's end is known, from a message or from a seal that is durable here.
+    pub(crate) fn end_known(&mut self, journal: JournalId, cut: Cut, step: &mut Step<'_>) {
+        self.check_cut(journal, cut, step);
+        let ending = self.state.seals.of(journal);
+        if ending.cut.is_some() {
+            return;
+        }
+        ending.cut = Some(cut);
+        ending.proposal = None;
+        self.merge.order.ends_at(journal, cut.next);
+        self.state.pulse.news = true;
+        self.count_own();
+        let name = self.journal_name(journal);
+        let next = cut.next;
+        self.tell(
+            format!("{name} is fenced: it ends before entry {next}; what it wrote beyond comes in later"),
+            step,
+        );
+        step.out.push(Action::ViewChanged);
+    }
+
+    /// Whoever holds exactly what is named must hold the same.
+    pub(crate) fn check_cut(&mut self, journal: JournalId, cut: Cut, step: &mut Step<'_>) {
+        let chain = self.journals.durable_chain(journal);
+        if chain.next == cut.next && chain.hash != cut.hash {
+            self.quarantine(journal, "others agreed on another history of it", step);
+        }
+    }
+
+    /// Something an operator may want to read, that is no alarm.
+    fn tell(&self, text: String, step: &mut Step<'_>) {
+        step.out.push(Action::Remark(text));
+    }
+
+    /// A note of ours about votes is durable: what waited for it is said.
+    pub(crate) fn vote_durable(&mut self, step: &mut Step<'_>) {
+        let Some(Some((to, message))) = self.state.seals.unsaid.pop_front() else { return };
+        match message {
+            Message::Seal(journal, attempt, said) => self.say_in(attempt, to, journal, said, step),
+            other if self.peers.is_greeted(to) => step.out.push(control(to, other)),
+            _ => {}
+        }
+    }
+
+    /// Recovery: a vote that was noted.
+    pub(crate) fn vote_found(&mut self, journal: JournalId, vote: Vote) {
+        self.state.seals.of(journal).vote = vote;
+    }
+
+    /// Recovery: an end that was noted.
+    pub(crate) fn end_found(&mut self, journal: JournalId, cut: Cut) {
+        self.state.seals.of(journal).cut = Some(cut);
+        self.merge.order.ends_at(journal, cut.next);
+    }
+
+    /// A newly greeted site learns what ended; it may have been away.
+    pub(crate) fn tell_endings(&self, to: SiteId, step: &mut Step<'_>) {
+        for (journal, cut) in self.state.seals.cuts() {
+            let said = Said::Decided(Verdict::Ends(cut));
+            step.out.push(control(to, Message::Seal(journal, 0, said)));
+        }
+    }
+
+    /// Writes seals and adoptions, if that is up to this site now.
+    fn write_endings(&mut self, step: &mut Step<'_>) {
+        let Some(own) = self.identity.journal() else { return };
+        let takes_part = self.merge.order.is_open(own) && self.state.seals.cut(own).is_none();
+        if !takes_part || self.may_write().is_err() {
+            return;
+        }
+        for (journal, cut) in self.state.seals.cuts() {
+            let Some((upto, body)) = self.next_ending(journal, cut) else { continue };
+            let now_us = step.now.mono_us;
+            let turn_us = self.turn_us(journal);
+            let ending = self.state.seals.of(journal);
+            let (known, since) = *ending.written.get_or_insert((Seq::MAX, now_us.saturating_sub(REPEAT_US)));
+            let wait_us = if known == upto { BALLOT_US } else { REPEAT_US } + turn_us;
+            if now_us.saturating_sub(since) < wait_us {
+                continue;
+            }
+            ending.written = Some((upto, now_us));
+            if let Ok(Some(stamp)) = self.mint(step.now) {
+                let _ = self.say(stamp, body);
+            }
+        }
+    }
+
+    /// What has to be written next about a journal that ended.
+    fn next_ending(&self, journal: JournalId, cut: Cut) -> Option<(Seq, Body)> {
+        let next = self.merge.order.next_unreleased(journal);
+        if !self.merge.order.is_sealed(journal) {
+            let passed = next == cut.next && self.merge.order.is_open(journal) && !self.merge.is_releasing();
+            return passed.then_some((cut.next, Body::Seal(SealBody { journal, cut })));
+        }
+        let chain = self.journals.durable_chain(journal);
+        let holders =
+            1 + self.config.others().filter(|site| self.holds_surely(*site, journal, chain.next)).count();
+        let upto = Cut { next: chain.next, hash: chain.hash };
+        let ready = chain.next > next && holders >= self.config.quorum() && self.identity.synced;
+        ready.then_some((chain.next, Body::Adopt(AdoptBody { journal, from: next, upto })))
+    }
+
+    fn holds_surely(&self, site: SiteId, journal: JournalId, next: Seq) -> bool {
+        let counts = self.peers.frozen.get(&site).is_none_or(|frozen| !frozen.all);
+        counts && self.peers.holds(site, journal) >= next
+    }
+
+    /// An operator wants a site fenced.
+    pub(crate) fn fence(&mut self, site: SiteId) -> Result<(), Refusal> {
+        let name = self.config.name_of(site);
+        let seals = &self.state.seals;
+        let ends = |journal: &JournalId| journal.site == site && seals.cut(*journal).is_none();
+        let open: Vec<JournalId> = self.merge.order.open().filter(ends).collect();
+        if open.is_empty() {
+            return Err(Refusal::Fence(format!(
+                "{name} has no open journal: it is fenced, has left, or is no member"
+            )));
+        }
+        let (hearing, quorum) = (1 + self.peers.greeted().count(), self.config.quorum());
+        if hearing < quorum {
+            let text = format!(
+                "{name} cannot be fenced from here: that takes {quorum} sites, and {hearing} can be reached"
+            );
+            return Err(Refusal::Fence(text));
+        }
+        for journal in &open {
+            let ending = self.state.seals.of(*journal);
+            ending.forced = true;
+            ending.tried_us = None;
+        }
+        Ok(())
+    }
+
+    /// A wiped site's way back into the quorums.
+    fn come_back(&mut self, step: &mut Step<'_>) -> Result<(), Fatal> {
+        if self.identity.synced {
+            return Ok(());
+        }
+        let now_us = step.now.mono_us;
+        let rejoin = &mut self.state.seals.rejoin;
+        if rejoin.told.len() >= self.config.quorum() {
+            let holds = |(journal, next): (&JournalId, &Seq)| self.journals.durable(*journal) >= *next;
+            let ready = rejoin.owes.iter().all(holds) && self.state.seals.unsaid.is_empty();
+            if ready && self.become_known_as(Identity { synced: true, ..self.identity }, step)? {
+                self.state.pulse.news = true;
+                self.count_own();
+                step.out.push(Action::Remark(
+                    "this site holds what the others held: it counts and votes again".into(),
+                ));
+            }
+        } else if rejoin.asked_us.is_none_or(|at| now_us.saturating_sub(at) >= REPEAT_US) {
+            rejoin.asked_us = Some(now_us);
+            let greeted: Vec<SiteId> = self.peers.greeted().collect();
+            let storage = self.identity.storage;
+            step.out.extend(greeted.into_iter().map(|site| control(site, Message::AskVotes(storage))));
+        }
+        Ok(())
+    }
+
+    /// A site lost its disk and asks how we have voted.
+    pub(crate) fn asked_for_votes(&mut self, from: SiteId, storage: StorageId) {
+        if !self.identity.synced || self.pipeline.is_full() {
+            return;
+        }
+        self.state.seals.renewed.insert(from, storage);
+        let state = self.state.seals.snapshot();
+        let votes = Message::Votes(Votes { storage, votes: state.votes, held: self.journals.frontier() });
+        self.state.seals.unsaid.push_back(Some((from, votes)));
+        self.pipeline.note(Note::Renewed(from, storage));
+    }
+
+    /// A member tells how it has voted.
+    pub(crate) fn votes_told(&mut self, from: SiteId, told: Votes) {
+        let asked =
+            !self.identity.synced && told.storage == self.identity.storage && !self.pipeline.is_full();
+        if !asked || !self.state.seals.rejoin.told.insert(from) {
+            return;
+        }
+        for (journal, theirs) in told.votes.iter().filter(|(_, theirs)| **theirs != Vote::default()) {
+            let vote = self.state.seals.of(*journal).vote.learned(theirs);
+            self.state.seals.of(*journal).vote = vote;
+            self.state.seals.unsaid.push_back(None);
+            self.pipeline.note(Note::Vote(*journal, vote));
+        }
+        for (journal, next) in told.held {
+            let owed = self.state.seals.rejoin.owes.entry(journal).or_insert(0);
+            *owed = (*owed).max(next);
+        }
+    }
+}
+
+fn ballot_message(proposal: &Proposal) -> Said {
+    let ballot = proposal.ballot;
+    match proposal.verdict() {
+        Some(verdict) => Said::Accept { ballot, verdict, promisers: proposal.promisers() },
+        None => Said::Prepare { ballot },
+    }
+}
