@@ -21,9 +21,12 @@ pub(super) struct Lives {
 }
 
 impl Lives {
-    /// A disk was put back.
+    /// A disk was put back: it may be of a former life. That nothing is written in that life again, I-10 sees.
     pub(super) fn put_back(&mut self, site: SiteId) {
         self.put_back.insert(site);
+        if let Some((_, incarnation)) = self.last.get_mut(&site) {
+            *incarnation = None;
+        }
     }
 
     /// A site has started, or was looked at.
