@@ -46,7 +46,7 @@ pub(crate) enum Mutant {
     GoneVotesCount,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Site {
     /// How much of the journal it durably holds.
     held: u8,
@@ -247,6 +247,7 @@ impl Model for Setting {
             Step::Tell(site, other) => self.tell(&mut world, site, other),
         }
         self.release(&mut world);
+        self.sort(&mut world);
         (world != *last).then_some(world)
     }
 
@@ -284,6 +285,25 @@ impl Setting {
         for site in 0..self.bounds.sites {
             while self.may_release(world, site) {
                 world.sites[site].released += 1;
+            }
+        }
+    }
+
+    /// All but the owner are alike: worlds that differ in their names only are one. (Who knows whose storage is gone
+    /// goes by names, so not where disks are lost.)
+    fn sort(&self, world: &mut World) {
+        if self.bounds.wipes > 0 {
+            return;
+        }
+        let mut others: Vec<_> = (1..self.bounds.sites)
+            .map(|site| (world.sites[site], world.ballots.map(|it| (it.promisers[site], it.accepters[site]))))
+            .collect();
+        others.sort_unstable();
+        for (site, (state, votes)) in (1..).zip(others) {
+            world.sites[site] = state;
+            for (ballot, (promised, accepted)) in world.ballots.iter_mut().zip(votes) {
+                ballot.promisers[site] = promised;
+                ballot.accepters[site] = accepted;
             }
         }
     }
