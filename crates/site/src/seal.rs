@@ -21,6 +21,7 @@ use crate::identity::Identity;
 use crate::notes::Note;
 use crate::replicate::control;
 use crate::site::{Fatal, Site, Step};
+use crate::start::PUT_BACK;
 use crate::wire::{Freeze, Frozen, Message, Votes};
 
 /// A ballot that has not decided for so long is given up for a higher one, in microseconds.
@@ -155,6 +156,8 @@ impl Site {
         for journal in open {
             let turn_us = self.turn_us(journal);
             let now_us = step.now.mono_us;
+            // A journal that was just opened has not been silent for long, whatever is known of it.
+            self.peers.moved_us.entry(journal).or_insert(now_us);
             let ending = self.state.seals.journals.get(&journal);
             if ending.is_some_and(|ending| ending.cut.is_some()) {
                 continue;
@@ -630,6 +633,7 @@ impl Site {
             let ready = rejoin.owes.iter().all(holds) && self.state.seals.unsaid.is_empty();
             if ready && self.become_known_as(Identity { synced: true, ..self.identity }, step)? {
                 self.state.pulse.news = true;
+                self.state.alarms.remove(PUT_BACK);
                 self.count_own();
                 step.out.push(Action::Remark(
                     "this site holds what the others held: it counts and votes again".into(),

@@ -73,6 +73,10 @@ enum Phase {
     Open,
 }
 
+/// The alarm of a directory that lacks what it once held; it stands until the site holds that again.
+pub(crate) const PUT_BACK: &str = "other sites remember more of this data directory than it holds: it was put back from a \
+    copy, or its disk lost what it had synced; it counts as a new one from here on";
+
 impl Start {
     /// Why writes must wait, if they must.
     pub(crate) fn holds_writes(&self) -> Option<String> {
@@ -143,9 +147,7 @@ impl Site {
         self.identity.synced = false;
         self.identity.write(step.disk)?;
         self.state.pulse.news = true;
-        let text = "other sites remember more of this data directory than it holds: it was put back from a copy, or its \
-                    disk lost what it had synced; it counts as a new one from here on";
-        self.alarm(text.to_owned(), step);
+        self.alarm(PUT_BACK.to_owned(), step);
         Ok(())
     }
 
@@ -247,6 +249,10 @@ impl Site {
     /// There is no journal to go on with: none was granted yet, or it was fenced. A fenced one is written on (what it
     /// takes comes in by adoption) until a quorum has granted a fresh one.
     fn begin_anew(&mut self, step: &mut Step<'_>) -> Result<(), Fatal> {
+        if self.pipeline.is_full() {
+            // A fresh journal could not even promise.
+            return Ok(());
+        }
         let Some(granted) = self.state.start.won else {
             self.claim_incarnation(step);
             return Ok(());

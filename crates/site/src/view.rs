@@ -257,7 +257,7 @@ impl Site {
             not_writing: self.not_writing(),
             unconfirmed: self.state.start.unconfirmed,
             waits_for_opening: self.state.start.waits_for_opening(),
-            journals: self.journals.frontier().into_keys().map(|id| (id, self.journal_status(id))).collect(),
+            journals: self.known_journals().map(|id| (id, self.journal_status(id))).collect(),
             quarantined: self.journals.quarantined().collect(),
             frontiers: frontiers.chain([(self.config.own, self.journals.frontier())]).collect(),
             alive: self.alive(mono_us),
@@ -271,6 +271,12 @@ impl Site {
             repairs: self.repair_counts(),
             alarms: self.state.alarms.iter().cloned().collect(),
         }
+    }
+
+    /// What is held here, and what takes part or has ended without a word.
+    fn known_journals(&self) -> impl Iterator<Item = JournalId> {
+        let held = self.journals.frontier().into_keys();
+        held.chain(self.merge.order.open()).chain(self.state.seals.cuts().into_keys())
     }
 
     fn journal_status(&self, journal: JournalId) -> JournalStatus {
