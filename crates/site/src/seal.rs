@@ -10,19 +10,20 @@
 //! A wiped site counts and votes nowhere until a majority of the others has told it their votes, has durably noted that
 //! its old storage is gone, and it holds what they held.
 
+mod endings;
+mod rejoin;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use agree::{Ballot, NoVote, Proposal, Said, Storages, Verdict, Vote};
 use clock::Now;
-use entry::{AdoptBody, Body, Cut, JournalId, SealBody, Seq, SiteId, StorageId};
+use entry::{Cut, JournalId, Seq, SiteId, StorageId};
 
 use crate::action::{Action, Refusal};
-use crate::identity::Identity;
 use crate::notes::Note;
 use crate::replicate::control;
 use crate::site::{Fatal, Site, Step};
-use crate::start::PUT_BACK;
-use crate::wire::{Freeze, Frozen, Message, Votes};
+use crate::wire::{Freeze, Frozen, Message};
 
 /// A ballot that has not decided for so long is given up for a higher one, in microseconds.
 const BALLOT_US: u64 = 1_500_000;
@@ -551,50 +552,6 @@ impl Site {
         }
     }
 
-    /// Writes seals and adoptions, if that is up to this site now.
-    fn write_endings(&mut self, step: &mut Step<'_>) {
-        let Some(own) = self.identity.journal() else { return };
-        let takes_part = self.merge.order.is_open(own) && self.state.seals.cut(own).is_none();
-        if !takes_part || self.may_write().is_err() {
-            return;
-        }
-        for (journal, cut) in self.state.seals.cuts() {
-            let Some((upto, body)) = self.next_ending(journal, cut) else { continue };
-            let now_us = step.now.mono_us;
-            let turn_us = self.turn_us(journal);
-            let ending = self.state.seals.of(journal);
-            let (known, since) = *ending.written.get_or_insert((Seq::MAX, now_us.saturating_sub(REPEAT_US)));
-            let wait_us = if known == upto { BALLOT_US } else { REPEAT_US } + turn_us;
-            if now_us.saturating_sub(since) < wait_us {
-                continue;
-            }
-            ending.written = Some((upto, now_us));
-            if let Ok(Some(stamp)) = self.mint(step.now) {
-                let _ = self.say(stamp, body);
-            }
-        }
-    }
-
-    /// What has to be written next about a journal that ended.
-    fn next_ending(&self, journal: JournalId, cut: Cut) -> Option<(Seq, Body)> {
-        let next = self.merge.order.next_unreleased(journal);
-        if !self.merge.order.is_sealed(journal) {
-            let passed = next == cut.next && self.merge.order.is_open(journal) && !self.merge.is_releasing();
-            return passed.then_some((cut.next, Body::Seal(SealBody { journal, cut })));
-        }
-        let chain = self.journals.durable_chain(journal);
-        let holders =
-            1 + self.config.others().filter(|site| self.holds_surely(*site, journal, chain.next)).count();
-        let upto = Cut { next: chain.next, hash: chain.hash };
-        let ready = chain.next > next && holders >= self.config.quorum() && self.identity.synced;
-        ready.then_some((chain.next, Body::Adopt(AdoptBody { journal, from: next, upto })))
-    }
-
-    fn holds_surely(&self, site: SiteId, journal: JournalId, next: Seq) -> bool {
-        let counts = self.peers.frozen.get(&site).is_none_or(|frozen| !frozen.all);
-        counts && self.peers.holds(site, journal) >= next
-    }
-
     /// An operator wants a site fenced.
     pub(crate) fn fence(&mut self, site: SiteId) -> Result<(), Refusal> {
         let name = self.config.name_of(site);
@@ -619,64 +576,6 @@ impl Site {
             ending.tried_us = None;
         }
         Ok(())
-    }
-
-    /// A wiped site's way back into the quorums.
-    fn come_back(&mut self, step: &mut Step<'_>) -> Result<(), Fatal> {
-        if self.identity.synced {
-            return Ok(());
-        }
-        let now_us = step.now.mono_us;
-        let rejoin = &mut self.state.seals.rejoin;
-        if rejoin.told.len() >= self.config.quorum() {
-            let holds = |(journal, next): (&JournalId, &Seq)| self.journals.durable(*journal) >= *next;
-            let ready = rejoin.owes.iter().all(holds) && self.state.seals.unsaid.is_empty();
-            if ready && self.become_known_as(Identity { synced: true, ..self.identity }, step)? {
-                self.state.pulse.news = true;
-                self.state.alarms.remove(PUT_BACK);
-                self.count_own();
-                step.out.push(Action::Remark(
-                    "this site holds what the others held: it counts and votes again".into(),
-                ));
-            }
-        } else if rejoin.asked_us.is_none_or(|at| now_us.saturating_sub(at) >= REPEAT_US) {
-            rejoin.asked_us = Some(now_us);
-            let greeted: Vec<SiteId> = self.peers.greeted().collect();
-            let storage = self.identity.storage;
-            step.out.extend(greeted.into_iter().map(|site| control(site, Message::AskVotes(storage))));
-        }
-        Ok(())
-    }
-
-    /// A site lost its disk and asks how we have voted.
-    pub(crate) fn asked_for_votes(&mut self, from: SiteId, storage: StorageId) {
-        if !self.identity.synced || self.pipeline.is_full() {
-            return;
-        }
-        self.state.seals.renewed.insert(from, storage);
-        let state = self.state.seals.snapshot();
-        let votes = Message::Votes(Votes { storage, votes: state.votes, held: self.journals.frontier() });
-        self.state.seals.unsaid.push_back(Some((from, votes)));
-        self.pipeline.note(Note::Renewed(from, storage));
-    }
-
-    /// A member tells how it has voted.
-    pub(crate) fn votes_told(&mut self, from: SiteId, told: Votes) {
-        let asked =
-            !self.identity.synced && told.storage == self.identity.storage && !self.pipeline.is_full();
-        if !asked || !self.state.seals.rejoin.told.insert(from) {
-            return;
-        }
-        for (journal, theirs) in told.votes.iter().filter(|(_, theirs)| **theirs != Vote::default()) {
-            let vote = self.state.seals.of(*journal).vote.learned(theirs);
-            self.state.seals.of(*journal).vote = vote;
-            self.state.seals.unsaid.push_back(None);
-            self.pipeline.note(Note::Vote(*journal, vote));
-        }
-        for (journal, next) in told.held {
-            let owed = self.state.seals.rejoin.owes.entry(journal).or_insert(0);
-            *owed = (*owed).max(next);
-        }
     }
 }
 

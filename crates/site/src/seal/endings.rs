@@ -1,0 +1,54 @@
+//! What was agreed on about journals, written into the merged order: seals, and adoptions of what lies beyond.
+//!
+//! Any site with an open journal may write them; copies are void, so taking turns only saves entries.
+
+use entry::{AdoptBody, Body, Cut, JournalId, SealBody, Seq, SiteId};
+
+use super::{BALLOT_US, REPEAT_US};
+use crate::site::{Site, Step};
+
+impl Site {
+    /// Writes seals and adoptions, if that is up to this site now.
+    pub(super) fn write_endings(&mut self, step: &mut Step<'_>) {
+        let Some(own) = self.identity.journal() else { return };
+        let takes_part = self.merge.order.is_open(own) && self.state.seals.cut(own).is_none();
+        if !takes_part || self.may_write().is_err() {
+            return;
+        }
+        for (journal, cut) in self.state.seals.cuts() {
+            let Some((upto, body)) = self.next_ending(journal, cut) else { continue };
+            let now_us = step.now.mono_us;
+            let turn_us = self.turn_us(journal);
+            let ending = self.state.seals.of(journal);
+            let (known, since) = *ending.written.get_or_insert((Seq::MAX, now_us.saturating_sub(REPEAT_US)));
+            let wait_us = if known == upto { BALLOT_US } else { REPEAT_US } + turn_us;
+            if now_us.saturating_sub(since) < wait_us {
+                continue;
+            }
+            ending.written = Some((upto, now_us));
+            if let Ok(Some(stamp)) = self.mint(step.now) {
+                let _ = self.say(stamp, body);
+            }
+        }
+    }
+
+    /// What has to be written next about a journal that ended.
+    fn next_ending(&self, journal: JournalId, cut: Cut) -> Option<(Seq, Body)> {
+        let next = self.merge.order.next_unreleased(journal);
+        if !self.merge.order.is_sealed(journal) {
+            let passed = next == cut.next && self.merge.order.is_open(journal) && !self.merge.is_releasing();
+            return passed.then_some((cut.next, Body::Seal(SealBody { journal, cut })));
+        }
+        let chain = self.journals.durable_chain(journal);
+        let holders =
+            1 + self.config.others().filter(|site| self.holds_surely(*site, journal, chain.next)).count();
+        let upto = Cut { next: chain.next, hash: chain.hash };
+        let ready = chain.next > next && holders >= self.config.quorum() && self.identity.synced;
+        ready.then_some((chain.next, Body::Adopt(AdoptBody { journal, from: next, upto })))
+    }
+
+    fn holds_surely(&self, site: SiteId, journal: JournalId, next: Seq) -> bool {
+        let counts = self.peers.frozen.get(&site).is_none_or(|frozen| !frozen.all);
+        counts && self.peers.holds(site, journal) >= next
+    }
+}
