@@ -78,7 +78,7 @@ impl Default for Limits {
             wal_bytes_max: 4 << 30,
             copy_bytes_per_second: 64 << 20,
             look_bytes_per_second: 8 << 20,
-            wal_segments_spare: 4,
+            wal_segments_spare: 8,
             hot_bytes: 64 << 20,
         }
     }

@@ -136,7 +136,7 @@ fn journal(root: &Section<'_>) -> Result<Journal, ConfigError> {
     let journal = root.table("journal", known)?;
     Ok(Journal {
         segment_bytes: journal.or("segment_bytes", 64 << 20, whole(DISK_BYTES))?,
-        segments_spare: journal.or("segments_spare", 4, whole(0..=1000))?,
+        segments_spare: journal.or("segments_spare", 8, whole(0..=1000))?,
         checkpoint_bytes: journal.or("checkpoint_bytes", 256 << 20, whole(DISK_BYTES))?,
         wal_bytes_max: journal.or("wal_bytes_max", 4 << 30, whole(DISK_BYTES))?,
         memory_bytes: journal.or("memory_bytes", 64 << 20, whole(0..=*MEMORY_BYTES.end()))?,
