@@ -53,10 +53,24 @@ pub struct SiteStatus {
     /// How far a copy from another site has come, if one is being taken over.
     #[serde(default)]
     pub copy: Option<CopyProgress>,
+    /// What no other site holds yet, by name of those topics that bound it.
+    #[serde(default)]
+    pub unreplicated: BTreeMap<String, Unreplicated>,
     /// What the merge passed over, by reason.
     pub passed_over: BTreeMap<String, u64>,
     /// Alarms that stand, as sentences.
     pub alarms: Vec<String>,
+}
+
+/// What of a topic is held by the answering site only.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreplicated {
+    /// Bytes of batches.
+    pub bytes: u64,
+    /// How old the first of them is.
+    pub age_ms: u64,
+    /// Writes that wait for another site to hold more.
+    pub held_back: u64,
 }
 
 /// How far a copy of another site's logs has come.

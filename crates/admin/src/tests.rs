@@ -13,7 +13,8 @@ use tokio::sync::oneshot;
 use crate::client::{self, Address, AskError};
 use crate::{
     Admin, AdminError, BlockerStatus, DigestQuery, Direction, Group, GroupPosition, Halt, JournalStatus,
-    LogDigest, Metrics, PeerStatus, SOCKET_NAME, SiteStatus, SocketError, bind, serve_http, serve_socket,
+    LogDigest, Metrics, PeerStatus, SOCKET_NAME, SiteStatus, SocketError, Unreplicated, bind, serve_http,
+    serve_socket,
 };
 
 #[derive(Default)]
@@ -72,6 +73,10 @@ fn a_status() -> SiteStatus {
         wal_bytes_max: 0,
         wal_kept_for: Vec::new(),
         copy: None,
+        unreplicated: BTreeMap::from([(
+            "orders".to_owned(),
+            Unreplicated { bytes: 700, age_ms: 1_500, held_back: 2 },
+        )]),
         passed_over: BTreeMap::from([("duplicate".to_owned(), 5)]),
         alarms: vec!["the clock of ap-southeast is ahead".to_owned()],
     }
@@ -230,6 +235,9 @@ async fn metrics_carry_what_was_counted_and_what_the_status_says() {
         "meridian_stable_point_lag_seconds{site=\"eu-west\"} 1.5",
         "meridian_release_blocked_seconds{site=\"eu-west\"} 2.0",
         "meridian_released_entries_total{site=\"eu-west\"} 40",
+        "meridian_unreplicated_bytes{site=\"eu-west\",topic=\"orders\"} 700",
+        "meridian_unreplicated_age_seconds{site=\"eu-west\",topic=\"orders\"} 1.5",
+        "meridian_held_back_writes{site=\"eu-west\",topic=\"orders\"} 2",
         "meridian_passed_over_entries_total{site=\"eu-west\",reason=\"duplicate\"} 5",
         "meridian_journal_lag_entries{site=\"eu-west\",journal=\"us-east.0\"} 2",
         "meridian_journal_unreleased_entries{site=\"eu-west\",journal=\"us-east.0\"} 3",

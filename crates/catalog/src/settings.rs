@@ -36,6 +36,10 @@ pub struct Settings {
     pub retention_ms: Option<u64>,
     /// How many bytes of each partition are kept at least; `None`: all.
     pub retention_bytes: Option<u64>,
+    /// How many bytes of the topic a site takes while no other site is known to hold them; `None`: any number.
+    pub unreplicated_bytes_max: Option<u64>,
+    /// How old the first of them may be for the site to take more, in milliseconds; `None`: of any age.
+    pub unreplicated_ms_max: Option<u64>,
     /// Largest record batch, in bytes.
     pub max_message_bytes: usize,
     /// What timestamps say.
@@ -110,6 +114,20 @@ pub const SETTINGS: &[Setting] = &[
         expected: "a number of sites from 1 to 1000",
         about: "How many sites hold a batch before acks=all is answered, the one written to included.",
         shape: Shape::Number { least: 1, most: SITES_MAX },
+    },
+    Setting {
+        name: "replication.max.unreplicated.bytes",
+        default: "-1",
+        expected: "a number of bytes, or -1 for any number",
+        about: "How much of the topic a site takes that no other site holds yet; more waits, then fails with a retriable error.",
+        shape: FOREVER,
+    },
+    Setting {
+        name: "replication.max.unreplicated.ms",
+        default: "-1",
+        expected: "a number of milliseconds, or -1 for any age",
+        about: "How old what no other site holds yet may be for a site to take more; more waits, then fails with a retriable error.",
+        shape: FOREVER,
     },
     Setting {
         name: "retention.bytes",
@@ -255,6 +273,8 @@ impl Settings {
             ack_all: if text("ack.all") == "released" { AckAll::Released } else { AckAll::Local },
             retention_ms: limit("retention.ms"),
             retention_bytes: limit("retention.bytes"),
+            unreplicated_bytes_max: limit("replication.max.unreplicated.bytes"),
+            unreplicated_ms_max: limit("replication.max.unreplicated.ms"),
             max_message_bytes: usize::try_from(number("max.message.bytes")).expect("the table's range fits"),
             timestamp_type: match text("message.timestamp.type") {
                 "LogAppendTime" => TimestampType::LogAppendTime,
@@ -281,6 +301,7 @@ mod tests {
         let settings = Settings::of(&BTreeMap::new());
         assert_eq!((settings.min_insync_sites, settings.ack_all), (1, AckAll::Local));
         assert_eq!((settings.retention_ms, settings.retention_bytes), (None, None));
+        assert_eq!((settings.unreplicated_bytes_max, settings.unreplicated_ms_max), (None, None));
         assert_eq!(
             (settings.max_message_bytes, settings.timestamp_type),
             (1_048_588, TimestampType::CreateTime)
@@ -294,10 +315,12 @@ mod tests {
             ("ack.all", "released"),
             ("retention.ms", "60000"),
             ("max.message.bytes", "not a number"),
+            ("replication.max.unreplicated.ms", "0"),
             ("from.the.future", "1"),
         ]));
         assert_eq!((settings.min_insync_sites, settings.ack_all), (2, AckAll::Released));
         assert_eq!((settings.retention_ms, settings.max_message_bytes), (Some(60_000), 1_048_588));
+        assert_eq!(settings.unreplicated_ms_max, Some(0));
     }
 
     #[test]
@@ -306,6 +329,7 @@ mod tests {
             ("min.insync.sites", "0"),
             ("ack.all", "maybe"),
             ("retention.ms", "-2"),
+            ("replication.max.unreplicated.bytes", "some"),
             ("cleanup.policy", "compact"),
             ("compression.type", "zstd"),
             ("max.message.bytes", "99999999999999999999"),

@@ -86,9 +86,10 @@ impl From<&ProduceRefusal> for ErrorCode {
             // Retried after a metadata refresh: another site may be named by then.
             ProduceRefusal::NotWritable(_) | ProduceRefusal::DiskFull => ErrorCode::KafkaStorageError,
             // Retried in place, and known not to have been appended. Never OUT_OF_ORDER_SEQUENCE: fatal to some.
-            ProduceRefusal::AfterRefused | ProduceRefusal::Overloaded | ProduceRefusal::TooFewSites => {
-                ErrorCode::NotEnoughReplicas
-            }
+            ProduceRefusal::AfterRefused
+            | ProduceRefusal::Overloaded
+            | ProduceRefusal::HeldBack(_)
+            | ProduceRefusal::TooFewSites => ErrorCode::NotEnoughReplicas,
             ProduceRefusal::TimedOut => ErrorCode::RequestTimedOut,
         }
     }

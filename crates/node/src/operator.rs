@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use admin::{
     Admin, AdminError, BlockerStatus, CopyProgress, DigestQuery, Group, GroupPosition, Halt, JournalStatus,
-    LogDigest, PeerStatus, SiteStatus,
+    LogDigest, PeerStatus, SiteStatus, Unreplicated,
 };
 use clock::Stamp;
 use entry::{JournalId, SiteId, StorageId, TopicId};
@@ -91,12 +91,30 @@ impl Operator {
                 bytes: copy.bytes,
                 bytes_done: copy.bytes_done,
             }),
+            unreplicated: status
+                .unreplicated
+                .iter()
+                .map(|(id, only)| self.unreplicated(*id, only, wall_ms))
+                .collect(),
             passed_over: BTreeMap::from([
                 ("duplicate".to_owned(), status.counts.duplicates),
                 ("topic deleted".to_owned(), status.counts.dropped),
             ]),
             alarms: status.alarms,
         }
+    }
+
+    fn unreplicated(
+        &self,
+        topic: TopicId,
+        only: &site::UnreplicatedStatus,
+        wall_ms: u64,
+    ) -> (String, Unreplicated) {
+        let view = self.front.views.current();
+        let name = view.cluster.topics_by_id.get(&topic.0).map(|topic| topic.name.clone());
+        let age_ms = only.since.map_or(0, |since| wall_ms.saturating_sub(unix_ms(since)));
+        let held_back = only.held_back as u64;
+        (name.unwrap_or_else(|| topic.to_string()), Unreplicated { bytes: only.bytes, age_ms, held_back })
     }
 
     fn journal_status(

@@ -46,11 +46,15 @@ pub struct Open {
 pub struct Allowed {
     /// Whether it may delete topics.
     pub deletes: bool,
+    /// Whether the topic `audit` bounds what only one site has of it.
+    pub bounded: bool,
     /// How many sites there are.
     pub sites: u16,
 }
 
 const NAMES: [&str; 3] = ["orders", "events", "audit"];
+/// The one that may be bounded; whoever creates it says so, and nobody changes it.
+const BOUNDED: &str = NAMES[2];
 
 impl Client {
     /// A client at its home.
@@ -118,7 +122,7 @@ impl Client {
         let topics: Vec<_> = site.topics().cloned().collect();
         let dice = self.rng.below(100);
         if topics.is_empty() || dice < 4 {
-            return self.create();
+            return self.create(allowed.bounded);
         }
         let topic = self.rng.pick(&topics).clone();
         let partition = self.rng.below(u64::from(topic.partitions)) as PartitionId;
@@ -149,7 +153,7 @@ impl Client {
         }
     }
 
-    fn create(&mut self) {
+    fn create(&mut self, bounded: bool) {
         let name = (*self.rng.pick(&NAMES)).to_owned();
         let mut settings = BTreeMap::new();
         if self.rng.chance(300) {
@@ -160,6 +164,9 @@ impl Client {
         }
         if self.rng.chance(200) {
             settings.insert("message.timestamp.type".to_owned(), "LogAppendTime".to_owned());
+        }
+        if bounded && name == BOUNDED {
+            settings.insert("replication.max.unreplicated.bytes".to_owned(), "4000".to_owned());
         }
         let partitions = u32::try_from(self.rng.between(1, 4)).unwrap_or(1);
         self.push(Request::CreateTopic { name, partitions, settings }, None, 1, false);
@@ -180,6 +187,9 @@ impl Client {
 
     fn append(&mut self, topic: &catalog::Topic, partition: PartitionId, checkers: &mut Checkers) {
         let at = (topic.id, partition);
+        if let Some(most) = topic.settings.unreplicated_bytes_max {
+            checkers.submissions.bound(topic.id, most);
+        }
         let (records, padding) = (self.rng.between(1, 4), *self.rng.pick(&[0, 30, 1500]));
         let numbering = match (self.idempotent, self.producer) {
             (false, _) => None,
@@ -199,7 +209,7 @@ impl Client {
         let (number, bytes) = checkers.submissions.make(at, records, padding, numbering);
         let all = self.rng.chance(600);
         let acknowledge = if all { Acknowledge::All } else { Acknowledge::Local };
-        let append = Append { topic: topic.id, partition, records: bytes, acknowledge };
+        let append = Append { topic: topic.id, partition, records: bytes, acknowledge, patience_ms: 500 };
         // What a topic asks for may be altered while the request is under way: only what never changes is held against it.
         let released = all && topic.settings.ack_all == catalog::AckAll::Released;
         self.push(Request::Append(append), Some(number), 1, released);
@@ -212,6 +222,16 @@ impl Client {
 }
 
 fn is_retriable(refusal: &Refusal) -> bool {
-    use Refusal::{Busy, Clock, DiskFull, EarlierRefused, Halted, NotReady, Stopping};
-    matches!(refusal, NotReady(_) | Stopping | Halted(_) | DiskFull | Busy | Clock(_) | EarlierRefused)
+    use Refusal::{Busy, Clock, DiskFull, EarlierRefused, Halted, NotReady, Stopping, Unreplicated};
+    matches!(
+        refusal,
+        NotReady(_)
+            | Stopping
+            | Halted(_)
+            | DiskFull
+            | Busy
+            | Clock(_)
+            | EarlierRefused
+            | Unreplicated { .. }
+    )
 }

@@ -58,7 +58,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 39] = [
+    pub const ALL: [Mutant; 40] = [
         Mutant::AckBeforeSync,
         Mutant::SyncLies,
         Mutant::SyncErrorIgnored,
@@ -98,6 +98,7 @@ impl Mutant {
         Mutant::Inside(site::Mutant::StorageKept),
         Mutant::Inside(site::Mutant::OwnerUnchecked),
         Mutant::Inside(site::Mutant::DroppedWhileNeeded),
+        Mutant::Inside(site::Mutant::UnreplicatedUnbounded),
     ];
 
     /// The faults that a bug needs to show: without them it does no harm.
@@ -122,7 +123,7 @@ impl Mutant {
                 }
                 Within::StartRuleSkipped | Within::StorageKept => &[Kind::Restore],
                 Within::OwnerUnchecked => &[Kind::Clone],
-                Within::DroppedWhileNeeded => &[Kind::Isolate, Kind::Split],
+                Within::DroppedWhileNeeded | Within::UnreplicatedUnbounded => &[Kind::Isolate, Kind::Split],
                 _ => &[],
             },
             _ => &[],

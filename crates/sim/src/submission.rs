@@ -34,6 +34,8 @@ pub struct Submissions {
     by_entry: BTreeMap<(JournalId, Seq), usize>,
     /// Topics that somebody asked to delete: what is written to them may be dropped.
     doomed: BTreeSet<TopicId>,
+    /// Topics of which one site may have so many bytes that no other has.
+    bounds: BTreeMap<TopicId, u64>,
 }
 
 /// A producer's id and the number of a batch's first record; none for a producer without.
@@ -94,6 +96,16 @@ impl Submissions {
     /// Somebody asked to delete a topic.
     pub fn doom(&mut self, topic: TopicId) {
         self.doomed.insert(topic);
+    }
+
+    /// A topic bounds what only one site has of it.
+    pub fn bound(&mut self, topic: TopicId, bytes_max: u64) {
+        self.bounds.insert(topic, bytes_max);
+    }
+
+    /// How much of a topic one site may have that no other has, if that is bounded.
+    pub(crate) fn bound_of(&self, topic: TopicId) -> Option<u64> {
+        self.bounds.get(&topic).copied()
     }
 
     /// An entry is durable for the first time.

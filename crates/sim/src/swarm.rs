@@ -127,6 +127,8 @@ pub struct Swarm {
     pub disk_us: u64,
     /// After how long a silent site is fenced, in milliseconds; 0 for never.
     pub fence_timeout_ms: u64,
+    /// Whether one of the topics bounds what only one site has of it.
+    pub bounded: bool,
 }
 
 impl Swarm {
@@ -149,6 +151,7 @@ impl Swarm {
             start_wait_ms: *rng.pick(&[200, 1000, 3000]),
             disk_us: *rng.pick(&[50, 500, 5_000]),
             fence_timeout_ms: *rng.pick(&[0, 0, 1_000, 4_000]),
+            bounded: false,
         }
     }
 

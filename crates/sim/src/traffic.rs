@@ -18,7 +18,7 @@ impl World {
     pub(crate) fn wake(&mut self, number: usize) -> Verdict {
         let now_us = self.now_us;
         let sites = self.options.sites;
-        let allowed = Allowed { deletes: self.swarm.deletes, sites };
+        let allowed = Allowed { deletes: self.swarm.deletes, bounded: self.swarm.bounded, sites };
         let client = &mut self.clients[number];
         let late = client.open.iter().any(|open| open.ticket.is_some() && open.until_us <= now_us);
         if late {

@@ -127,6 +127,7 @@ impl World {
         if !options.plain {
             swarm.more(&mut weather, options.also.is_empty(), &mut Rng::stream(seed, "more"));
         }
+        swarm.bounded = !options.plain && Rng::stream(seed, "bounded").chance(300);
         swarm.also(&options.also);
         let mut world = World {
             now_us: 0,

@@ -158,6 +158,17 @@ pub enum Refusal {
     /// Retry: an earlier batch of this producer was refused and has not come again.
     #[error("an earlier batch of this producer was refused and must come first")]
     EarlierRefused,
+    /// Retry: nothing was written, and the topic wants no more that only this site has.
+    #[error(
+        "{bytes} bytes of this topic, the first of them {age_ms} ms old, are held by no other site, and its \
+         replication.max.unreplicated settings allow no more"
+    )]
+    Unreplicated {
+        /// How much there is.
+        bytes: u64,
+        /// How old the first of it is, in milliseconds.
+        age_ms: u64,
+    },
     /// Do not retry: an `Append` is one batch at a time.
     #[error("exactly one record batch is taken at a time, not {0}")]
     NotOneBatch(usize),

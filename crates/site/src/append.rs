@@ -13,6 +13,7 @@ use crate::event::{Acknowledge, Append, Commit, Request, Ticket};
 use crate::mutant::Mutant;
 use crate::progress::Target;
 use crate::site::{Site, Step};
+use crate::unreplicated::Own;
 
 /// What happened to a request that was just looked at.
 pub(crate) enum Taken {
@@ -22,6 +23,8 @@ pub(crate) enum Taken {
     Done(Answer),
     /// It is looked at again later.
     Deferred,
+    /// It waits for others to hold more of its topic.
+    HeldBack,
 }
 
 impl Site {
@@ -60,6 +63,11 @@ impl Site {
                 self.defer(ticket, request, step);
                 return false;
             }
+            Ok(Taken::HeldBack) => {
+                if let Request::Append(append) = &request {
+                    self.hold_back(ticket, append, step);
+                }
+            }
             Err(refusal) => step.out.push(Action::Reply { ticket, answer: Err(refusal) }),
         }
         true
@@ -73,10 +81,12 @@ impl Site {
         }
     }
 
-    fn take_request(&mut self, request: &Request, now: Now) -> Result<Taken, Refusal> {
+    pub(crate) fn take_request(&mut self, request: &Request, now: Now) -> Result<Taken, Refusal> {
         let journal = match self.may_write() {
             Err(refusal) => {
-                self.remember_refusal(request);
+                if let Request::Append(append) = request {
+                    self.remember_refusal(append);
+                }
                 return Err(refusal);
             }
             Ok(journal) => journal,
@@ -112,14 +122,19 @@ impl Site {
                 LocalVerdict::AfterRefusal => return Err(Refusal::EarlierRefused),
             }
         }
+        if self.is_held_back(append, &topic.settings, now) {
+            return Ok(Taken::HeldBack);
+        }
         let Some(stamp) = self.mint(now)? else { return Ok(Taken::Deferred) };
         let stamp = self.restate_first(&topic, stamp, now)?;
         let Some(stamp) = stamp else { return Ok(Taken::Deferred) };
         let records = stamped(&topic, &append.records, stamp);
+        let bytes = records.len() as u64;
         let body = Body::Batch(BatchBody { topic: append.topic, partition: append.partition, records });
         let seq = self
             .say(stamp, body)
             .map_err(|_| too_large(&append.records, self.config.limits.batch_bytes_max))?;
+        self.took(Own { topic: append.topic, journal, seq, stamp, bytes });
         if let Some(key) = key {
             self.desk.window.appended(key, info.base_sequence, info.records, seq, stamp);
         }
@@ -205,8 +220,8 @@ impl Site {
         }
     }
 
-    fn remember_refusal(&mut self, request: &Request) {
-        let Request::Append(append) = request else { return };
+    /// What comes behind it from the same producer has to wait for it to come again.
+    pub(crate) fn remember_refusal(&mut self, append: &Append) {
         let Ok(header) = batch::parse(&append.records) else { return };
         if let Some(key) = producer_key(append, &header.info()) {
             self.desk.window.refused(key, header.info().base_sequence);

@@ -20,6 +20,7 @@ use crate::progress::Positions;
 use crate::seal::SealState;
 use crate::site::{Fatal, Site, Step};
 use crate::start::Grant;
+use crate::unreplicated::Unreplicated;
 
 /// The state at a position of the WAL.
 #[derive(Debug, Serialize, Deserialize)]
@@ -71,6 +72,7 @@ pub(crate) struct Private {
     pub(crate) ceiling: Stamp,
     pub(crate) granted: BTreeMap<SiteId, Grant>,
     pub(crate) seals: SealState,
+    pub(crate) unreplicated: Unreplicated,
 }
 
 impl Site {
@@ -110,6 +112,7 @@ impl Site {
             ceiling: self.clock.ceiling(),
             granted: granted.map(|(site, grant)| (*site, *grant)).collect(),
             seals: self.state.seals.snapshot(),
+            unreplicated: self.state.unreplicated.clone(),
         }
     }
 

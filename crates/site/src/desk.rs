@@ -9,12 +9,15 @@ use order::LocalWindow;
 use crate::action::Answer;
 use crate::event::{Request, Ticket};
 use crate::progress::Positions;
+use crate::unreplicated::HeldBack;
 
 /// Everything a client may be waiting for.
 #[derive(Debug, Default)]
 pub(crate) struct Desk {
     /// Requests that wait for the clock or for a producer-id range, in order of arrival.
     pub(crate) deferred: VecDeque<(Ticket, Request)>,
+    /// Writes that wait for others to hold more of their topic.
+    pub(crate) held_back: HeldBack,
     /// Answers that wait for an own entry to be held well enough, by its seq.
     pub(crate) pending: BTreeMap<Seq, Vec<Pending>>,
     /// Retries that are known already.

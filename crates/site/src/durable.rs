@@ -13,6 +13,7 @@ use crate::merge::{Deed, Outcome, ProducerBatch, weight};
 use crate::mutant::Mutant;
 use crate::notes::Note;
 use crate::site::{Fatal, Site, Step};
+use crate::unreplicated::Own;
 
 impl Site {
     /// A WAL write is on the disk.
@@ -62,6 +63,10 @@ impl Site {
                 let journal = entry.head.journal;
                 let key = OriginKey { topic: batch.topic, partition: batch.partition, journal };
                 let (topic, partition) = (batch.topic, batch.partition);
+                if journal.site == self.config.own {
+                    let (seq, stamp, bytes) = (entry.head.seq, entry.head.stamp, batch.records.len() as u64);
+                    self.keeps(Own { topic, journal, seq, stamp, bytes });
+                }
                 let producer = self.numbering(journal, &batch.records);
                 let origin_offset = if self.merge.is_gone(topic) {
                     // It will be passed over: its topic's deletion comes before it in the order.

@@ -162,6 +162,9 @@ pub struct Append {
     pub records: Bytes,
     /// When the answer is due.
     pub acknowledge: Acknowledge,
+    /// How long it may be held back before it is refused, in milliseconds, where its topic bounds what only this site
+    /// has.
+    pub patience_ms: u32,
 }
 
 /// When an append is answered.

@@ -16,6 +16,7 @@
 //! | `repair` | looking at every byte, and taking back what is damaged |
 //! | `retain` | how long the WAL is kept |
 //! | `jump` | a wall clock that jumped |
+//! | `unreplicated` | how much this site may have that no other has |
 //! | `retention` | what merged logs keep, and for how long |
 //! | `seal` | fencing: the ends of journals, and what lies beyond |
 //! | `checkpoint`, `recover`, `identity`, `notes` | what survives |
@@ -53,6 +54,7 @@ mod site;
 mod start;
 mod stop;
 mod topics;
+mod unreplicated;
 mod view;
 pub mod wire;
 
@@ -73,4 +75,5 @@ pub use recover::{Entropy, Fresh, RecoverError, Recovery};
 pub use repair::RepairCounts;
 pub use retain::WalStatus;
 pub use site::Site;
+pub use unreplicated::UnreplicatedStatus;
 pub use view::{Extent, JournalStatus, Reading, Status};

@@ -57,6 +57,8 @@ pub enum Mutant {
     OwnerUnchecked,
     /// The WAL is dropped without asking who still needs it.
     DroppedWhileNeeded,
+    /// What only this site has is not bounded, though its topic asks for that.
+    UnreplicatedUnbounded,
 }
 
 /// The bug that is in this machine, if one is.

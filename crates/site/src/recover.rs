@@ -218,6 +218,7 @@ impl Site {
         state.granted = private.granted;
         state.checkpoint.frontier = journals.frontier();
         state.seals = Seals::restore(private.seals);
+        state.unreplicated = private.unreplicated;
         let clock = HybridClock::new(bound, private.ceiling);
         let pipeline = Pipeline::new(wal);
         let admission = merge.catalog.clone();

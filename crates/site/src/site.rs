@@ -84,6 +84,8 @@ pub(crate) struct State {
     pub(crate) tasks: Tasks,
     /// A bug on purpose.
     pub(crate) switch: crate::mutant::Switch,
+    /// What this site took and no other is known to hold.
+    pub(crate) unreplicated: crate::unreplicated::Unreplicated,
     /// The ends of journals.
     pub(crate) seals: crate::seal::Seals,
     /// Alarms that were raised, each once until it clears.
@@ -154,7 +156,7 @@ impl Site {
         let Some(event) = self.unless_installing(event, step) else { return Ok(()) };
         match event {
             Event::Request { ticket, request } => self.request(ticket, request, step),
-            Event::Forget(ticket) => self.desk.forget(ticket),
+            Event::Forget(ticket) => self.forget(ticket),
             Event::LinkUp { site } => self.link_up(site, step),
             Event::LinkDown { site } => self.link_down(site),
             Event::CalledDuplicate { by, reason } => self.called_duplicate(by, reason, step),
@@ -185,6 +187,7 @@ impl Site {
         self.advance_start(step)?;
         self.tend_seals(step)?;
         self.retry_deferred(step);
+        self.retry_held_back(step);
         self.checkpoint_if_due(step);
         self.release(step);
         self.answer_met(step);

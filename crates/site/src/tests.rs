@@ -6,6 +6,7 @@ mod fencing;
 mod repair;
 mod retention;
 mod trio;
+mod unreplicated;
 
 use batch::{Builder, NewRecord};
 use bytes::Bytes;
@@ -21,7 +22,8 @@ fn batch(text: &str) -> Bytes {
 }
 
 fn append(topic: TopicId, text: &str) -> Request {
-    Request::Append(Append { topic, partition: 0, records: batch(text), acknowledge: Acknowledge::All })
+    let (records, acknowledge) = (batch(text), Acknowledge::All);
+    Request::Append(Append { topic, partition: 0, records, acknowledge, patience_ms: 1000 })
 }
 
 fn create_named(trio: &mut Trio, name: &str) -> TopicId {
@@ -166,7 +168,8 @@ fn what_cannot_be_written_is_refused_in_words() {
     let mut damaged = batch("x").to_vec();
     damaged[30] ^= 1;
     let records = Bytes::from(damaged);
-    let request = Request::Append(Append { topic, partition: 0, records, acknowledge: Acknowledge::Local });
+    let acknowledge = Acknowledge::Local;
+    let request = Request::Append(Append { topic, partition: 0, records, acknowledge, patience_ms: 0 });
     assert!(matches!(trio.ask(1, request), Err(Refusal::BadBatch(_))));
     let twice = Request::CreateTopic { name: "orders".into(), partitions: 1, settings: Default::default() };
     assert!(matches!(trio.ask(1, twice), Err(Refusal::Catalog(_))));

@@ -17,6 +17,7 @@ use crate::progress::Position;
 use crate::repair::RepairCounts;
 use crate::retain::WalStatus;
 use crate::site::Site;
+use crate::unreplicated::UnreplicatedStatus;
 
 /// Which log of a partition is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,6 +72,8 @@ pub struct Status {
     pub blocker: Option<Blocker>,
     /// What the merge passed over.
     pub counts: Counts,
+    /// What only this site has, of topics that bound it.
+    pub unreplicated: BTreeMap<TopicId, UnreplicatedStatus>,
     /// What the WAL holds, and for whom.
     pub wal: WalStatus,
     /// What looking at files came to.
@@ -266,6 +269,7 @@ impl Site {
             unreleased: self.merge.unreleased(),
             blocker: self.merge.order.blocker(),
             counts: self.merge.counts,
+            unreplicated: self.unreplicated(),
             wal: self.wal_status(),
             copy: self.copy_status(),
             repairs: self.repair_counts(),

@@ -1,5 +1,6 @@
 //! Figures that are read off a status.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -8,7 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
-use crate::answers::{JournalStatus, PeerStatus, SiteStatus};
+use crate::answers::{JournalStatus, PeerStatus, SiteStatus, Unreplicated};
 
 /// A figure that goes up and down.
 type Level = Gauge<u64, AtomicU64>;
@@ -30,6 +31,11 @@ struct OfReason {
     reason: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfTopic {
+    topic: String,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct SiteMetrics {
     writing: Level,
@@ -38,6 +44,7 @@ pub(super) struct SiteMetrics {
     wal_bytes: Level,
     wal_kept_for: Level,
     copy: CopyMetrics,
+    unreplicated: UnreplicatedMetrics,
     order: OrderMetrics,
     journals: JournalMetrics,
     peers: PeerMetrics,
@@ -47,6 +54,13 @@ pub(super) struct SiteMetrics {
 struct CopyMetrics {
     wanted_bytes: Level,
     here_bytes: Level,
+}
+
+#[derive(Debug, Default)]
+struct UnreplicatedMetrics {
+    bytes: Family<OfTopic, Level>,
+    age_seconds: Family<OfTopic, Measure>,
+    held_back: Family<OfTopic, Level>,
 }
 
 #[derive(Debug, Default)]
@@ -115,6 +129,7 @@ impl SiteMetrics {
         let wanted = "Size of the files that are being copied from another site, 0 if none are";
         with(registry, "copy_wanted", Unit::Bytes, wanted, &metrics.copy.wanted_bytes);
         with(registry, "copy_here", Unit::Bytes, "What of them is here", &metrics.copy.here_bytes);
+        metrics.unreplicated.register(registry);
         metrics.order.register(registry);
         metrics.journals.register(registry);
         metrics.peers.register(registry);
@@ -131,9 +146,34 @@ impl SiteMetrics {
         let copy = status.copy.clone().unwrap_or_default();
         self.copy.wanted_bytes.set(copy.bytes);
         self.copy.here_bytes.set(copy.bytes_done);
+        self.unreplicated.observe(&status.unreplicated);
         self.order.observe(status);
         status.journals.iter().for_each(|journal| self.journals.observe(journal));
         status.peers.iter().for_each(|peer| self.peers.observe(peer));
+    }
+}
+
+impl UnreplicatedMetrics {
+    fn register(&self, registry: &mut Registry) {
+        let bytes = "What of a topic that bounds it no other site is known to hold";
+        with(registry, "unreplicated", Unit::Bytes, bytes, &self.bytes);
+        let age = "How old the first of that is";
+        with(registry, "unreplicated_age", Unit::Seconds, age, &self.age_seconds);
+        let held_back = "Writes that wait until another site holds more of their topic";
+        plain(registry, "held_back_writes", held_back, &self.held_back);
+    }
+
+    fn observe(&self, topics: &BTreeMap<String, Unreplicated>) {
+        // A topic may be deleted, or its bound lifted.
+        self.bytes.clear();
+        self.age_seconds.clear();
+        self.held_back.clear();
+        for (topic, only) in topics {
+            let of = OfTopic { topic: topic.clone() };
+            self.bytes.get_or_create(&of).set(only.bytes);
+            self.age_seconds.get_or_create(&of).set(seconds(only.age_ms));
+            self.held_back.get_or_create(&of).set(only.held_back);
+        }
     }
 }
 

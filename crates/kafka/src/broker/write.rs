@@ -91,6 +91,9 @@ pub enum ProduceRefusal {
     #[error("too much is waiting to be written")]
     Overloaded,
     /// Retry: nothing was appended.
+    #[error("held back: {0}")]
+    HeldBack(String),
+    /// Retry: nothing was appended.
     #[error("fewer sites are in reach than min.insync.sites demands")]
     TooFewSites,
     /// Retry: appended here, but not known to be at enough sites in time.

@@ -194,6 +194,14 @@ fn summary(status: &SiteStatus) -> String {
     if let Some(copy) = &status.copy {
         lines.push(format!("copy          {}", progress(copy)));
     }
+    for (topic, only) in &status.unreplicated {
+        let (bytes, age) = (size(only.bytes), span(only.age_ms));
+        let held_back = match only.held_back {
+            0 => String::new(),
+            n => format!("; {n} writes are held back"),
+        };
+        lines.push(format!("only here     {topic}: {bytes}, the first of it {age} old{held_back}"));
+    }
     let passed: Vec<String> =
         status.passed_over.iter().filter(|(_, n)| **n > 0).map(|(why, n)| format!("{n} {why}")).collect();
     if !passed.is_empty() {

@@ -14,6 +14,10 @@ use crate::front::Front;
 /// guard, so it is far below zero: no client may ever show what looks like an offset.
 const UNPLACED_BASE_OFFSET: i64 = -(1 << 40);
 
+/// A write that is held back is refused by the machine when its client's patience is over, and that answer says more
+/// than a timeout: it gets a tick and a little more to come first.
+const REFUSAL_GRACE: Duration = Duration::from_millis(300);
+
 impl Front {
     /// Appends a batch: it has its place in the journal's queue when this returns, before anything is awaited.
     pub(crate) fn append(
@@ -24,14 +28,14 @@ impl Front {
         let waiting = match log {
             Some((topic, Reading::Merged)) => {
                 let acknowledge = if batch.acks == Acks::All { Acknowledge::All } else { Acknowledge::Local };
-                let append =
-                    Append { topic, partition: batch.partition, records: batch.records, acknowledge };
+                let (partition, records, patience_ms) = (batch.partition, batch.records, batch.timeout_ms);
+                let append = Append { topic, partition, records, acknowledge, patience_ms };
                 Ok(self.request(Request::Append(append)))
             }
             Some((_, Reading::Origin(_))) => Err(ProduceRefusal::ReadOnly),
             None => Err(ProduceRefusal::UnknownTopic),
         };
-        let patience = Duration::from_millis(u64::from(batch.timeout_ms.max(1)));
+        let patience = Duration::from_millis(u64::from(batch.timeout_ms.max(1))) + REFUSAL_GRACE;
         let (acks, append_time) = (batch.acks, self.appends_time(batch.topic));
         async move {
             let waiting = waiting?;
@@ -86,6 +90,7 @@ fn refusal(refusal: &Refusal) -> ProduceRefusal {
         Refusal::UnknownPartition => ProduceRefusal::UnknownTopic,
         Refusal::DiskFull => ProduceRefusal::DiskFull,
         Refusal::Busy => ProduceRefusal::Overloaded,
+        Refusal::Unreplicated { .. } => ProduceRefusal::HeldBack(refusal.to_string()),
         Refusal::EarlierRefused => ProduceRefusal::AfterRefused,
         Refusal::TooLarge { bytes, max } => ProduceRefusal::TooLarge { bytes: *bytes, bytes_max: *max },
         Refusal::NotOneBatch(_) => ProduceRefusal::Invalid(refusal.to_string()),

@@ -1,7 +1,8 @@
 //! I-02: no acknowledgement before the bytes are on as many platters as were asked for.
+//! I-55: what one site took of a topic that no other ever held stays within the topic's bound.
 //! I-03: what was acknowledged is never lost: a restart finds at least what was durable.
 
-use entry::{JournalId, Seq};
+use entry::{Body, JournalId, Seq};
 use site::{Answer, Site};
 
 use super::truth::Truth;
@@ -22,6 +23,24 @@ pub(super) fn recovered(truth: &Truth, by: Actor, site: &Site) -> Verdict {
         ensure(now >= *held, "I-03", || {
             format!("site {} held journal {journal} up to {held} and recovers only {now}", by.site)
         })
+    })
+}
+
+/// What a site has of a topic that no other ever held is at most what the topic allows, or one batch.
+pub(super) fn only_here(
+    truth: &Truth,
+    submissions: &Submissions,
+    by: Actor,
+    entry: &entry::Encoded,
+) -> Verdict {
+    let Ok(Body::Batch(batch)) = entry.body() else { return Ok(()) };
+    let Some(most) = submissions.bound_of(batch.topic) else { return Ok(()) };
+    let (count, bytes) = truth
+        .only_at(by.site, batch.topic)
+        .fold((0, 0), |(count, bytes), batch| (count + 1, bytes + batch.bytes));
+    ensure(count <= 1 || bytes <= most, "I-55", || {
+        let (site, topic) = (by.site, batch.topic);
+        format!("only site {site} has {bytes} bytes of topic {topic}, of which it may have {most}")
     })
 }
 

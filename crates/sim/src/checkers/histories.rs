@@ -58,8 +58,13 @@ impl History {
     }
 
     fn acknowledged(&mut self, site: u16, raw: u64, sites: usize) -> Verdict {
-        let append =
-            Append { topic: TOPIC, partition: 0, records: self.bytes.clone(), acknowledge: Acknowledge::All };
+        let append = Append {
+            topic: TOPIC,
+            partition: 0,
+            records: self.bytes.clone(),
+            acknowledge: Acknowledge::All,
+            patience_ms: 0,
+        };
         let asked = Asked {
             request: Request::Append(append),
             submission: Some(self.submitted),
@@ -113,6 +118,18 @@ fn an_acknowledgement_of_what_is_on_no_platter() {
     assert_eq!(breaks(history.acknowledged(1, 10, 2)), "I-02");
     history.held(2, &entry).unwrap();
     assert_eq!(breaks(history.acknowledged(1, 10, 2)), "nothing");
+}
+
+#[test]
+fn more_in_one_place_than_the_topic_allows() {
+    let mut history = History::new();
+    let most = history.bytes.len() as u64;
+    history.checkers.submissions.bound(TOPIC, most);
+    let entries: Vec<Record> = (0..3).map(|seq| history.entry(1, seq, 10 + seq)).collect();
+    history.held(1, &entries[0]).unwrap();
+    history.held(2, &entries[0]).unwrap();
+    history.held(1, &entries[1]).unwrap();
+    assert_eq!(breaks(history.held(1, &entries[2])), "I-55");
 }
 
 #[test]

@@ -151,6 +151,7 @@ impl Checkers {
             if fresh {
                 self.release.minted(&self.truth, entry)?;
                 self.submissions.journaled(entry);
+                durability::only_here(&self.truth, &self.submissions, by, entry)?;
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clock::Stamp;
-use entry::{Body, ChainHash, Encoded, JournalId, PartitionId, Seq, SiteId, TopicId};
+use entry::{Body, ChainHash, Encoded, Incarnation, JournalId, PartitionId, Seq, SiteId, TopicId};
 use journal::Record;
 
 /// The entry in a record, if it is one.
@@ -32,10 +32,14 @@ pub struct KnownBatch {
     pub stamp: Stamp,
     /// The checksum in its header.
     pub crc: u32,
+    /// Its length.
+    pub bytes: u64,
 }
 
 /// One journal's batches of one partition.
 pub type Part = (TopicId, PartitionId, JournalId);
+
+const FIRST: JournalId = JournalId { site: SiteId(0), incarnation: Incarnation(0) };
 
 /// Everything that is known for sure.
 #[derive(Debug, Default)]
@@ -93,6 +97,16 @@ impl Truth {
     #[must_use]
     pub fn batches(&self, part: Part) -> &[KnownBatch] {
         self.batches.get(&part).map_or(&[], Vec::as_slice)
+    }
+
+    /// The batches of a topic that lie in a site's journals and that no other site ever held.
+    pub fn only_at(&self, site: SiteId, topic: TopicId) -> impl Iterator<Item = &KnownBatch> {
+        let parts = self.batches.range((topic, 0, FIRST)..).take_while(move |(part, _)| part.0 == topic);
+        parts.filter(move |(part, _)| part.2.site == site).flat_map(move |((_, _, journal), batches)| {
+            let others = self.ever.iter().filter(move |(other, _)| **other != site);
+            let held = others.filter_map(|(_, held)| held.get(journal)).copied().max().unwrap_or(0);
+            batches.iter().rev().take_while(move |batch| batch.seq >= held)
+        })
     }
 
     /// Whether a journal had parted at some time before an entry.
@@ -154,7 +168,8 @@ impl Truth {
             Ok(Body::Batch(batch)) => {
                 let crc = batch::parse(&batch.records).map_or(0, |header| header.info().crc);
                 let part = (batch.topic, batch.partition, head.journal);
-                let known = KnownBatch { seq: head.seq, stamp: head.stamp, crc };
+                let bytes = batch.records.len() as u64;
+                let known = KnownBatch { seq: head.seq, stamp: head.stamp, crc, bytes };
                 self.batches.entry(part).or_default().push(known);
             }
             Ok(Body::Part) => {

@@ -208,7 +208,8 @@ fn append(topic: TopicId, number: u64, padding: usize) -> Request {
     let value = Bytes::from(format!("{number}.{}", "x".repeat(padding)));
     builder.push(&NewRecord::value(1_790_000_000_000, value));
     let partition = (number % 2) as u32;
-    Request::Append(Append { topic, partition, records: builder.build(), acknowledge: Acknowledge::Local })
+    let (records, acknowledge) = (builder.build(), Acknowledge::Local);
+    Request::Append(Append { topic, partition, records, acknowledge, patience_ms: 0 })
 }
 
 impl fmt::Display for Counts {

@@ -187,11 +187,22 @@ impl Trio {
         self.nodes[&id].site.as_ref().unwrap()
     }
 
-    /// Asks, and runs until the answer is there.
-    pub(super) fn ask(&mut self, id: u16, request: Request) -> Result<Answer, Refusal> {
+    /// Asks, and does not wait.
+    pub(super) fn send(&mut self, id: u16, request: Request) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.push(id, Event::Request { ticket, request });
+        ticket
+    }
+
+    /// The answer, if it is there.
+    pub(super) fn answer(&mut self, ticket: Ticket) -> Option<Result<Answer, Refusal>> {
+        self.answers.remove(&ticket)
+    }
+
+    /// Asks, and runs until the answer is there.
+    pub(super) fn ask(&mut self, id: u16, request: Request) -> Result<Answer, Refusal> {
+        let ticket = self.send(id, request);
         for _ in 0..2000 {
             self.run_ms(1);
             if let Some(answer) = self.answers.remove(&ticket) {

@@ -45,6 +45,7 @@ impl Admin for Pretend {
             wal_bytes_max: 0,
             wal_kept_for: Vec::new(),
             copy: None,
+            unreplicated: BTreeMap::new(),
             passed_over: BTreeMap::new(),
             alarms: Vec::new(),
         })
