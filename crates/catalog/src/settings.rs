@@ -11,7 +11,7 @@ use thiserror::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AckAll {
     /// Until the batch is durable here and at as many sites as `min.insync.sites` says.
-    Local,
+    Durable,
     /// Until it is readable in the merged log: the answer then carries its offset.
     Released,
 }
@@ -82,10 +82,10 @@ const FOREVER: Shape = Shape::Number { least: -1, most: i64::MAX };
 pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "ack.all",
-        default: "local",
-        expected: "`local` or `released`",
+        default: "durable",
+        expected: "`durable` or `released`",
         about: "What acks=all waits for: durable here (and at min.insync.sites), or readable in the merged log.",
-        shape: Shape::Word(&["local", "released"]),
+        shape: Shape::Word(&["durable", "released"]),
     },
     Setting {
         name: "cleanup.policy",
@@ -270,7 +270,7 @@ impl Settings {
         let limit = |name: &str| u64::try_from(number(name)).ok();
         Settings {
             min_insync_sites: u16::try_from(number("min.insync.sites")).expect("the table's range fits"),
-            ack_all: if text("ack.all") == "released" { AckAll::Released } else { AckAll::Local },
+            ack_all: if text("ack.all") == "released" { AckAll::Released } else { AckAll::Durable },
             retention_ms: limit("retention.ms"),
             retention_bytes: limit("retention.bytes"),
             unreplicated_bytes_max: limit("replication.max.unreplicated.bytes"),
@@ -299,7 +299,7 @@ mod tests {
             assert_eq!(check_setting(setting.name, Some(setting.default)), Ok(()), "{}", setting.name);
         }
         let settings = Settings::of(&BTreeMap::new());
-        assert_eq!((settings.min_insync_sites, settings.ack_all), (1, AckAll::Local));
+        assert_eq!((settings.min_insync_sites, settings.ack_all), (1, AckAll::Durable));
         assert_eq!((settings.retention_ms, settings.retention_bytes), (None, None));
         assert_eq!((settings.unreplicated_bytes_max, settings.unreplicated_ms_max), (None, None));
         assert_eq!(

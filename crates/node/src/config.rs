@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use catalog::AckAll;
 use uuid::Uuid;
 
 pub use error::{ConfigError, Place};
@@ -181,15 +182,6 @@ pub struct Peers {
     pub fence_timeout_ms: u64,
     /// Where to dial a member when that is not its `peer` address, by name.
     pub dial: BTreeMap<String, String>,
-}
-
-/// When `acks=all` is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AckAll {
-    /// When enough sites hold the record.
-    Durable,
-    /// When it is readable and its offset known.
-    Released,
 }
 
 /// `[topics]`: defaults of new topics.

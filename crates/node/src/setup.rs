@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use catalog::AckAll;
 use entry::{ClusterId, MemberEpoch, SiteId};
 use kafka::broker::HomeView;
 use peer::{Identity, LinkConfig, PeerAddress, SiteName, Tuning};
 use site::{Limits, Member, SiteConfig};
 
-use crate::config::{AckAll, Config, Topics};
+use crate::config::{Config, Topics};
 use crate::doors::{self, DoorError, Doors};
 use crate::run::{ServeError, Setup};
 use crate::timepiece::WallClock;
@@ -112,7 +113,7 @@ fn clients(config: &Config) -> Fixed {
 /// What is given to a new topic: only what the catalog would not take for granted.
 fn topic_settings(topics: &Topics) -> BTreeMap<String, String> {
     let moment = match topics.ack_all {
-        AckAll::Durable => "local",
+        AckAll::Durable => "durable",
         AckAll::Released => "released",
     };
     let wanted = [("min.insync.sites", topics.min_insync_sites.to_string()), ("ack.all", moment.to_owned())];
@@ -148,8 +149,10 @@ fn links(config: &Config) -> Result<LinkConfig, ServeError> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use catalog::AckAll;
+
     use super::topic_settings;
-    use crate::config::{AckAll, Topics};
+    use crate::config::Topics;
 
     fn given(min_insync_sites: u16, ack_all: AckAll) -> BTreeMap<String, String> {
         topic_settings(&Topics { auto_create: true, partitions: 1, min_insync_sites, ack_all })
@@ -163,6 +166,6 @@ mod tests {
         assert_eq!(given(2, AckAll::Released), BTreeMap::from(both.clone()));
         // They are settings that the catalog knows and takes.
         let settings = catalog::Settings::of(&BTreeMap::from(both));
-        assert_eq!((settings.min_insync_sites, settings.ack_all), (2, catalog::AckAll::Released));
+        assert_eq!((settings.min_insync_sites, settings.ack_all), (2, AckAll::Released));
     }
 }

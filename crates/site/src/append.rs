@@ -254,9 +254,9 @@ impl Site {
 /// When an append is answered, by what the client asked and the topic says.
 fn condition(acknowledge: Acknowledge, topic: &Topic) -> Until {
     match (acknowledge, topic.settings.ack_all, topic.settings.min_insync_sites) {
-        (Acknowledge::Local, _, _) | (Acknowledge::All, AckAll::Local, 0 | 1) => Until::Durable,
+        (Acknowledge::Local, _, _) | (Acknowledge::All, AckAll::Durable, 0 | 1) => Until::Durable,
         (Acknowledge::All, AckAll::Released, _) => Until::Released,
-        (Acknowledge::All, AckAll::Local, sites) => Until::Held(usize::from(sites)),
+        (Acknowledge::All, AckAll::Durable, sites) => Until::Held(usize::from(sites)),
     }
 }
 

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use catalog::AckAll;
+
 use self::section::Section;
 use self::take::{choice, flag, host, host_port, list, parsed, site_name, text, whole};
 use super::error::ConfigError;
 use super::tree::Node;
 use super::{
-    AckAll, Config, Copies, Home, Journal, Limits, Listen, Log, LogFormat, Member, Own, Peers, Shared, Tls,
-    Topics,
+    Config, Copies, Home, Journal, Limits, Listen, Log, LogFormat, Member, Own, Peers, Shared, Tls, Topics,
 };
 
 const SECTIONS: &[&str] = &[

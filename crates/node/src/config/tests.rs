@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{AckAll, Config, ConfigError, LogFormat};
+use catalog::AckAll;
+
+use super::{Config, ConfigError, LogFormat};
 
 const PATH: &str = "eu-west.toml";
 
