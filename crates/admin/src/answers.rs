@@ -38,6 +38,9 @@ pub struct SiteStatus {
     pub blocker: Option<BlockerStatus>,
     /// Every journal held here.
     pub journals: Vec<JournalStatus>,
+    /// The latest comings, goings and ends of journals, in the merged order: the same at every site that has come as far.
+    #[serde(default)]
+    pub turns: Vec<Turn>,
     /// What each site is known to hold: next seq per journal, by site.
     pub frontiers: BTreeMap<String, BTreeMap<String, u64>>,
     /// The links to the other sites.
@@ -137,6 +140,42 @@ pub struct JournalStatus {
     pub quarantined: bool,
     /// Where it ends, if its site was fenced.
     pub fenced_at: Option<u64>,
+}
+
+/// A journal came into the merged order, left it, ended, or had its tail come in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// Whose turn: site and incarnation.
+    pub journal: String,
+    /// The stamp at which it stands in the order. What came late, because of it, is sorted at this very stamp.
+    pub stamp: u64,
+    /// The time of that stamp, in Unix milliseconds.
+    pub time_ms: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: TurnKind,
+}
+
+/// What happened to a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "lowercase")]
+pub enum TurnKind {
+    /// It left; what follows sorts where it comes back.
+    Parted,
+    /// It takes part from here.
+    Opened,
+    /// It ended: its site was fenced, or goes on in another one.
+    Sealed {
+        /// The first entry beyond the end.
+        cut: u64,
+    },
+    /// Entries beyond its end come in here.
+    Adopted {
+        /// The first of them.
+        from: u64,
+        /// The first that is not among them.
+        upto: u64,
+    },
 }
 
 impl JournalStatus {

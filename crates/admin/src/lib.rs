@@ -24,7 +24,7 @@ mod tests;
 
 pub use answers::{
     BlockerStatus, CopyProgress, DigestQuery, Group, GroupPosition, Halt, JournalStatus, LogDigest,
-    PeerStatus, SiteStatus, Unreplicated,
+    PeerStatus, SiteStatus, Turn, TurnKind, Unreplicated,
 };
 pub use metrics::{Direction, KafkaMetrics, Metrics, WalMetrics};
 pub use routes::{Admin, AdminError};

@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 use crate::client::{self, Address, AskError};
 use crate::{
     Admin, AdminError, BlockerStatus, DigestQuery, Direction, Group, GroupPosition, Halt, JournalStatus,
-    LogDigest, Metrics, PeerStatus, SOCKET_NAME, SiteStatus, SocketError, Unreplicated, bind, serve_http,
-    serve_socket,
+    LogDigest, Metrics, PeerStatus, SOCKET_NAME, SiteStatus, SocketError, Turn, TurnKind, Unreplicated, bind,
+    serve_http, serve_socket,
 };
 
 #[derive(Default)]
@@ -78,6 +78,15 @@ fn a_status() -> SiteStatus {
             Unreplicated { bytes: 700, age_ms: 1_500, held_back: 2 },
         )]),
         passed_over: BTreeMap::from([("duplicate".to_owned(), 5)]),
+        turns: vec![
+            Turn {
+                journal: "us-east.0".to_owned(),
+                stamp: 7 << 22,
+                time_ms: 7,
+                what: TurnKind::Sealed { cut: 9 },
+            },
+            Turn { journal: "us-east.1".to_owned(), stamp: 8 << 22, time_ms: 8, what: TurnKind::Opened },
+        ],
         alarms: vec!["the clock of ap-southeast is ahead".to_owned()],
     }
 }

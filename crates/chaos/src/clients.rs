@@ -13,6 +13,8 @@ use anyhow::Context as _;
 use history::{Event, Gather, History};
 use serde::Serialize;
 
+use crate::evidence;
+
 /// Process numbers that one life of a client may use.
 const PROCESSES_PER_LIFE: u32 = 10_000;
 /// A client may wait for what is under way, twice its delivery timeout.
@@ -141,7 +143,7 @@ impl Drop for Stranger {
     }
 }
 
-/// Reads all diaries of a folder.
+/// Reads all diaries of a folder, and what the sites said.
 pub(crate) fn gather(folder: &Path, sites: &[String]) -> anyhow::Result<History> {
     let mut gather = Gather::new(sites);
     let mut diaries: Vec<PathBuf> =
@@ -157,6 +159,9 @@ pub(crate) fn gather(folder: &Path, sites: &[String]) -> anyhow::Result<History>
             let event: Event = serde_json::from_str(line).with_context(place)?;
             gather.add(&event).with_context(place)?;
         }
+    }
+    if let Some(evidence) = evidence::read(folder)? {
+        gather.testify(evidence);
     }
     Ok(gather.finish()?)
 }

@@ -3,7 +3,8 @@
 //!
 //! The way of a run (`run`): sites are founded, each on a disk of its own (`disks`); Python clients start (`clients`); the
 //! nemesis (`nemesis`) lets faults (`fault`, `strike`) strike by a seeded dice; then all is healed, the sites must become
-//! alike, every log is read at every site (`ending`), and the checker of room `history` reads all diaries. What clients saw
+//! alike, every log is read at every site (`ending`), the sites say where each batch stands and why (`evidence`), and the
+//! checker of room `history` reads it all. What clients saw
 //! depends on the machine, so a seed repeats the faults and not the run; diaries of a failed run are kept and can be judged
 //! again with `--judge`.
 //!
@@ -13,6 +14,7 @@ mod clients;
 mod dice;
 mod disks;
 mod ending;
+mod evidence;
 mod fault;
 mod nemesis;
 mod run;

@@ -14,6 +14,7 @@ use crate::clients::{Stranger, Told, gather};
 use crate::dice::Dice;
 use crate::disks::{self, Disk};
 use crate::ending::{self, Logs};
+use crate::evidence;
 use crate::fault::{Kind, Means};
 use crate::nemesis::{Tally, rage};
 use crate::scene::{READY_PATIENCE, Scene};
@@ -32,6 +33,8 @@ const LIBRARIES: [(&str, &str); 2] =
 const PROCESSES_PER_CLIENT: u32 = 300_000;
 /// Clients write a little before anything goes wrong.
 const CALM: Duration = Duration::from_secs(5);
+/// How far a stamp may be ahead of its site's clock, by default; all sites of a run have the machine's clock.
+const CLOCK_BOUND_MS: u64 = 500;
 /// Small segments and a small reserve: files roll and disks fill within minutes.
 const SETTINGS: [&str; 5] = [
     "journal.segment_bytes=8388608",
@@ -138,7 +141,11 @@ fn create_topics(scene: &Scene) -> anyhow::Result<()> {
     scene.runtime.block_on(async {
         let client = client::Client::connect(&[first], client::Options::default()).await?;
         for (topic, _, insync) in TOPICS {
-            let settings = BTreeMap::from([("min.insync.sites".to_owned(), insync.to_string())]);
+            // Append times tell by which stamp a batch was taken: evidence of why it stands where it does.
+            let settings = BTreeMap::from([
+                ("min.insync.sites".to_owned(), insync.to_string()),
+                ("message.timestamp.type".to_owned(), "LogAppendTime".to_owned()),
+            ]);
             let partitions = Some(i32::try_from(PARTITIONS)?);
             client.create_topic(&client::NewTopic { name: topic.to_owned(), partitions, settings }).await?;
         }
@@ -183,6 +190,9 @@ fn story(arguments: &Arguments, scene: &mut Scene, kinds: &[Kind]) -> anyhow::Re
         scene.accuse(format!("final reads: {error:#}"));
     }
     ending::verify(scene)?;
+    if let Err(error) = evidence::collect(scene, &logs.topics, CLOCK_BOUND_MS) {
+        scene.accuse(format!("evidence: {error:#}"));
+    }
     Ok((tally, facts))
 }
 

@@ -80,6 +80,14 @@ impl Outcome<'_> {
             format!("{polled} records polled"),
         ];
         figures.iter().for_each(|figure| line(out, figure));
+        let (late, turns) = (self.report.late, self.history.evidence.turns.len());
+        line(
+            out,
+            &format!(
+                "{turns} turns of journals; {} batches came late by adoption, {} by an opening",
+                late.adopted, late.opened
+            ),
+        );
         for (group, counts) in &self.report.consumed {
             let counts: Vec<String> = counts.iter().map(|(often, n)| format!("{often}: {n}")).collect();
             line(out, &format!("group {group} polled acknowledged records so often: {}", counts.join(", ")));
@@ -141,7 +149,7 @@ impl Outcome<'_> {
                 (class.to_string(), json!({ "found": self.report.count(class), "allowed": allowed }))
             })
             .collect();
-        let Report { calls, acked, unsure, refused, polled, consumed, .. } = self.report;
+        let Report { calls, acked, unsure, refused, polled, consumed, late, .. } = self.report;
         json!({
             "title": self.title,
             "command": self.command,
@@ -155,6 +163,8 @@ impl Outcome<'_> {
             "refused": refused,
             "polled": polled,
             "consumed": consumed,
+            "turns": self.history.evidence.turns.len(),
+            "late": { "adopted": late.adopted, "opened": late.opened },
         })
     }
 }

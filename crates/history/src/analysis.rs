@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::event::Place;
+use crate::evidence::{Placing, Witness};
 use crate::gather::{History, Log, LogId};
 use crate::order::Order;
 use crate::writers::{Writers, numbered};
@@ -12,6 +14,8 @@ pub(crate) struct Analysis<'h> {
     pub(crate) history: &'h History,
     pub(crate) orders: Vec<Order>,
     pub(crate) writers: Writers,
+    /// What the sites say.
+    pub(crate) witness: Witness<'h>,
     /// By log: the merged log of the same topic and partition; itself, for a merged log.
     home: Vec<LogId>,
     /// By log: its origin logs.
@@ -27,7 +31,8 @@ impl<'h> Analysis<'h> {
         for (log, home) in logs(history).zip(&home).filter(|(log, home)| log != *home) {
             origins.entry(*home).or_default().push(log);
         }
-        Self { history, orders, writers, home, origins }
+        let witness = Witness::new(&history.evidence);
+        Self { history, orders, writers, witness, home, origins }
     }
 
     pub(crate) fn order(&self, log: LogId) -> &Order {
@@ -40,6 +45,18 @@ impl<'h> Analysis<'h> {
 
     pub(crate) fn is_merged(&self, log: LogId) -> bool {
         self.history.logs[log.0 as usize].origin.is_none()
+    }
+
+    /// The merged log of a place, if clients had to do with it.
+    pub(crate) fn log_of(&self, place: &Place) -> Option<LogId> {
+        let is_it = |log: &Log| log.origin.is_none() && (&log.topic, log.partition) == (&place.0, place.1);
+        self.logs().find(|log| is_it(&self.history.logs[log.0 as usize]))
+    }
+
+    /// Where the sites say that a merged log's record was put, and why.
+    pub(crate) fn placing(&self, merged: LogId, index: u32) -> Option<&'h Placing> {
+        let log = &self.history.logs[merged.0 as usize];
+        self.witness.of(&(log.topic.clone(), log.partition), self.order(merged).offset(index))
     }
 
     pub(crate) fn logs(&self) -> impl Iterator<Item = LogId> + use<> {

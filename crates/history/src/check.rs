@@ -2,6 +2,7 @@
 
 mod lost;
 mod offsets;
+mod places;
 mod polls;
 mod reads;
 mod sends;
@@ -26,6 +27,7 @@ pub fn check(history: &History, promises: &Promises) -> Report {
     count(history, &mut report);
     reads::check(&analysis, &mut report);
     offsets::check(&analysis, &mut report);
+    places::check(&analysis, &mut report);
     lost::check(&analysis, promises, &mut report);
     polls::check(&analysis, &mut report);
     sends::check(&analysis, &mut report);

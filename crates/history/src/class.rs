@@ -24,6 +24,8 @@ pub enum Class {
     InconsistentOffsets,
     /// An acknowledged value is missing below what was read.
     LostWrite,
+    /// A batch stands where neither its own stamp nor a turn of its journal puts it.
+    Misplaced,
     /// One site's final reads lack what another's have.
     LostOnSite,
     /// A merged log has a record that no origin log has.
@@ -42,8 +44,12 @@ pub enum Class {
     IntNonmonotonicPoll,
     /// A producer's records stand in another order than it sent them, though one site took them.
     NonmonotonicSend,
-    /// As above, but the records went to different sites.
+    /// As above, but the records went to different sites, and lie no further apart than the sites' clocks may.
     SwappedSend,
+    /// As above, but the earlier record came late: it lay beyond the end of its fenced site's journal, and was adopted.
+    AdoptedLate,
+    /// As above, but the earlier record came late: its journal came into the order after it was written.
+    OpenedLate,
     /// Records of one call stand in another order than they were sent.
     IntNonmonotonicSend,
     /// Others' records stand between those of one call.
@@ -75,6 +81,7 @@ impl Class {
             C::AbortedRead,
             C::Unexpected,
             C::InconsistentOffsets,
+            C::Misplaced,
             C::LostWrite,
             C::LostOnSite,
             C::Unseen,
@@ -88,6 +95,8 @@ impl Class {
             C::IntNonmonotonicPoll,
             C::NonmonotonicSend,
             C::SwappedSend,
+            C::AdoptedLate,
+            C::OpenedLate,
             C::IntNonmonotonicSend,
             C::IntSendSkip,
             C::PrecommittedRead,
@@ -106,6 +115,7 @@ impl Class {
             Class::AbortedRead => "G1a",
             Class::Unexpected => "unexpected",
             Class::InconsistentOffsets => "inconsistent-offsets",
+            Class::Misplaced => "misplaced",
             Class::LostWrite => "lost-write",
             Class::LostOnSite => "lost-on-site",
             Class::OriginMissing => "origin-missing",
@@ -117,6 +127,8 @@ impl Class {
             Class::IntNonmonotonicPoll => "int-nonmonotonic-poll",
             Class::NonmonotonicSend => "nonmonotonic-send",
             Class::SwappedSend => "swapped-send",
+            Class::AdoptedLate => "adopted-late",
+            Class::OpenedLate => "opened-late",
             Class::IntNonmonotonicSend => "int-nonmonotonic-send",
             Class::IntSendSkip => "int-send-skip",
             Class::PrecommittedRead => "precommitted-read",

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::event::{Event, Kind, Place, Spot};
+use crate::evidence::Evidence;
 
 /// A log, by its number in the history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,6 +125,8 @@ pub struct History {
     pub sites: Vec<String>,
     /// Names of groups.
     pub groups: Vec<String>,
+    /// What the sites say, if they were asked.
+    pub evidence: Evidence,
 }
 
 /// Why lines are no history.
@@ -206,6 +209,11 @@ impl Gather {
             (None, Some(began_us)) => self.begin(event, began_us, outcome, event.at_us).map(|_| ()),
             (None, None) => Err(GatherError::NotUnderWay { process: event.process, call: event.call }),
         }
+    }
+
+    /// Takes what the sites say of their merged logs.
+    pub fn testify(&mut self, evidence: Evidence) {
+        self.history.evidence = evidence;
     }
 
     /// The history. Calls that were never completed are `Info`.

@@ -10,6 +10,10 @@
 //! from polls, at every site, and all of them must agree. And each topic is also readable as one log per origin
 //! (`eu-west.orders`): those are logs of their own here, and the merged log must keep their order.
 //!
+//! What clients see, some of it may be so for a reason that they cannot know: a tail that came late after its site was fenced
+//! stands behind what was sent after it. Such a reason is not assumed. The sites are asked for the place of every batch and
+//! for the turns of their journals ([`Evidence`]), and only what these prove is excused.
+//!
 //! Nothing in this room reads a clock, a file or a socket, and nothing is decided by chance: the same history gives the same
 //! report. It refuses histories that prove nothing, such as one value sent twice to one log.
 
@@ -18,6 +22,7 @@ mod check;
 mod class;
 mod cycles;
 mod event;
+mod evidence;
 mod gather;
 mod lag;
 mod order;
@@ -29,6 +34,7 @@ mod writers;
 pub use check::check;
 pub use class::{Class, Span};
 pub use event::{Event, Kind, Place, Spot};
+pub use evidence::{Evidence, Placing, Turn, TurnKind};
 pub use gather::{Call, Deed, Gather, GatherError, History, Log, LogId, Outcome, Polled, Sent};
 pub use lag::Lag;
-pub use report::{Excuse, Finding, Promises, Report, Verdict};
+pub use report::{Excuse, Finding, Late, Promises, Report, Verdict};

@@ -35,7 +35,8 @@ impl Promises {
     /// What Meridian promises to producers and consumers without transactions.
     ///
     /// Allowed are: other producers' records between one's own; records of one producer that changes its site in the order of
-    /// the sites' clocks; a retry's second copy in an origin log; reads that are behind, and reads of several partitions that
+    /// the sites' clocks, as far as these may differ; records of one producer that came late with a fenced site's tail or a
+    /// journal's opening, where the sites prove it; a retry's second copy in an origin log; reads that are behind, and reads of several partitions that
     /// are not of one moment (the G-single and G2 families); and writes of different sites in the order of their clocks
     /// rather than of real time. What a process has polled from a merged log, its later writes never precede, anywhere.
     #[must_use]
@@ -45,6 +46,7 @@ impl Promises {
             behind.iter().flat_map(|span| [Class::GSingle(*span), Class::G2(*span)]).collect();
         allowed.remove(&Class::GSingle(Span::Data));
         allowed.extend([Class::IntSendSkip, Class::SwappedSend, Class::OriginDuplicate, Class::ExcusedLoss]);
+        allowed.extend([Class::AdoptedLate, Class::OpenedLate]);
         allowed.extend([Class::G0(Span::Realtime), Class::G1c(Span::Realtime)]);
         Self { allowed, ..Self::default() }
     }
@@ -72,6 +74,15 @@ pub struct Verdict {
     pub findings: Vec<Finding>,
 }
 
+/// Batches that came late into merged logs, by proof.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Late {
+    /// Because they lay beyond their journal's end and were adopted.
+    pub adopted: u64,
+    /// Because their journal came in after they were written.
+    pub opened: u64,
+}
+
 /// The checker's report.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Report {
@@ -89,6 +100,8 @@ pub struct Report {
     pub polled: u64,
     /// By group: how many acknowledged values were polled how often.
     pub consumed: BTreeMap<String, BTreeMap<u64, u64>>,
+    /// What came late, by proof.
+    pub late: Late,
     /// By site: how far polls were behind.
     pub lag: BTreeMap<String, Lag>,
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::check::check;
 use crate::class::Class;
 use crate::event::{Event, Kind, Place};
+use crate::evidence::{Evidence, Placing, Turn, TurnKind};
 use crate::gather::{Gather, History};
 use crate::report::{Promises, Report};
 
@@ -17,11 +18,18 @@ pub(crate) struct Tale {
     clock_us: u64,
     site: String,
     promises: Promises,
+    evidence: Evidence,
 }
 
 impl Tale {
     pub(crate) fn new() -> Self {
-        Self { events: Vec::new(), clock_us: 0, site: "eu".to_owned(), promises: Promises::default() }
+        Self {
+            events: Vec::new(),
+            clock_us: 0,
+            site: "eu".to_owned(),
+            promises: Promises::default(),
+            evidence: Evidence::default(),
+        }
     }
 
     pub(crate) fn at(&mut self, site: &str) -> &mut Self {
@@ -108,10 +116,33 @@ impl Tale {
         self
     }
 
+    /// The sites say that this stands next in partition 0: in which journal, when it was taken, when it is sorted. Stamps are
+    /// milliseconds here.
+    pub(crate) fn placed(&mut self, topic: &str, journal: &str, time_ms: u64, sorted_ms: u64) -> &mut Self {
+        let place = (topic.to_owned(), 0);
+        let offset = self.evidence.placings.iter().filter(|placing| placing.place == place).count() as u64;
+        let (records, journal, stamp) = (1, journal.to_owned(), sorted_ms);
+        self.evidence.placings.push(Placing { place, offset, records, journal, time_ms, stamp, sorted_ms });
+        self
+    }
+
+    /// The sites say that this happened to a journal.
+    pub(crate) fn turn(&mut self, journal: &str, stamp: u64, what: TurnKind) -> &mut Self {
+        self.evidence.turns.push(Turn { journal: journal.to_owned(), stamp, what });
+        self
+    }
+
+    /// The sites' clocks differ by no more than this.
+    pub(crate) fn bound(&mut self, bound_ms: u64) -> &mut Self {
+        self.evidence.bound_ms = bound_ms;
+        self
+    }
+
     pub(crate) fn history(&self) -> History {
         let members: Vec<String> = MEMBERS.iter().map(|site| (*site).to_owned()).collect();
         let mut gather = Gather::new(&members);
         self.events.iter().for_each(|event| gather.add(event).unwrap());
+        gather.testify(self.evidence.clone());
         gather.finish().unwrap()
     }
 

@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use admin::{
     Admin, AdminError, BlockerStatus, CopyProgress, DigestQuery, Group, GroupPosition, Halt, JournalStatus,
-    LogDigest, PeerStatus, SiteStatus, Unreplicated,
+    LogDigest, PeerStatus, SiteStatus, Turn, TurnKind, Unreplicated,
 };
 use clock::Stamp;
 use entry::{JournalId, SiteId, StorageId, TopicId};
-use order::{Blocker, Why};
+use order::{Blocker, What, Why};
 use site::{Event, Reading, Request, Site, Status};
 use tokio::sync::watch;
 
@@ -66,6 +66,7 @@ impl Operator {
             storage: StorageId::to_string(&status.storage),
             journal: status.journal.map(|id| self.journal(id)),
             journals: journals.collect(),
+            turns: status.turns.iter().map(|turn| self.turn(turn)).collect(),
             frontiers: frontiers.collect(),
             halt: Halt {
                 halted: status.halted.clone(),
@@ -115,6 +116,17 @@ impl Operator {
         let age_ms = only.since.map_or(0, |since| wall_ms.saturating_sub(unix_ms(since)));
         let held_back = only.held_back as u64;
         (name.unwrap_or_else(|| topic.to_string()), Unreplicated { bytes: only.bytes, age_ms, held_back })
+    }
+
+    fn turn(&self, turn: &order::Turn) -> Turn {
+        let what = match turn.what {
+            What::Parted => TurnKind::Parted,
+            What::Opened => TurnKind::Opened,
+            What::Sealed { cut } => TurnKind::Sealed { cut },
+            What::Adopted { from, upto } => TurnKind::Adopted { from, upto },
+        };
+        let (stamp, time_ms) = (turn.at.raw(), turn.at.unix_ms());
+        Turn { journal: self.journal(turn.journal), stamp, time_ms, what }
     }
 
     fn journal_status(

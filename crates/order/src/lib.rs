@@ -8,7 +8,7 @@
 //! producer's retry at the site that has answered it before.
 //!
 //! The rules are model-checked (`tests/model`, whose head lists them) and the code is compared with a naive oracle
-//! on generated histories (`tests/oracle`). Seals and adoption are not here yet.
+//! on generated histories (`tests/oracle`).
 
 mod blocker;
 mod holders;
@@ -18,9 +18,11 @@ mod order;
 mod producers;
 mod release;
 mod sequence;
+mod turn;
 
 pub use blocker::{Blocker, Why};
 pub use local::{LocalVerdict, LocalWindow};
 pub use order::Order;
 pub use producers::{ProducerKey, Producers, Verdict};
 pub use release::{BrokenPromise, Effect, Release, Weight};
+pub use turn::{Turn, What};

@@ -24,6 +24,7 @@ use crate::blocker::{Blocker, Why};
 use crate::holders::Holders;
 use crate::journal::{Journal, Promise};
 use crate::release::{BrokenPromise, Effect, Release, Weight};
+use crate::turn::{Turn, Turns, What};
 
 /// The merged order of a cluster's journals, as one site knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,7 @@ pub struct Order {
     position: u64,
     /// Where the last released entry sorts.
     reached: Stamp,
+    turns: Turns,
     broken: Option<BrokenPromise>,
 }
 
@@ -56,6 +58,7 @@ impl Order {
             holders: Holders::new(founders),
             position: 0,
             reached: Stamp::ZERO,
+            turns: Turns::default(),
             broken: None,
         }
     }
@@ -190,9 +193,9 @@ impl Order {
         self.position += 1;
         let effect = match weight {
             Weight::Data => Effect::None,
-            Weight::Part => self.part(id),
+            Weight::Part => self.part(id, at),
             Weight::Open { journal, first } => self.open_again(journal, first, at),
-            Weight::Seal { journal, cut } => self.seal(id, journal, cut),
+            Weight::Seal { journal, cut } => self.seal(id, journal, cut, at),
             Weight::Adopt { journal, .. } if was_adopted => Effect::AdoptVoid { journal },
             Weight::Adopt { journal, from, upto } => self.adopt(journal, from, upto, at),
         };
@@ -206,13 +209,14 @@ impl Order {
         }
     }
 
-    fn part(&mut self, id: JournalId) -> Effect {
+    fn part(&mut self, id: JournalId, at: Stamp) -> Effect {
         let open = self.journals.values().filter(|journal| journal.is_open()).count();
         let takes_part = self.journals.get(&id).is_some_and(Journal::is_open);
         if open == 1 || !takes_part {
             return Effect::PartVoid;
         }
         self.journals.entry(id).or_default().close();
+        self.turns.add(at, id, What::Parted);
         Effect::Parted
     }
 
@@ -221,14 +225,16 @@ impl Order {
             return Effect::OpenVoid { journal: id };
         }
         self.journals.entry(id).or_default().open(at);
+        self.turns.add(at, id, What::Opened);
         self.raise_head(id);
         Effect::Opened { journal: id }
     }
 
-    fn seal(&mut self, by: JournalId, id: JournalId, cut: Seq) -> Effect {
+    fn seal(&mut self, by: JournalId, id: JournalId, cut: Seq, at: Stamp) -> Effect {
         match self.journals.get_mut(&id).filter(|known| by != id && known.is_open() && known.next() == cut) {
             Some(journal) => {
                 journal.seal(cut);
+                self.turns.add(at, id, What::Sealed { cut });
                 Effect::Sealed { journal: id }
             }
             None => Effect::SealVoid { journal: id },
@@ -242,6 +248,7 @@ impl Order {
         let journal = self.journals.get_mut(&id).expect("what may be adopted is known");
         assert!(journal.held() >= upto, "an adoption takes its place when all it adopts is held");
         journal.adopt(upto, at);
+        self.turns.add(at, id, What::Adopted { from, upto });
         self.raise_head(id);
         Effect::Adopted { journal: id, upto }
     }
@@ -304,6 +311,11 @@ impl Order {
             _ if !self.holders.is_member(journal.site) => None,
             known => Some(known.map_or(0, Journal::next)),
         }
+    }
+
+    /// The latest turns of journals, in the merged order.
+    pub fn turns(&self) -> impl Iterator<Item = &Turn> {
+        self.turns.iter()
     }
 
     /// How many entries were released in all.

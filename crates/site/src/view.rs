@@ -6,7 +6,7 @@ use catalog::Topic;
 use clock::Stamp;
 use disk::Disk;
 use entry::{JournalId, PartitionId, Seq, SiteId, StorageId, TopicId};
-use order::Blocker;
+use order::{Blocker, Turn};
 use partition::{LogsError, OffsetError, Plan, TimeHit};
 use serde::Serialize;
 
@@ -56,6 +56,8 @@ pub struct Status {
     pub waits_for_opening: bool,
     /// Every journal held here.
     pub journals: BTreeMap<JournalId, JournalStatus>,
+    /// The latest comings, goings and ends of journals, in the merged order.
+    pub turns: Vec<Turn>,
     /// Journals of which nothing more is taken.
     pub quarantined: Vec<JournalId>,
     /// What each site is known to hold.
@@ -261,6 +263,7 @@ impl Site {
             unconfirmed: self.state.start.unconfirmed,
             waits_for_opening: self.state.start.waits_for_opening(),
             journals: self.known_journals().map(|id| (id, self.journal_status(id))).collect(),
+            turns: self.merge.order.turns().copied().collect(),
             quarantined: self.journals.quarantined().collect(),
             frontiers: frontiers.chain([(self.config.own, self.journals.frontier())]).collect(),
             alive: self.alive(mono_us),

@@ -33,17 +33,25 @@ impl Draft {
     }
 }
 
-/// ww: successive values of a log.
+/// Each life of a site has a journal of its own, and a range of offsets in its origin logs.
+const OFFSETS_PER_LIFE: u64 = 1 << 40;
+
+/// ww: successive values of a log. In an origin log those of one life: a former life's tail may come into the merged log
+/// after the next life has begun.
 fn neighbours(analysis: &Analysis<'_>, log: LogId, draft: &mut Draft) {
     let home = analysis.home(log);
-    let counts = |value: &&u64| analysis.is_merged(log) || analysis.origin_of(home, **value) == Some(log);
+    let is_merged = analysis.is_merged(log);
     let mut before = None;
-    for value in analysis.order(log).values().iter().filter(counts) {
-        let writer = analysis.writers.of(home, *value);
-        if let (Some(before), Some(writer)) = (before, writer) {
-            draft.edges.push((before, writer, Why::Ww));
+    for (index, value) in (0..).zip(analysis.order(log).values()) {
+        if !is_merged && analysis.origin_of(home, *value) != Some(log) {
+            continue;
         }
-        before = writer.or(before);
+        let life = if is_merged { 0 } else { analysis.order(log).offset(index) / OFFSETS_PER_LIFE };
+        let Some(writer) = analysis.writers.of(home, *value) else { continue };
+        if let Some((_, last)) = before.filter(|(former, _)| *former == life) {
+            draft.edges.push((last, writer, Why::Ww));
+        }
+        before = Some((life, writer));
     }
 }
 

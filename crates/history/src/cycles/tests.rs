@@ -36,6 +36,18 @@ fn a_merged_log_keeps_the_order_of_its_origins() {
 }
 
 #[test]
+fn a_former_life_of_a_site_may_come_in_after_the_next() {
+    let second = |offset: i64| {
+        let mut tale = Tale::new();
+        tale.send(1, "t", 10).send(2, "t", 11).overlapping();
+        tale.poll(3, "t", &[(0, 11), (1, 10)]).poll(4, "eu.t", &[(0, 10), (offset, 11)]);
+        has(&tale, Class::G0(Span::Data))
+    };
+    assert!(second(1), "one life has one order");
+    assert!(!second(1 << 40));
+}
+
+#[test]
 fn a_copy_in_a_second_origin_orders_nothing() {
     let mut tale = Tale::new();
     tale.send(1, "t", 10).send(2, "t", 11).overlapping().poll(3, "t", &[(0, 10), (1, 11)]);

@@ -22,6 +22,8 @@ pub(crate) enum Dump {
     Journal(File),
     /// A segment of an origin log (logs/…/*.log): record batches
     Segment(File),
+    /// A merged log (logs/…/merged.index): which batch stands where, by which stamp, and whose it is
+    Index(File),
     /// A checkpoint (*.checkpoint): its number, and where recovery goes on from it
     Checkpoint(File),
 }
@@ -40,6 +42,7 @@ impl Dump {
         match self {
             Dump::Journal(file) => file.journal(),
             Dump::Segment(file) => file.segment(),
+            Dump::Index(file) => file.index(),
             Dump::Checkpoint(file) => file.checkpoint(),
         }
     }
@@ -149,6 +152,27 @@ impl File {
             "{at:>10}  offsets {first} to {last}  {records} records  {size} bytes  time {time}  {compression}{verdict}"
         );
         self.line(&value, &text)
+    }
+
+    fn index(&self) -> anyhow::Result<()> {
+        for place in partition::places(&self.bytes()?) {
+            let Some(place) = place else {
+                self.line(&json!({ "broken": true }), "BROKEN: no record of a merged log")?;
+                continue;
+            };
+            let (journal, sorted) = (place.journal.to_string(), place.sorted);
+            let value = json!({
+                "offset": place.offset, "records": place.records, "journal": journal, "origin_offset": place.origin_offset,
+                "stamp": sorted.raw(), "sorted_ms": sorted.unix_ms(), "time_ms": place.max_timestamp,
+            });
+            let last = place.offset + u64::from(place.records).saturating_sub(1);
+            let text = format!(
+                "offsets {} to {last}  {sorted}  time {}  {journal} from offset {}",
+                place.offset, place.max_timestamp, place.origin_offset
+            );
+            self.line(&value, &text)?;
+        }
+        Ok(())
     }
 
     fn checkpoint(&self) -> anyhow::Result<()> {

@@ -6,6 +6,7 @@ use entry::{Incarnation, JournalId, SiteId, StorageId};
 use super::Order;
 use crate::blocker::{Blocker, Why};
 use crate::release::{BrokenPromise, Effect, Release, Weight};
+use crate::turn::{Turn, What};
 
 const SITES: [SiteId; 3] = [SiteId(1), SiteId(2), SiteId(3)];
 
@@ -262,6 +263,9 @@ fn a_seal_closes_and_adoptions_follow_one_another() {
     assert_eq!(released[0].effect, Effect::Adopted { journal, upto: 4 });
     assert_eq!(released[3].effect, Effect::PartVoid, "who takes no part cannot leave");
     assert_eq!(order.parted_first(of(3)), None, "a sealed journal never opens again");
+    let turn = |stamp, what| Turn { at: at(stamp), journal, what };
+    let turns = [turn(11, What::Sealed { cut: 1 }), turn(14, What::Adopted { from: 1, upto: 4 })];
+    assert_eq!(order.turns().copied().collect::<Vec<_>>(), turns, "what was void was nobody's turn");
 }
 
 #[test]

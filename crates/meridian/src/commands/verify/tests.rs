@@ -47,6 +47,7 @@ impl Admin for Pretend {
             copy: None,
             unreplicated: BTreeMap::new(),
             passed_over: BTreeMap::new(),
+            turns: Vec::new(),
             alarms: Vec::new(),
         })
     }

@@ -1,0 +1,155 @@
+//! What the sites themselves say of their merged logs, beside what clients saw of them.
+//!
+//! A merged log is sorted by stamps. Where a record stands is therefore explained by one of two things: the stamp that its
+//! site drew when it took the record, or a *turn* of its journal that let it come in late, at the very stamp of that turn.
+//! Evidence names both for every batch, so that the checker need not believe that something came late: it looks.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Place;
+
+/// A batch of a merged log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Placing {
+    /// The log.
+    pub place: Place,
+    /// Its first offset.
+    pub offset: u64,
+    /// How many offsets it takes.
+    pub records: u32,
+    /// Which journal it stands in: that of the copy that counts, if there are several.
+    pub journal: String,
+    /// When its site took it, by the site's own stamp, in Unix milliseconds.
+    pub time_ms: u64,
+    /// The stamp it is sorted at.
+    pub stamp: u64,
+    /// The time of that stamp, in Unix milliseconds.
+    pub sorted_ms: u64,
+}
+
+/// What happened to a journal in the merged order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "lowercase")]
+pub enum TurnKind {
+    /// It left.
+    Parted,
+    /// It came in: what it wrote before sorts here.
+    Opened,
+    /// It ended: nothing of it sorts by its own stamp after this.
+    Sealed {
+        /// The first entry beyond its end.
+        cut: u64,
+    },
+    /// So many entries beyond its end sort here.
+    Adopted {
+        /// The first of them.
+        from: u64,
+        /// The first that is not among them.
+        upto: u64,
+    },
+}
+
+/// A turn of a journal, which all sites agree on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// Whose.
+    pub journal: String,
+    /// Where in the merged order.
+    pub stamp: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: TurnKind,
+}
+
+/// All that sites say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// How far the stamps of two sites may lie apart at one moment.
+    pub bound_ms: u64,
+    /// Every batch of every merged log.
+    pub placings: Vec<Placing>,
+    /// The journals' turns.
+    pub turns: Vec<Turn>,
+}
+
+/// Why a batch stands where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// By its own stamp.
+    OwnStamp,
+    /// Its journal had ended before it, and its tail came in there.
+    Adopted,
+    /// Its journal came in there, and it had been written before.
+    Opened,
+    /// By neither: it should not stand there.
+    None,
+}
+
+/// Evidence, ready to be asked.
+#[derive(Debug, Default)]
+pub(crate) struct Witness<'e> {
+    pub(crate) bound_ms: u64,
+    /// By log, in the order of their offsets.
+    placings: BTreeMap<&'e Place, Vec<&'e Placing>>,
+    turns: BTreeMap<(&'e str, u64), Vec<TurnKind>>,
+    sealed: BTreeMap<&'e str, u64>,
+}
+
+impl<'e> Witness<'e> {
+    pub(crate) fn new(evidence: &'e Evidence) -> Self {
+        let mut witness = Self { bound_ms: evidence.bound_ms, ..Self::default() };
+        for placing in &evidence.placings {
+            witness.placings.entry(&placing.place).or_default().push(placing);
+        }
+        witness.placings.values_mut().for_each(|log| log.sort_by_key(|placing| placing.offset));
+        for turn in &evidence.turns {
+            witness.turns.entry((turn.journal.as_str(), turn.stamp)).or_default().push(turn.what);
+            if matches!(turn.what, TurnKind::Sealed { .. }) {
+                witness.sealed.insert(&turn.journal, turn.stamp);
+            }
+        }
+        witness
+    }
+
+    /// The logs with their batches.
+    pub(crate) fn logs(&self) -> impl Iterator<Item = (&'e Place, &[&'e Placing])> {
+        self.placings.iter().map(|(place, placings)| (*place, placings.as_slice()))
+    }
+
+    /// The batch that holds an offset of a log.
+    pub(crate) fn of(&self, place: &Place, offset: u64) -> Option<&'e Placing> {
+        let log = self.placings.get(place)?;
+        let after = log.partition_point(|placing| placing.offset <= offset);
+        let found = log[..after].last()?;
+        (offset < found.offset + u64::from(found.records)).then_some(*found)
+    }
+
+    /// Why a batch stands where it stands. Times are compared in milliseconds; that something came late must be plain.
+    pub(crate) fn reason(&self, placing: &Placing) -> Reason {
+        let Placing { journal, time_ms, stamp, sorted_ms, .. } = placing;
+        let turns = self.turns.get(&(journal.as_str(), *stamp)).map_or(&[][..], Vec::as_slice);
+        let has_ended = self.sealed.get(journal.as_str()).is_some_and(|sealed| stamp > sealed);
+        if turns.iter().any(|what| matches!(what, TurnKind::Adopted { .. })) {
+            return Reason::Adopted;
+        }
+        match sorted_ms.cmp(time_ms) {
+            std::cmp::Ordering::Equal if !has_ended => Reason::OwnStamp,
+            std::cmp::Ordering::Greater if turns.contains(&TurnKind::Opened) => Reason::Opened,
+            _ => Reason::None,
+        }
+    }
+
+    /// How many entries may sort at a stamp because a journal's tail was adopted there.
+    pub(crate) fn adopted(&self, journal: &str, stamp: u64) -> u64 {
+        let turns = self.turns.get(&(journal, stamp)).into_iter().flatten();
+        let adopted = turns.map(|what| match what {
+            TurnKind::Adopted { from, upto } => upto.saturating_sub(*from),
+            _ => 0,
+        });
+        adopted.sum()
+    }
+}
