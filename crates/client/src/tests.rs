@@ -5,17 +5,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponsePartition, OffsetFetchResponseTopic,
 };
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, ApiVersionsResponse, BrokerId, FetchRequest, FetchResponse,
-    FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest, HeartbeatResponse,
-    InitProducerIdRequest, InitProducerIdResponse, JoinGroupRequest, JoinGroupResponse, MetadataRequest,
-    OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, ProduceRequest,
-    ProduceResponse, ProducerId, SyncGroupRequest, SyncGroupResponse,
+    ApiKey, ApiVersionsRequest, ApiVersionsResponse, BrokerId, CreateTopicsRequest, CreateTopicsResponse,
+    FetchRequest, FetchResponse, FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest,
+    HeartbeatResponse, InitProducerIdRequest, InitProducerIdResponse, JoinGroupRequest, JoinGroupResponse,
+    MetadataRequest, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
+    ProduceRequest, ProduceResponse, ProducerId, SyncGroupRequest, SyncGroupResponse,
     join_group_response::JoinGroupResponseMember,
 };
 
@@ -23,8 +24,8 @@ use crate::assign::{encode_assignment, encode_subscription};
 use crate::metadata::{text, topic_name};
 use crate::scripted::{Asked, Broker, Does, cluster};
 use crate::{
-    Acks, Client, ClientError, FetchOptions, GroupConsumer, GroupOptions, Message, Options, Producer,
-    ProducerOptions, log_end,
+    Acks, Client, ClientError, FetchOptions, GroupConsumer, GroupOptions, Message, NewTopic, Options,
+    Producer, ProducerOptions, log_end,
 };
 
 fn options() -> Options {
@@ -127,6 +128,25 @@ async fn a_lost_connection_is_made_anew_and_a_final_refusal_is_final() {
     let error = client.produce("t", 0, Bytes::from_static(b"large"), Acks::All).await.unwrap_err();
     assert_eq!(error.code(), Some(ResponseError::MessageTooLarge));
     assert!(error.to_string().contains("t/0"), "{error}");
+}
+
+#[tokio::test]
+async fn a_change_is_tried_again_only_when_it_was_surely_not_made() {
+    let broker = Broker::bind().await;
+    let (address, port) = (broker.address.clone(), broker.port);
+    let mut answers = vec![0, ResponseError::RequestTimedOut.code(), 0, ResponseError::NotController.code()];
+    broker.start(move |asked| match asked.key {
+        ApiKey::Metadata => Does::Writes(asked.answer::<MetadataRequest>(&cluster(&[port], 1))),
+        _ => {
+            let said = CreatableTopicResult::default().with_error_code(answers.pop().unwrap());
+            let response = CreateTopicsResponse::default().with_topics(vec![said]);
+            Does::Writes(asked.answer::<CreateTopicsRequest>(&response))
+        }
+    });
+    let (client, topic) = (client(&address).await, NewTopic { name: "t".to_owned(), ..NewTopic::default() });
+    client.create_topic(&topic).await.expect("the second try succeeds");
+    let error = client.create_topic(&topic).await.unwrap_err();
+    assert_eq!(error.code(), Some(ResponseError::RequestTimedOut), "it may have been made");
 }
 
 #[tokio::test]

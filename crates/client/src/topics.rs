@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
@@ -78,10 +79,14 @@ impl Client {
             .with_configs(topic.settings.iter().map(setting).collect());
         let request =
             CreateTopicsRequest::default().with_topics(vec![asked]).with_timeout_ms(CHANGE_TIMEOUT_MS);
-        let said =
-            self.call_controller(&request).await?.topics.pop().ok_or_else(|| unsaid("CreateTopics"))?;
-        check(said.error_code, || format!("create topic {}", topic.name), said.error_message.as_deref())?;
-        Ok(Created { id: said.topic_id, partitions: said.num_partitions })
+        self.change(async || {
+            let said = self.call_controller(&request).await?.topics.pop();
+            let said = said.ok_or_else(|| unsaid("CreateTopics"))?;
+            let what = || format!("create topic {}", topic.name);
+            check(said.error_code, what, said.error_message.as_deref())?;
+            Ok(Created { id: said.topic_id, partitions: said.num_partitions })
+        })
+        .await
     }
 
     /// Deletes a topic and its records.
@@ -89,9 +94,12 @@ impl Client {
         let request = DeleteTopicsRequest::default()
             .with_topic_names(vec![topic_name(topic)])
             .with_timeout_ms(CHANGE_TIMEOUT_MS);
-        let said =
-            self.call_controller(&request).await?.responses.pop().ok_or_else(|| unsaid("DeleteTopics"))?;
-        check(said.error_code, || format!("delete topic {topic}"), said.error_message.as_deref())
+        self.change(async || {
+            let said = self.call_controller(&request).await?.responses.pop();
+            let said = said.ok_or_else(|| unsaid("DeleteTopics"))?;
+            check(said.error_code, || format!("delete topic {topic}"), said.error_message.as_deref())
+        })
+        .await
     }
 
     /// Raises a topic's number of partitions to this.
@@ -102,10 +110,13 @@ impl Client {
             .with_assignments(None);
         let request =
             CreatePartitionsRequest::default().with_topics(vec![asked]).with_timeout_ms(CHANGE_TIMEOUT_MS);
-        let said =
-            self.call_controller(&request).await?.results.pop().ok_or_else(|| unsaid("CreatePartitions"))?;
-        let what = || format!("raise the partitions of {topic} to {partitions}");
-        check(said.error_code, what, said.error_message.as_deref())
+        self.change(async || {
+            let said = self.call_controller(&request).await?.results.pop();
+            let said = said.ok_or_else(|| unsaid("CreatePartitions"))?;
+            let what = || format!("raise the partitions of {topic} to {partitions}");
+            check(said.error_code, what, said.error_message.as_deref())
+        })
+        .await
     }
 
     /// A topic's settings.
@@ -145,9 +156,31 @@ impl Client {
             .with_resource_name(text(topic))
             .with_configs(changes.iter().map(change).collect());
         let request = IncrementalAlterConfigsRequest::default().with_resources(vec![asked]);
-        let said = self.call_controller(&request).await?.responses.pop();
-        let said = said.ok_or_else(|| unsaid("IncrementalAlterConfigs"))?;
-        check(said.error_code, || format!("alter topic {topic}"), said.error_message.as_deref())
+        self.change(async || {
+            let said = self.call_controller(&request).await?.responses.pop();
+            let said = said.ok_or_else(|| unsaid("IncrementalAlterConfigs"))?;
+            check(said.error_code, || format!("alter topic {topic}"), said.error_message.as_deref())
+        })
+        .await
+    }
+
+    /// Tries a change again while it is refused by a broker that does not take changes now. Only then is it known not to
+    /// have been made: after anything else a second try could find it done.
+    async fn change<T>(
+        &self,
+        mut attempt: impl AsyncFnMut() -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        let mut retry = self.retry();
+        loop {
+            match attempt().await {
+                Err(error) if error.code() == Some(ResponseError::NotController) => {
+                    retry.after(error).await?;
+                    // Another may be named by now. That this may fail too is left to the next try to find out.
+                    let _ = self.refresh(Some(&[])).await;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     /// The cluster and its brokers.

@@ -36,6 +36,7 @@ pub(crate) enum ErrorCode {
     InvalidPartitions = 37,
     InvalidReplicationFactor = 38,
     InvalidConfig = 40,
+    NotController = 41,
     InvalidRequest = 42,
     UnsupportedForMessageFormat = 43,
     PolicyViolation = 44,
@@ -123,7 +124,9 @@ impl From<&TopicRefusal> for ErrorCode {
             TopicRefusal::BadSetting { .. } => ErrorCode::InvalidConfig,
             TopicRefusal::ReadOnly | TopicRefusal::NotOffered(_) => ErrorCode::PolicyViolation,
             TopicRefusal::BeyondEnd(_) => ErrorCode::OffsetOutOfRange,
-            TopicRefusal::NotWritable(_) => ErrorCode::RequestTimedOut,
+            // Known not to have been made; the libraries look up the controller again and retry.
+            TopicRefusal::NotWritable(_) => ErrorCode::NotController,
+            TopicRefusal::Stopping => ErrorCode::RequestTimedOut,
         }
     }
 }

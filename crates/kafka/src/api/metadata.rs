@@ -119,8 +119,8 @@ async fn create<B: Broker>(context: &Context<B>, name: &str) -> Result<Arc<Topic
         Err(TopicRefusal::Exists(_)) => {
             context.broker.view().topics.get(&name).cloned().ok_or(ErrorCode::LeaderNotAvailable)
         }
-        Err(TopicRefusal::NotWritable(why)) => {
-            tracing::debug!(topic = name, why, "a topic that a client asked for cannot be created now");
+        Err(refusal @ (TopicRefusal::NotWritable(_) | TopicRefusal::Stopping)) => {
+            tracing::debug!(topic = name, %refusal, "a topic that a client asked for cannot be created now");
             Err(ErrorCode::LeaderNotAvailable)
         }
         Err(refusal) => Err(ErrorCode::from(&refusal)),

@@ -94,9 +94,12 @@ pub enum TopicRefusal {
     /// Do not retry.
     #[error("not offered yet: {0}")]
     NotOffered(&'static str),
-    /// Retry.
+    /// Retry, here or at another site: nothing was changed.
     #[error("this site takes no changes now: {0}")]
     NotWritable(String),
+    /// Look whether it was changed before trying again.
+    #[error("this site is stopping: whether the change was made will show at the other sites")]
+    Stopping,
 }
 
 /// Whether Kafka's rules allow a topic of this name: clients refuse others.

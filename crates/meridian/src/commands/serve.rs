@@ -1,5 +1,6 @@
 //! `serve`, `bootstrap` and `join`: what one does with a site's own machine.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -88,7 +89,10 @@ fn start_log(config: &Config) -> anyhow::Result<()> {
             config.log.level
         )
     })?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match config.log.format {
         LogFormat::Pretty => log.with_target(false).init(),
         LogFormat::Json => log.json().init(),

@@ -62,18 +62,17 @@ impl Front {
     pub(crate) async fn cut_records(&self, wanted: DeleteRecords) -> Result<i64, TopicRefusal> {
         self.writable(wanted.topic)?;
         let (topic, partition) = (TopicId(wanted.topic), wanted.partition);
-        let stopping = || TopicRefusal::NotWritable("it is stopping".into());
         let look = || self.look(move |site, _, _| site.extent(topic, partition, Reading::Merged));
-        let extent = look().await.map_err(|_| stopping())?;
+        let extent = look().await.map_err(|_| TopicRefusal::Stopping)?;
         let before = wanted.before.map_or(extent.end, |before| u64::try_from(before).unwrap_or(0));
         if before > extent.end {
             return Err(TopicRefusal::BeyondEnd(i64::try_from(before).unwrap_or(i64::MAX)));
         }
         if before > extent.start {
             let request = Request::DeleteRecords { topic, partition, before };
-            self.request(request).await.map_err(|_| stopping())?.map_err(refusal)?;
+            self.request(request).await.map_err(|_| TopicRefusal::Stopping)?.map_err(refusal)?;
         }
-        let start = look().await.map_err(|_| stopping())?.start;
+        let start = look().await.map_err(|_| TopicRefusal::Stopping)?.start;
         Ok(i64::try_from(start).unwrap_or(i64::MAX))
     }
 
@@ -94,10 +93,11 @@ impl Front {
 
     /// Changes the catalog; when this ends, the view shows the change.
     async fn change(&self, request: Request) -> Result<(), TopicRefusal> {
-        let stopping = || TopicRefusal::NotWritable("it is stopping".into());
-        self.request(request).await.map_err(|_| stopping())?.map_err(refusal)?;
+        self.request(request).await.map_err(|_| TopicRefusal::Stopping)?.map_err(refusal)?;
         let views = Arc::clone(&self.views);
-        self.look(move |site, _, now| views.renew(site, now.mono_us)).await.map_err(|_| stopping())
+        self.look(move |site, _, now| views.renew(site, now.mono_us))
+            .await
+            .map_err(|_| TopicRefusal::Stopping)
     }
 }
 
