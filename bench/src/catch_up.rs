@@ -4,31 +4,25 @@
 //! cut is healed, and the clock runs until the healed site's origin log shows the last record of it, noticing the heal and
 //! coming back into touch included. Small backlogs are therefore dominated by that; the line's share is told for all.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
-use client::{Acks, Isolation, Position};
 use launch::Network;
 use wan::{Link, Matrix};
 
+use crate::fill::Fill;
 use crate::machine::Facts;
 use crate::options::{Own, Running};
 use crate::report::{Bar, Report, Section, Table, Wish};
 use crate::target::{self, Place};
-use crate::throughput::Parcel;
 
 const SITES: [&str; 3] = ["writes", "follows", "returns"];
 const TOPIC: &str = "bench";
 /// Of the line's rate, headers and all.
 const SHARE_MIN: f64 = 0.8;
-/// Batches without an answer.
-const UNANSWERED_MAX: usize = 32;
-const RECORD_BYTES: usize = 1_024;
-const BATCH_BYTES: usize = 512 << 10;
+const FILL: Fill = Fill { topic: TOPIC, partitions: 1, record_bytes: 1_024, batch_bytes: 512 << 10 };
 const PATIENCE: Duration = Duration::from_secs(600);
-const POLL: Duration = Duration::from_millis(20);
 
 /// What to measure.
 #[derive(Debug, Args)]
@@ -122,49 +116,13 @@ async fn one(running: &Running, places: &[Place], bytes: u64) -> anyhow::Result<
     let origin = format!("{}.{TOPIC}", SITES[0]);
     returns.client.partitions(&origin).await?;
     emulator.cut_site(SITES[2])?;
-    let written = write(writes, bytes).await?;
-    let end = log_end(writes, &origin).await?;
+    let written = FILL.write(writes, bytes).await?;
+    let ends = FILL.ends(writes, &origin).await?;
     emulator.heal_site(SITES[2])?;
     let healed = Instant::now();
-    reaches(returns, &origin, end).await?;
+    FILL.reaches(returns, &origin, &ends, PATIENCE).await?;
     let held = healed.elapsed();
     // Only this site writes, so every record of its origin log has a place in the merged one.
-    reaches(returns, TOPIC, end).await?;
+    FILL.reaches(returns, TOPIC, &ends, PATIENCE).await?;
     Ok(CaughtUp { bytes: written, held, merged: healed.elapsed() })
-}
-
-/// Writes at least so much; says how much it was.
-async fn write(place: &Place, bytes: u64) -> anyhow::Result<u64> {
-    let parcel = Parcel::fill(RECORD_BYTES, BATCH_BYTES);
-    let (mut unanswered, mut written) = (VecDeque::new(), 0);
-    while written < bytes || !unanswered.is_empty() {
-        if written < bytes && unanswered.len() < UNANSWERED_MAX {
-            unanswered
-                .push_back(place.client.produce_start(TOPIC, 0, parcel.batch.clone(), Acks::Leader).await?);
-            written += parcel.batch.len() as u64;
-        } else if let Some(oldest) = unanswered.pop_front() {
-            oldest.answer().await?;
-        }
-    }
-    Ok(written)
-}
-
-async fn log_end(place: &Place, log: &str) -> anyhow::Result<i64> {
-    Ok(place.client.list_offset(log, 0, Position::Latest, Isolation::default()).await?.offset.max(0))
-}
-
-async fn reaches(place: &Place, log: &str, end: i64) -> anyhow::Result<()> {
-    let began = Instant::now();
-    loop {
-        let now = log_end(place, log).await?;
-        if now >= end {
-            return Ok(());
-        }
-        anyhow::ensure!(
-            began.elapsed() < PATIENCE,
-            "{log} at {} is at {now} of {end} and stays there",
-            place.name
-        );
-        tokio::time::sleep(POLL).await;
-    }
 }

@@ -68,10 +68,26 @@ pub(crate) struct Driven {
 
 /// Sends a record at every beat and waits for all answers.
 pub(crate) async fn drive(stream: Stream, rhythm: Rhythm, zero: Instant) -> anyhow::Result<Driven> {
+    drive_until(stream, rhythm, zero, std::future::pending()).await
+}
+
+/// The same, but no longer than until this is over.
+pub(crate) async fn drive_until(
+    stream: Stream,
+    rhythm: Rhythm,
+    zero: Instant,
+    over: impl Future<Output = ()>,
+) -> anyhow::Result<Driven> {
     let mut beats = pace::start(rhythm, zero)?;
     let mut driven = Driven::default();
     let mut answers = JoinSet::new();
-    while let Some(beat) = beats.recv().await {
+    let mut over = std::pin::pin!(over);
+    loop {
+        let beat = tokio::select! {
+            () = &mut over => break,
+            beat = beats.recv() => beat,
+        };
+        let Some(beat) = beat else { break };
         let counts = rhythm.counts(zero, beat);
         let mark = Mark { source: stream.source, counts, due_ns: since(zero, beat.due) };
         let batch = one_record(mark, stream.record_bytes);
@@ -110,7 +126,8 @@ impl Driven {
     }
 }
 
-fn one_record(mark: Mark, bytes: usize) -> Bytes {
+/// A batch of one marked record.
+pub(crate) fn one_record(mark: Mark, bytes: usize) -> Bytes {
     Builder::new().record(&NewRecord::value(0, mark.value(bytes))).build()
 }
 

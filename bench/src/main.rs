@@ -6,18 +6,22 @@
 //!
 //! | module | what it is for |
 //! | --- | --- |
-//! | latency, local_ack, isolated, catch_up, throughput, wan_link | one command each |
-//! | target, load, pace, watch, control | whom to drive, and how |
+//! | latency, local_ack, isolated, catch_up, death, restart, join, throughput, wan_link | one command each |
+//! | target, load, fill, pace, watch, control, burn | whom to drive, and how |
 //! | theory, limits | what the figures stand beside |
 //! | quantiles, usage, machine | measuring |
 //! | report, text, html, svg | showing |
 //!
 //! It asserts nothing about time: bars are printed with what was measured, and a reader judges.
 
+mod burn;
 mod catch_up;
 mod control;
+mod death;
+mod fill;
 mod html;
 mod isolated;
+mod join;
 mod latency;
 mod limits;
 mod load;
@@ -27,6 +31,7 @@ mod options;
 mod pace;
 mod quantiles;
 mod report;
+mod restart;
 mod svg;
 mod target;
 mod text;
@@ -63,6 +68,12 @@ enum Command {
     Isolated(isolated::Isolated),
     /// How long a site needs after a heal until it holds what was written meanwhile
     CatchUp(catch_up::CatchUp),
+    /// How long the merged log stands still when a region dies
+    Death(death::Death),
+    /// How long a killed site with much on its disk needs until it serves again
+    Restart(restart::Restart),
+    /// How fast a site without data takes over what others hold, and what that costs those who write there
+    Join(join::Join),
     /// How much is written, replicated and read in a second, beside the disk's and the loopback's limits
     Throughput(throughput::Throughput),
     /// What one link carries, against distance and loss; what two make of one bottleneck; what a byte costs
@@ -88,6 +99,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Command::LocalAck(command) => Box::pin(command.run()).await,
             Command::Isolated(command) => Box::pin(command.run()).await,
             Command::CatchUp(command) => Box::pin(command.run()).await,
+            Command::Death(command) => Box::pin(command.run()).await,
+            Command::Restart(command) => Box::pin(command.run()).await,
+            Command::Join(command) => Box::pin(command.run()).await,
             Command::Throughput(command) => Box::pin(command.run()).await,
             Command::Wan(command) => Box::pin(command.run()).await,
         }

@@ -74,6 +74,12 @@ pub(crate) struct Running {
 }
 
 impl Own {
+    /// The same with more keys overridden; what the command line says of them counts more.
+    pub(crate) fn with(mut self, settings: impl IntoIterator<Item = String>) -> Self {
+        self.settings.splice(..0, settings);
+        self
+    }
+
     /// A folder of our own on the filesystem that is to be measured.
     pub(crate) fn scratch(&self) -> anyhow::Result<TempDir> {
         let builder = || {

@@ -161,6 +161,17 @@ impl Cluster {
         Ok(())
     }
 
+    /// Ends a site at once and takes its disk: its data directory is empty, and prepared to ask the others to be let in.
+    ///
+    /// # Errors
+    /// If there is no such site, the folder cannot be removed, or the binary does not run.
+    pub fn wipe(&mut self, site: &str) -> Result<(), LaunchError> {
+        self.kill(site)?;
+        let path = self.plan.data(site);
+        std::fs::remove_dir_all(&path).map_err(|source| LaunchError::File { path, source })?;
+        run(&self.plan.meridian, &["join".as_ref(), "--config".as_ref(), &self.plan.config(site)])
+    }
+
     fn index(&self, site: &str) -> Result<usize, LaunchError> {
         let found = self.plan.sites.iter().position(|known| known == site);
         found.ok_or_else(|| LaunchError::Unknown(site.to_owned()))
