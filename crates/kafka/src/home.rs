@@ -38,10 +38,12 @@ impl<'a> FromHome<'a> {
         preferred.copied().find(|site| self.view.live.contains(site)).unwrap_or(self.view.this_site)
     }
 
-    /// The sites that are up.
-    pub(crate) fn live_sites(&self) -> impl Iterator<Item = &'a SiteView> {
+    /// The sites that its clients are told of: those that are up. A site that has just started may know of none, and then
+    /// tells of all: a client forgets whom it is not told of, and one that knows nobody asks nobody again for minutes.
+    pub(crate) fn told_sites(&self) -> impl Iterator<Item = &'a SiteView> {
         let live = &self.view.live;
-        self.view.sites.iter().filter(|site| live.contains(&site.id))
+        let none = !self.view.sites.iter().any(|site| live.contains(&site.id));
+        self.view.sites.iter().filter(move |site| none || live.contains(&site.id))
     }
 
     /// The site of this id.
@@ -78,6 +80,17 @@ mod tests {
         assert_eq!(marked("app meridian_home=eu-west"), Some("eu-west"));
         assert_eq!(marked("xmeridian_home=eu-west"), None);
         assert_eq!(marked("meridian_home="), None);
+    }
+
+    #[test]
+    fn clients_are_told_of_living_sites_and_of_all_where_none_is_known_to_live() {
+        let mut view = view();
+        let told = |view: &ClusterView| {
+            FromHome::new(view, "eu-west", None).told_sites().map(|site| site.id).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&view), [2]);
+        view.live.clear();
+        assert_eq!(told(&view), [1, 2]);
     }
 
     #[test]

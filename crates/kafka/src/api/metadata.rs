@@ -141,7 +141,7 @@ impl Answer<'_> {
         if version >= 3 {
             w.i32(0); // throttle time
         }
-        let sites: Vec<&SiteView> = self.home.live_sites().collect();
+        let sites: Vec<&SiteView> = self.home.told_sites().collect();
         w.structs(&sites, |w, site| write_site(w, self.home, site, version >= 1));
         if version >= 2 {
             w.nullable_string(Some(&self.view.cluster_id));
@@ -247,7 +247,7 @@ pub(super) fn describe_cluster<B: Broker>(context: &Context<B>, mut call: Call) 
     }
     w.string(&view.cluster_id);
     w.i32(home.leader());
-    let sites: Vec<&SiteView> = home.live_sites().collect();
+    let sites: Vec<&SiteView> = home.told_sites().collect();
     w.structs(&sites, |w, site| write_site(w, &home, site, true));
     w.i32(if operations { CLUSTER_OPERATIONS } else { OPERATIONS_UNASKED });
     Ok(w.finish())
