@@ -3,6 +3,7 @@
 //! Writing goes to the engine as a request; reading is a look at the machine for a plan, then reading files beside it.
 //! Nothing here decides anything: refusals are the machine's, put into the front's words.
 
+mod early;
 mod groups;
 mod offsets;
 mod reading;
@@ -30,6 +31,7 @@ use crate::files::Files;
 use crate::readable::Readable;
 use crate::views::Views;
 
+pub(crate) use early::Early;
 pub(crate) use groups::Groups;
 
 /// The node behind the Kafka front.
@@ -40,6 +42,7 @@ pub(crate) struct Front {
     pub(crate) views: Arc<Views>,
     pub(crate) readable: Arc<Readable>,
     pub(crate) groups: Groups,
+    pub(crate) early: Arc<Early>,
     pub(crate) metrics: KafkaMetrics,
 }
 

@@ -191,7 +191,9 @@ pub async fn start(setup: Setup) -> Result<Running, ServeError> {
     let life = u32::from_le_bytes(random().map_err(no_random)?);
     let groups = Groups::start(Arc::clone(&views), group::Settings::new(setup.clients.own.0, life));
     let counts = metrics.kafka.clone();
-    let front = Arc::new(Front { engine, files: files.clone(), views, readable, groups, metrics: counts });
+    let early = Arc::new(crate::front::Early::default());
+    let front =
+        Arc::new(Front { engine, files: files.clone(), views, readable, groups, early, metrics: counts });
     let machine = Engine { site, files, carrier: Carrier::new(ends), timepiece, config: setup.site };
     machine.start(Inbox { commands, peers }).map_err(thread("starting the site's thread"))?;
 

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clock::Now;
 use disk::FileName;
@@ -15,15 +15,20 @@ use crate::engine::Command;
 use crate::files::Files;
 use crate::front::Front;
 
-/// Longer than a site that is in touch takes to tell that it has more, over the widest link and in its idle rhythm; and
-/// longer than one that has died counts as alive.
-const NEWS_PATIENCE: Duration = Duration::from_millis(1_500);
-const NEWS_POLL: Duration = Duration::from_millis(100);
-
 /// What one partition's answer will be made of.
 type Planned = Result<(Plan, Extent), ReadRefusal>;
+/// The same, before it is asked how long a reader has stood there.
+type Sought = Result<(Plan, Extent), Missed>;
 /// A log and where to read it: topic, partition, which log, offset, bytes.
 type Wanted = Option<(entry::TopicId, u32, Reading, i64, usize)>;
+
+/// Why there is no plan.
+enum Missed {
+    /// The reader stands above the log's end; the refusal, should it have stood there for long.
+    Above(Extent, ReadRefusal),
+    /// It is refused.
+    Refused(ReadRefusal),
+}
 
 impl Front {
     pub(crate) async fn read_logs(&self, read: Read) -> Vec<Result<ReadData, ReadRefusal>> {
@@ -37,7 +42,7 @@ impl Front {
             })
             .collect();
         let asked = wanted.len();
-        let Some(planned) = self.plan_in_time(wanted, read.bytes_max).await else {
+        let Some(planned) = self.plan_patiently(wanted, read.bytes_max).await else {
             return vec![Err(ReadRefusal::NotReady("it is stopping".into())); asked];
         };
         if planned.iter().all(|planned| planned.as_ref().map_or(true, |(plan, _)| plan.slices.is_empty())) {
@@ -52,21 +57,23 @@ impl Front {
         read.await.unwrap_or_else(|_| vec![Err(ReadRefusal::NotReady("it is stopping".into())); asked])
     }
 
-    /// Plans, and plans again while a reader is above a log's end: what it has read at another site may be on its way here,
+    /// Plans. A reader above a log's end gets nothing for a while: what it has read at another site may be on its way here,
     /// and even the news of it. `None` if the site is stopping.
-    async fn plan_in_time(&self, wanted: Vec<Wanted>, bytes_max: usize) -> Option<Vec<Planned>> {
-        let until = Instant::now() + NEWS_PATIENCE;
-        loop {
-            let asked = wanted.clone();
-            let planned = self
-                .look(move |site, files, now| plan_all(site, files, now, &asked, bytes_max))
-                .await
-                .ok()?;
-            if Instant::now() >= until || !planned.iter().any(is_above_end) {
-                return Some(planned);
+    async fn plan_patiently(&self, wanted: Vec<Wanted>, bytes_max: usize) -> Option<Vec<Planned>> {
+        let asked = wanted.clone();
+        let planned =
+            self.look(move |site, files, now| plan_all(site, files, now, &asked, bytes_max)).await.ok()?;
+        let now = Instant::now();
+        let answer = |(planned, wanted): (Sought, Wanted)| match (planned, wanted) {
+            (Ok(planned), _) => Ok(planned),
+            (Err(Missed::Above(extent, _)), Some((topic, partition, reading, offset, _)))
+                if self.early.is_early((topic, partition, reading, offset), now) =>
+            {
+                Ok((Plan::default(), extent))
             }
-            tokio::time::sleep(NEWS_POLL).await;
-        }
+            (Err(Missed::Above(_, refusal) | Missed::Refused(refusal)), _) => Err(refusal),
+        };
+        Some(planned.into_iter().zip(wanted).map(answer).collect())
     }
 
     /// Ends when one of these logs' ends is not the one the caller knows.
@@ -110,11 +117,7 @@ impl Front {
     }
 }
 
-fn is_above_end(planned: &Planned) -> bool {
-    matches!(planned, Err(ReadRefusal::OutOfRange { offset, log_start }) if offset > log_start)
-}
-
-fn plan_all(site: &Site, files: &Files, now: Now, wanted: &[Wanted], bytes_max: usize) -> Vec<Planned> {
+fn plan_all(site: &Site, files: &Files, now: Now, wanted: &[Wanted], bytes_max: usize) -> Vec<Sought> {
     let mut room = bytes_max;
     let mut plans = Vec::with_capacity(wanted.len());
     for wanted in wanted {
@@ -127,15 +130,16 @@ fn plan_all(site: &Site, files: &Files, now: Now, wanted: &[Wanted], bytes_max: 
     plans
 }
 
-fn plan(site: &Site, files: &Files, now: Now, wanted: Wanted, room: usize) -> Planned {
-    let (topic, partition, reading, offset, bytes_max) = wanted.ok_or(ReadRefusal::UnknownTopic)?;
+fn plan(site: &Site, files: &Files, now: Now, wanted: Wanted, room: usize) -> Sought {
+    let (topic, partition, reading, offset, bytes_max) =
+        wanted.ok_or(Missed::Refused(ReadRefusal::UnknownTopic))?;
     if site.topic(topic).is_none_or(|topic| partition >= topic.partitions) {
-        return Err(ReadRefusal::UnknownTopic);
+        return Err(Missed::Refused(ReadRefusal::UnknownTopic));
     }
     let extent = site.extent(topic, partition, reading);
     let log_start = i64::try_from(extent.start).unwrap_or(i64::MAX);
     let out_of_range = ReadRefusal::OutOfRange { offset, log_start };
-    let from = u64::try_from(offset).map_err(|_| out_of_range.clone())?;
+    let from = u64::try_from(offset).map_err(|_| Missed::Refused(out_of_range.clone()))?;
     if room == 0 {
         return Ok((Plan::default(), extent));
     }
@@ -143,8 +147,9 @@ fn plan(site: &Site, files: &Files, now: Now, wanted: Wanted, room: usize) -> Pl
         Ok(plan) => Ok((plan, extent)),
         // After a failover a client may have read further elsewhere than is readable here: early, not wrong.
         Err(OffsetError::AboveEnd { .. }) if site.expects_more(now.mono_us) => Ok((Plan::default(), extent)),
-        Err(OffsetError::AboveEnd { .. } | OffsetError::BelowStart { .. }) => Err(out_of_range),
-        Err(OffsetError::Unreadable(error)) => Err(ReadRefusal::Damaged(error.to_string())),
+        Err(OffsetError::AboveEnd { .. }) => Err(Missed::Above(extent, out_of_range)),
+        Err(OffsetError::BelowStart { .. }) => Err(Missed::Refused(out_of_range)),
+        Err(OffsetError::Unreadable(error)) => Err(Missed::Refused(ReadRefusal::Damaged(error.to_string()))),
     }
 }
 
