@@ -137,9 +137,7 @@ def follow():
         while not orders.stopped():
             if poll(consumer, diary, moved):
                 try:
-                    # Not waited for: a member that waits for a coordinator that died does not hear of the next one. What
-                    # is not committed is read again.
-                    consumer.commit(asynchronous=True)
+                    consumer.commit(asynchronous=False)
                 except ck.KafkaException:
                     pass
         consumer.close()

@@ -42,11 +42,16 @@ pub(crate) enum Kind {
     PowerCut,
     PowerCutAll,
     Restore,
+    Wipe,
+    ClockStep,
+    ClockJump,
+    Fence,
+    CutUntilFenced,
     KillClient,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 18] = [
+    pub(crate) const ALL: [Kind; 23] = [
         Kind::Kill,
         Kind::KillAll,
         Kind::Pause,
@@ -64,6 +69,11 @@ impl Kind {
         Kind::PowerCut,
         Kind::PowerCutAll,
         Kind::Restore,
+        Kind::Wipe,
+        Kind::ClockStep,
+        Kind::ClockJump,
+        Kind::Fence,
+        Kind::CutUntilFenced,
         Kind::KillClient,
     ];
 
@@ -86,6 +96,11 @@ impl Kind {
             Kind::PowerCut => "power-cut",
             Kind::PowerCutAll => "power-cut-all",
             Kind::Restore => "restore-backup",
+            Kind::Wipe => "wipe",
+            Kind::ClockStep => "clock-step",
+            Kind::ClockJump => "clock-jump",
+            Kind::Fence => "fence",
+            Kind::CutUntilFenced => "cut-until-fenced",
             Kind::KillClient => "kill-client",
         }
     }
@@ -110,19 +125,33 @@ impl Kind {
             Kind::PowerCut => "process and page cache gone; what the device had stays",
             Kind::PowerCutAll => "the same at all sites at once",
             Kind::Restore => "writes paused; the disk put back as it was when the fault began",
+            Kind::Wipe => "writes paused; the data directory emptied, then `meridian join`",
+            Kind::ClockStep => "the clock set forward or back within the bound, later set right",
+            Kind::ClockJump => "the clock set forward or back by seconds, later set right",
+            Kind::Fence => "`meridian site fence` of a site that stands still, or lives; then it goes on",
+            Kind::CutUntilFenced => "a site's links cut until the others fence it; then it returns",
             Kind::KillClient => "SIGKILL of a client process, start of its next life",
         }
     }
 
     pub(crate) fn reach(self) -> Reach {
         match self {
-            Kind::CutSite | Kind::CutPair | Kind::CutOneWay | Kind::Flap | Kind::Loss | Kind::Slow => {
-                Reach::Links
-            }
+            Kind::CutSite
+            | Kind::CutPair
+            | Kind::CutOneWay
+            | Kind::CutUntilFenced
+            | Kind::Flap
+            | Kind::Loss
+            | Kind::Slow => Reach::Links,
             Kind::KillAll | Kind::RollingRestart | Kind::PowerCutAll => Reach::Cluster,
             Kind::KillClient => Reach::Client,
             _ => Reach::Site,
         }
+    }
+
+    /// Whether it takes a disk's content away. Two at once may be more than a minority.
+    pub(crate) fn loses_a_disk(self) -> bool {
+        matches!(self, Kind::Restore | Kind::Wipe)
     }
 
     pub(crate) fn is_possible(self, means: Means) -> bool {
@@ -157,6 +186,6 @@ mod tests {
     #[test]
     fn without_root_there_is_still_enough_to_go_wrong() {
         let possible = Kind::ALL.into_iter().filter(|kind| kind.is_possible(Means::default())).count();
-        assert_eq!(possible, 12);
+        assert_eq!(possible, 17);
     }
 }

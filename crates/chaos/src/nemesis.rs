@@ -69,7 +69,7 @@ fn round(
     last(scene, &mut struck, Duration::from_secs_f64(dice.between(2.0, 10.0)))?;
     dice.shuffle(&mut struck);
     // A disk may be lost only when the others can have caught up.
-    struck.sort_by_key(|(kind, ..)| *kind == Kind::Restore);
+    struck.sort_by_key(|(kind, ..)| kind.loses_a_disk());
     for (kind, since, fault) in struck {
         let toll = tally.entry(kind).or_default();
         let done = undo(scene, fault)?;
@@ -103,7 +103,8 @@ fn goes_with(one: Kind, other: Kind) -> bool {
     let whole = a == Reach::Cluster && processes(b) || b == Reach::Cluster && processes(a);
     // Both change the same links; the one undone first would undo the other.
     let links = a == Reach::Links && b == Reach::Links;
-    !whole && !links
+    let disks = one.loses_a_disk() && other.loses_a_disk();
+    !whole && !links && !disks
 }
 
 /// Lets time pass, with an eye on the sites.
@@ -139,5 +140,6 @@ mod tests {
         seen.sort();
         assert_eq!(seen, Kind::ALL);
         assert!(goes_with(Kind::Kill, Kind::Loss) && !goes_with(Kind::Flap, Kind::Loss));
+        assert!(!goes_with(Kind::Wipe, Kind::Restore));
     }
 }

@@ -1,4 +1,7 @@
-//! Each fault: how it strikes, and how it is undone.
+//! Each fault: how it strikes, and how it is undone. Disks that are lost and sites that are fenced have files of their own.
+
+mod fences;
+mod losses;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -12,7 +15,10 @@ use crate::tracer::Tracer;
 
 /// A failed sync must end the process; the traced process is slow.
 const END_PATIENCE: Duration = Duration::from_secs(20);
-const DRAIN_PATIENCE: Duration = Duration::from_secs(60);
+/// Two clocks may be stepped in opposite directions, and must still agree within the bound.
+const CLOCK_STEP_MS: (f64, f64) = (20.0, 200.0);
+/// Plainly beyond the bound.
+const CLOCK_JUMP_MS: (f64, f64) = (2_000.0, 20_000.0);
 /// A process that ends because its disk failed says so with this code.
 const DISK_FAILED: i32 = 74;
 
@@ -28,6 +34,9 @@ pub(crate) enum Struck {
     Failed { site: String, tracer: Tracer },
     Full(String),
     Backup { site: String, copy: PathBuf },
+    Wipe(String),
+    Clock(String),
+    Fence { site: String, ended: usize, cut: Option<Vec<(String, String)>> },
     Client(usize),
     Over,
 }
@@ -80,6 +89,11 @@ pub(crate) fn strike(scene: &mut Scene, dice: &mut Dice, kind: Kind, victim: &st
             scene.thaw(&site)?;
             Struck::Backup { site, copy: copy? }
         }
+        Kind::Wipe => Struck::Wipe(site),
+        Kind::ClockStep => step_clock(scene, dice, site, CLOCK_STEP_MS)?,
+        Kind::ClockJump => step_clock(scene, dice, site, CLOCK_JUMP_MS)?,
+        Kind::Fence => fences::fence(scene, dice, site)?,
+        Kind::CutUntilFenced => fences::cut(scene, site)?,
         Kind::KillClient => {
             let client = dice.below(scene.strangers.len());
             scene.strangers[client].kill();
@@ -126,7 +140,10 @@ pub(crate) fn undo(scene: &mut Scene, struck: Struck) -> anyhow::Result<bool> {
         }
         Struck::Failed { site, tracer } => return failed_sync(scene, &site, tracer),
         Struck::Full(site) => scene.disks[&site].clear()?,
-        Struck::Backup { site, copy } => return restore(scene, &site, &copy),
+        Struck::Backup { site, copy } => return losses::restore(scene, &site, &copy),
+        Struck::Wipe(site) => return losses::wipe(scene, &site),
+        Struck::Clock(site) => scene.cluster.shift_clock(&site, 0)?,
+        Struck::Fence { site, ended, cut } => return fences::go_on(scene, &site, ended, cut),
         Struck::Client(client) => scene.strangers[client].start()?,
         Struck::Over => {}
     }
@@ -215,58 +232,16 @@ fn failed_sync(scene: &mut Scene, site: &str, mut tracer: Tracer) -> anyhow::Res
     Ok(struck)
 }
 
-/// The others must have what the site acknowledged: a lost disk takes with it what only it had, and that is no anomaly. So
-/// nobody writes while the others catch up.
-fn restore(scene: &mut Scene, site: &str, copy: &std::path::Path) -> anyhow::Result<bool> {
-    let is_drained = scene.tell_writers("hold") && drained(scene, site);
-    if is_drained {
-        scene.kill(site)?;
-        if let Some(disk) = scene.disks.get_mut(site) {
-            disk.replace(copy)?;
-        }
-        scene.start(site)?;
-        scene.wait_ready(site);
-    } else {
-        std::fs::remove_file(copy)?;
-    }
-    scene.strangers.iter_mut().for_each(|stranger| stranger.say("go"));
-    Ok(is_drained)
-}
-
-/// Whether all others come to hold what this site holds of its own, while nothing new is written to it.
-fn drained(scene: &Scene, site: &str) -> bool {
-    let until = Instant::now() + DRAIN_PATIENCE;
-    let (mut calm, mut last) = (0, None);
-    while Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(500));
-        let now = own_end(scene, site);
-        calm = if now.is_some() && now == last { calm + 1 } else { 0 };
-        last = now;
-        // Twice in a row the same, and everywhere.
-        if calm >= 2 {
-            return true;
-        }
-    }
-    false
-}
-
-/// Where the site's own journals end, if all others hold them to the end.
-fn own_end(scene: &Scene, site: &str) -> Option<Vec<(String, u64)>> {
-    let own = scene.status(site).ok()?;
-    let own: Vec<(String, u64)> = own
-        .journals
-        .into_iter()
-        .filter(|journal| journal.site == site)
-        .map(|journal| (journal.journal, journal.held))
-        .collect();
-    for other in scene.sites().iter().filter(|other| *other != site) {
-        let status = scene.status(other).ok()?;
-        let holds = |(name, end): &(String, u64)| {
-            status.journals.iter().any(|journal| journal.journal == *name && journal.held >= *end)
-        };
-        if !own.iter().all(holds) {
-            return None;
-        }
-    }
-    Some(own)
+/// Forward or back, by so many milliseconds.
+fn step_clock(
+    scene: &Scene,
+    dice: &mut Dice,
+    site: String,
+    (least, most): (f64, f64),
+) -> anyhow::Result<Struck> {
+    let by_ms = dice.between(least, most);
+    let ahead_ms = if dice.once_in(2) { by_ms } else { -by_ms };
+    scene.say(&format!("the clock of {site} is {ahead_ms:.0} ms ahead"));
+    scene.cluster.shift_clock(&site, ahead_ms as i64)?;
+    Ok(Struck::Clock(site))
 }

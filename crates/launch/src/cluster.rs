@@ -137,6 +137,15 @@ impl Cluster {
         self.processes.remove(site).map_or(Ok(true), |mut process| process.stop(site, STOP_PATIENCE))
     }
 
+    /// Prepares an empty data directory for a site that lost what it had: the others admit it when it starts.
+    ///
+    /// # Errors
+    /// If there is no such site, or the command says no.
+    pub fn join(&self, site: &str) -> Result<(), LaunchError> {
+        self.index(site)?;
+        run(&self.plan.meridian, &["join".as_ref(), "--config".as_ref(), &self.plan.config(site)])
+    }
+
     /// Sets a site's wall clock so far ahead of the machine's, or behind; for now and for later starts. A process heeds it
     /// only if the clock was set once, be it to 0, before it started.
     ///
