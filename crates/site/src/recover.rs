@@ -309,6 +309,8 @@ impl Site {
         }
         self.desk.intended = self.positions.clone();
         self.state.grown.clear();
+        // A checkpoint may have been taken between a deletion's release and the removal of the logs.
+        self.state.deleted = true;
         self.rebuild_admission();
         self.count_own();
         if let Some(journal) = self.identity.journal()
