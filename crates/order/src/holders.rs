@@ -47,6 +47,13 @@ impl Holders {
         self.members.len() / 2 + 1
     }
 
+    /// How many sites can be away at once, their newest journals ended by agreement. Each member lets fewer than half the
+    /// sites be; an end takes the consent of a majority, and there is consent for no more than so many.
+    pub(crate) fn ended_max(&self) -> usize {
+        let members = self.members.len();
+        members * ((members - 1) / 2) / self.needed()
+    }
+
     /// A site's storage holds a journal up to `next`.
     pub(crate) fn counted(&mut self, site: SiteId, storage: StorageId, journal: JournalId, next: Seq) {
         let is_retired = self.retired.get(&site).is_some_and(|retired| retired.contains(&storage));

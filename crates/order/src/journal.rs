@@ -35,6 +35,10 @@ pub(crate) struct Journal {
     sealed: bool,
     /// What is being adopted: where it ends, and where it sorts.
     adopting: Option<(Seq, Stamp)>,
+    /// A bug on purpose.
+    #[cfg(feature = "mutants")]
+    #[serde(skip)]
+    pub(crate) sorts_beyond: bool,
 }
 
 /// What an owner says of its journal.
@@ -65,6 +69,11 @@ impl Journal {
         self.floor.is_some()
     }
 
+    /// Whether it ever was open, or was sealed.
+    pub(crate) fn took_part(&self) -> bool {
+        self.is_open() || self.sealed || self.next > 0
+    }
+
     pub(crate) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
@@ -88,6 +97,10 @@ impl Journal {
 
     /// Whether an entry lies beyond the end, as far as that is known.
     pub(crate) fn is_beyond(&self, seq: Seq) -> bool {
+        #[cfg(feature = "mutants")]
+        if self.sorts_beyond {
+            return false;
+        }
         self.cut.is_some_and(|cut| seq >= cut)
     }
 

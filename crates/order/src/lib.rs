@@ -7,8 +7,8 @@
 //! [`Producers`] says which released batches are copies of earlier ones, alike everywhere; [`LocalWindow`] answers a
 //! producer's retry at the site that has answered it before.
 //!
-//! The rules are model-checked (`tests/model`, whose head lists them) and the code is compared with a naive oracle
-//! on generated histories (`tests/oracle`).
+//! The rules are model-checked (`tests/model`, `tests/seal`, `tests/leaving`; their heads list them) and the code is
+//! compared with a naive oracle on generated histories (`tests/oracle`).
 
 mod blocker;
 mod holders;

@@ -3,7 +3,7 @@
 //! The next entry is the one with the smallest (sort stamp, site, incarnation, seq) among the first waiting entries of
 //! the open journals. It is released when every open journal has promised that nothing stamped so low can still come,
 //! and when a quorum holds it; if it may not go, nothing behind it goes. A journal opens at the place of its opening
-//! and sorts nothing before it; it leaves at the place of its parting, unless it would be the last.
+//! and sorts nothing before it; it leaves at the place of its parting, unless too few would be left to write in.
 //!
 //! The sequence is a function of the journals. The point up to which it is released is not: whoever uses this writes
 //! that point down ([`Order::position`]) and, after a restart, comes back to it with [`Order::replay`].
@@ -39,9 +39,34 @@ pub struct Order {
     reached: Stamp,
     turns: Turns,
     broken: Option<BrokenPromise>,
+    /// A bug on purpose: only the last open journal must stay.
+    #[cfg(feature = "mutants")]
+    #[serde(skip)]
+    last_may_leave: bool,
+    /// A bug on purpose: what lies beyond an end sorts like all else.
+    #[cfg(feature = "mutants")]
+    #[serde(skip)]
+    sorts_beyond: bool,
 }
 
 impl Order {
+    /// Puts bugs in, for the simulator.
+    #[cfg(feature = "mutants")]
+    pub fn bend(&mut self, sorts_beyond: bool, last_may_leave: bool) {
+        (self.sorts_beyond, self.last_may_leave) = (sorts_beyond, last_may_leave);
+    }
+
+    #[cfg(feature = "mutants")]
+    fn kept_to_write(&self, away: usize) -> usize {
+        if self.last_may_leave { 0 } else { self.holders.ended_max().saturating_sub(away) }
+    }
+
+    /// How many sites may still end, so that one more must stay open.
+    #[cfg(not(feature = "mutants"))]
+    fn kept_to_write(&self, away: usize) -> usize {
+        self.holders.ended_max().saturating_sub(away)
+    }
+
     /// A new cluster's order: the first incarnation of every founder takes part. Founders are the members that hold
     /// data; a majority of them is a quorum.
     ///
@@ -60,6 +85,10 @@ impl Order {
             reached: Stamp::ZERO,
             turns: Turns::default(),
             broken: None,
+            #[cfg(feature = "mutants")]
+            last_may_leave: false,
+            #[cfg(feature = "mutants")]
+            sorts_beyond: false,
         }
     }
 
@@ -209,10 +238,22 @@ impl Order {
         }
     }
 
+    /// Void if it would leave too few sites to write in: every end that may be agreed on and is not in the order yet may
+    /// take one away, and seals and openings must be written in what remains.
     fn part(&mut self, id: JournalId, at: Stamp) -> Effect {
-        let open = self.journals.values().filter(|journal| journal.is_open()).count();
-        let takes_part = self.journals.get(&id).is_some_and(Journal::is_open);
-        if open == 1 || !takes_part {
+        if !self.is_open(id) {
+            return Effect::PartVoid;
+        }
+        // A member stands where the newest of its journals that ever took part does.
+        let newest: BTreeMap<SiteId, (JournalId, &Journal)> = self
+            .journals
+            .iter()
+            .filter(|(other, journal)| journal.took_part() && self.holders.is_member(other.site))
+            .map(|(other, journal)| (other.site, (*other, journal)))
+            .collect();
+        let left = newest.values().filter(|(other, journal)| journal.is_open() && *other != id).count();
+        let away = newest.values().filter(|(_, journal)| journal.is_sealed()).count();
+        if left <= self.kept_to_write(away) {
             return Effect::PartVoid;
         }
         self.journals.entry(id).or_default().close();
@@ -230,15 +271,23 @@ impl Order {
         Effect::Opened { journal: id }
     }
 
+    /// An open journal is sealed when all up to its end is released; one that takes no part, as far as it came: what is
+    /// left of it can only come in by adoption, since its owner will not ask for an opening.
     fn seal(&mut self, by: JournalId, id: JournalId, cut: Seq, at: Stamp) -> Effect {
-        match self.journals.get_mut(&id).filter(|known| by != id && known.is_open() && known.next() == cut) {
-            Some(journal) => {
-                journal.seal(cut);
-                self.turns.add(at, id, What::Sealed { cut });
-                Effect::Sealed { journal: id }
-            }
-            None => Effect::SealVoid { journal: id },
+        if by == id || !self.may_seal(id, cut) {
+            return Effect::SealVoid { journal: id };
         }
+        self.journals.entry(id).or_default().seal(cut);
+        self.turns.add(at, id, What::Sealed { cut });
+        Effect::Sealed { journal: id }
+    }
+
+    /// Whether a seal of this journal at this end would act, were it next in the order.
+    #[must_use]
+    pub fn may_seal(&self, id: JournalId, cut: Seq) -> bool {
+        let Some(known) = self.journals.get(&id) else { return self.holders.is_member(id.site) };
+        let passed = if known.is_open() { known.next() == cut } else { known.next() <= cut };
+        self.holders.is_member(id.site) && !known.is_sealed() && passed
     }
 
     fn adopt(&mut self, id: JournalId, from: Seq, upto: Seq, at: Stamp) -> Effect {
@@ -271,6 +320,10 @@ impl Order {
     /// # Panics
     /// If more of it was released here, or another end was agreed on: both are impossible while votes are durable.
     pub fn ends_at(&mut self, id: JournalId, cut: Seq) {
+        #[cfg(feature = "mutants")]
+        if self.sorts_beyond {
+            self.journals.entry(id).or_default().sorts_beyond = true;
+        }
         let journal = self.journals.entry(id).or_default();
         let head = journal.head();
         journal.ends_at(cut);
@@ -300,6 +353,12 @@ impl Order {
     /// The journals that take part.
     pub fn open(&self) -> impl Iterator<Item = JournalId> {
         self.open_journals().map(|(id, _)| id)
+    }
+
+    /// The journals that are not sealed and take part, or have entries that wait.
+    pub fn unsealed(&self) -> impl Iterator<Item = JournalId> {
+        let counts = |journal: &Journal| !journal.is_sealed() && (journal.is_open() || journal.is_waiting());
+        self.journals.iter().filter(move |(_, journal)| counts(journal)).map(|(id, _)| *id)
     }
 
     /// Which opening a journal waits for: the seq after its parting, 0 if it never took part; `None` if it takes part,

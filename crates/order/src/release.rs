@@ -57,19 +57,19 @@ pub enum Effect {
     None,
     /// Its journal left.
     Parted,
-    /// Its journal would have been the last to leave, and stays.
+    /// Its journal stays: too few would have been left to write seals and openings in, or it had left already.
     PartVoid,
     /// Another journal takes part from here.
     Opened {
         /// That journal.
         journal: JournalId,
     },
-    /// Another journal took part up to here.
+    /// Another journal takes no part any more, for good.
     Sealed {
         /// That journal.
         journal: JournalId,
     },
-    /// The journal it names takes no part already, or does not end there.
+    /// The journal it names is sealed already, is not released up to that end, or is no member's.
     SealVoid {
         /// That journal.
         journal: JournalId,

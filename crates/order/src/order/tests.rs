@@ -89,16 +89,56 @@ fn a_parted_journal_is_not_waited_for_and_comes_back_at_its_opening() {
 }
 
 #[test]
-fn the_last_open_journal_stays() {
+fn one_of_three_may_leave_since_another_may_have_ended() {
     let mut order = order();
     [of(1), of(2), of(3)].into_iter().for_each(|journal| held_by_two(&mut order, journal));
     for site in 1..=3 {
         order.held(of(site), 0, at(5), Weight::Part);
     }
     let effects: Vec<_> = order.release(9).into_iter().map(|release| release.effect).collect();
-    assert_eq!(effects, [Effect::Parted, Effect::Parted, Effect::PartVoid]);
-    order.held(of(3), 1, at(6), Weight::Data);
-    assert_eq!(order.release(9).len(), 1);
+    assert_eq!(effects, [Effect::Parted, Effect::PartVoid, Effect::PartVoid]);
+    order.held(of(2), 1, at(6), Weight::Open { journal: of(1), first: 1 });
+    order.held(of(3), 1, at(6), Weight::Part);
+    order.promised(of(2), at(9), 2);
+    order.promised(of(1), at(9), 1);
+    let effects: Vec<_> = order.release(9).into_iter().map(|release| release.effect).collect();
+    assert_eq!(effects, [Effect::Opened { journal: of(1) }, Effect::Parted], "rolling restarts go on");
+}
+
+#[test]
+fn who_is_sealed_cannot_end_again_and_lets_another_leave() {
+    let mut order = silent();
+    order.ends_at(of(3), 3);
+    held_by_two(&mut order, of(3));
+    order.held(of(1), 1, at(10), seal(of(3), 3));
+    order.held(of(1), 2, at(11), Weight::Part);
+    order.held(of(1), 3, at(12), Weight::Data);
+    assert_eq!(order.release(9).last().map(|it| it.effect.clone()), Some(Effect::Parted));
+    assert_eq!(order.open().collect::<Vec<_>>(), [of(2)]);
+    order.held(of(2), 0, at(95), Weight::Part);
+    held_by_two(&mut order, of(2));
+    assert_eq!(order.release(9).last().map(|it| it.effect.clone()), Some(Effect::PartVoid));
+    // Opened anew, site 3 may end once more: nobody may leave.
+    let second = JournalId { site: SiteId(3), incarnation: Incarnation(1) };
+    order.held(of(2), 1, at(96), Weight::Open { journal: second, first: 0 });
+    order.held(of(2), 2, at(97), Weight::Part);
+    assert_eq!(order.release(9).last().map(|it| it.effect.clone()), Some(Effect::Opened { journal: second }));
+    order.promised(second, at(99), 0);
+    assert_eq!(order.release(9).last().map(|it| it.effect.clone()), Some(Effect::PartVoid));
+}
+
+/// Three ends of five can be agreed on though each member consents to two.
+#[test]
+fn of_five_sites_one_may_leave_at_a_time() {
+    let sites: Vec<SiteId> = (1..=5).map(SiteId).collect();
+    let mut order = Order::new(SITES[0], &sites);
+    for site in 1..=5 {
+        order.held(of(site), 0, at(5), Weight::Part);
+        (1..=3).for_each(|holder| order.counted(SiteId(holder), StorageId(holder.into()), of(site), 9));
+    }
+    let effects: Vec<_> = order.release(9).into_iter().map(|release| release.effect).collect();
+    assert_eq!(effects[0], Effect::Parted);
+    assert_eq!(effects[1..], [Effect::PartVoid, Effect::PartVoid, Effect::PartVoid, Effect::PartVoid]);
 }
 
 #[test]
@@ -266,6 +306,29 @@ fn a_seal_closes_and_adoptions_follow_one_another() {
     let turn = |stamp, what| Turn { at: at(stamp), journal, what };
     let turns = [turn(11, What::Sealed { cut: 1 }), turn(14, What::Adopted { from: 1, upto: 4 })];
     assert_eq!(order.turns().copied().collect::<Vec<_>>(), turns, "what was void was nobody's turn");
+}
+
+/// It had left when its end was agreed on, and had gone on behind its parting: nobody will ask for its opening.
+#[test]
+fn a_seal_closes_who_has_left_and_what_it_wrote_since_is_adopted() {
+    let mut order = order();
+    [of(1), of(2), of(3)].into_iter().for_each(|journal| held_by_two(&mut order, journal));
+    order.held(of(3), 0, at(2), Weight::Part);
+    order.held(of(3), 1, at(4), Weight::Data);
+    order.held(of(3), 2, at(6), Weight::Data);
+    order.ends_at(of(3), 2);
+    order.held(of(1), 0, at(9), seal(of(3), 2));
+    order.held(of(1), 1, at(10), Weight::Adopt { journal: of(3), from: 1, upto: 3 });
+    order.promised(of(1), at(90), 2);
+    order.promised(of(2), at(90), 0);
+    assert_eq!(order.unsealed().collect::<Vec<_>>(), [of(1), of(2), of(3)]);
+    let released = order.release(9);
+    assert_eq!(places(&released), [(3, 0, 2), (1, 0, 9), (1, 1, 10), (3, 1, 10), (3, 2, 10)]);
+    let sealed = Effect::Sealed { journal: of(3) };
+    assert_eq!((&released[0].effect, &released[1].effect), (&Effect::Parted, &sealed));
+    // One that nobody here has heard of is sealed all the same; a stranger's is not.
+    let second = JournalId { site: SiteId(3), incarnation: Incarnation(1) };
+    assert!(order.may_seal(second, 0) && !order.may_seal(of(7), 0) && !order.may_seal(of(3), 2));
 }
 
 #[test]

@@ -18,7 +18,8 @@
 //!    of two openings the first in the order wins, and one from before the parting does nothing.
 //! 7. Behind an opening, entries sort at max(own stamp, the opening's sort stamp). Hence sort stamps never go back, and
 //!    "promised ≥ the sort stamp" needs no second case for reopened journals.
-//! 8. A parting that would leave no open journal is void: nobody could ever write a valid opening again.
+//! 8. A parting that would leave too few open journals is void: nobody could ever write a valid opening again. With no
+//!    end agreed on, two of three stay; what ends have to do with it is in `tests/leaving`.
 //!
 //! What the model leaves out without losing a behaviour: messages (a site knows at once what others promised and hold;
 //! knowing late only releases later, and releasing is always the earliest possible here), and a ceiling above the

@@ -2,6 +2,9 @@
 
 use crate::world::{Entry, Kind, Mutant, SITES, World};
 
+/// So many journals stay open.
+const LEFT_MIN: usize = 2;
+
 /// An entry in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Placed {
@@ -58,7 +61,7 @@ impl View {
     fn has_quorum(self, world: &World, site: usize, seq: usize, open: usize) -> bool {
         match self {
             View::Everything(_) | View::Site(_, Mutant::LocalHold) => true,
-            View::Site(_, Mutant::QuorumOfOpen) => world.holders(site, seq) > open / 2,
+            View::Site(_, Mutant::QuorumOfOpen) => world.holders(site, seq) * 2 >= open,
             View::Site(..) => world.holders(site, seq) > SITES / 2,
         }
     }
@@ -110,7 +113,7 @@ pub(crate) fn merge(world: &World, view: View) -> Merged {
             Kind::Data => {}
             Kind::Part => {
                 let open = floors.iter().flatten().count();
-                if open > 1 || view.mutant() == Mutant::LastMayPart {
+                if open > LEFT_MIN || view.mutant() == Mutant::LastMayPart {
                     floors[site] = None;
                 } else {
                     merged.part_void += 1;

@@ -43,7 +43,7 @@ pub(crate) enum Mutant {
     LocalHold,
     /// Rule 3: one journal is not asked for its promise.
     IgnoresOneJournal,
-    /// Rule 3: a majority of those that take part is enough.
+    /// Rule 3: half of those that take part is enough.
     QuorumOfOpen,
     /// Rule 3: what waits for its quorum does not hold up the other journals.
     PassesTheBlocked,

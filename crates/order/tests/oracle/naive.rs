@@ -1,7 +1,7 @@
 //! The order as one would first write it down: everything from the start, each time, by searching.
 
 use clock::Stamp;
-use entry::Seq;
+use entry::{Seq, SiteId};
 use order::{Effect, Release, Weight};
 
 use crate::history::{History, JOURNALS, MEMBERS};
@@ -66,7 +66,7 @@ impl<'a> Naive<'a> {
             let effect = match weight {
                 Weight::Data => Effect::None,
                 Weight::Seal { .. } | Weight::Adopt { .. } => unreachable!("these histories have no seals"),
-                Weight::Part if floors.iter().flatten().count() == 1 => Effect::PartVoid,
+                Weight::Part if !may_part(journal, &floors, &next) => Effect::PartVoid,
                 Weight::Part => {
                     floors[journal] = None;
                     Effect::Parted
@@ -85,4 +85,15 @@ impl<'a> Naive<'a> {
             out.push(Release { journal: id, seq, at, effect });
         }
     }
+}
+
+/// One of three sites may leave, as long as none is sealed: a site stands where its newest journal that took part does.
+fn may_part(journal: usize, floors: &[Option<Stamp>], next: &[usize]) -> bool {
+    let took_part = |other: usize| other < MEMBERS.len() || next[other] > 0 || floors[other].is_some();
+    let stands = |site: SiteId| {
+        let of_site = (0..JOURNALS.len()).filter(|other| JOURNALS[*other].site == site && took_part(*other));
+        let newest = of_site.max_by_key(|other| JOURNALS[*other].incarnation);
+        newest.is_some_and(|newest| newest != journal && floors[newest].is_some())
+    };
+    floors[journal].is_some() && MEMBERS.into_iter().filter(|site| stands(*site)).count() >= 2
 }
