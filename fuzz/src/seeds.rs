@@ -109,6 +109,7 @@ fn messages() -> Vec<Vec<u8>> {
         storage: StorageId(5),
         held: cut,
         accepted: Some((ballot, Verdict::GoesOn)),
+        consents: true,
     };
     let votes = Votes {
         storage: StorageId(6),

@@ -22,6 +22,7 @@ struct Promised {
     storage: StorageId,
     held: Cut,
     accepted: Option<(Ballot, Verdict)>,
+    consents: bool,
 }
 
 impl Proposal {
@@ -38,16 +39,16 @@ impl Proposal {
     }
 
     /// A site has promised. Returns what to ask for, once a quorum has; `ends` says whether that may be the end, where it
-    /// is free.
+    /// is free and all of the quorum consent.
     pub fn promised(
         &mut self,
         (site, storage): (SiteId, StorageId),
         held: Cut,
-        accepted: Option<(Ballot, Verdict)>,
+        (accepted, consents): (Option<(Ballot, Verdict)>, bool),
         (quorum, ends): (usize, bool),
     ) -> Option<Verdict> {
         if self.verdict.is_none() {
-            self.promised.insert(site, Promised { storage, held, accepted });
+            self.promised.insert(site, Promised { storage, held, accepted, consents });
             if self.promised.len() >= quorum {
                 self.verdict = self.choose(ends);
             }
@@ -61,7 +62,7 @@ impl Proposal {
         if let Some((_, verdict)) = accepted.max_by_key(|(ballot, _)| *ballot) {
             return Some(verdict);
         }
-        if !ends {
+        if !ends || !self.promised.values().all(|promised| promised.consents) {
             return Some(Verdict::GoesOn);
         }
         let held = self.promised.values().map(|promised| promised.held);
@@ -113,6 +114,8 @@ mod tests {
         (SiteId(site), StorageId(site.into()))
     }
 
+    const WILLING: (Option<(Ballot, Verdict)>, bool) = (None, true);
+
     fn ends(next: u64) -> Verdict {
         Verdict::Ends(cut(next))
     }
@@ -120,25 +123,37 @@ mod tests {
     #[test]
     fn the_highest_frontier_of_a_quorum_is_the_cut_unless_something_was_accepted() {
         let mut free = Proposal::new(ballot(2));
-        assert_eq!(free.promised(of(1), cut(3), None, (2, true)), None);
-        assert_eq!(free.promised(of(2), cut(5), None, (2, true)), Some(ends(5)));
-        assert_eq!(free.promised(of(3), cut(9), None, (2, true)), Some(ends(5)), "a choice stands");
+        assert_eq!(free.promised(of(1), cut(3), WILLING, (2, true)), None);
+        assert_eq!(free.promised(of(2), cut(5), WILLING, (2, true)), Some(ends(5)));
+        assert_eq!(free.promised(of(3), cut(9), WILLING, (2, true)), Some(ends(5)), "a choice stands");
         for accepted in [ends(4), Verdict::GoesOn] {
             let mut bound = Proposal::new(ballot(2));
-            bound.promised(of(1), cut(3), Some((ballot(1), accepted)), (2, true));
-            assert_eq!(bound.promised(of(2), cut(5), None, (2, false)), Some(accepted));
+            bound.promised(of(1), cut(3), (Some((ballot(1), accepted)), true), (2, true));
+            assert_eq!(bound.promised(of(2), cut(5), WILLING, (2, false)), Some(accepted));
         }
         let mut mild = Proposal::new(ballot(2));
-        mild.promised(of(1), cut(3), None, (2, false));
-        assert_eq!(mild.promised(of(2), cut(5), None, (2, false)), Some(Verdict::GoesOn));
+        mild.promised(of(1), cut(3), WILLING, (2, false));
+        assert_eq!(mild.promised(of(2), cut(5), WILLING, (2, false)), Some(Verdict::GoesOn));
+    }
+
+    /// Who would refuse says so before anything is accepted that could then neither be carried through nor given up.
+    #[test]
+    fn an_end_is_not_asked_for_where_one_of_the_quorum_would_refuse_it() {
+        let mut proposal = Proposal::new(ballot(1));
+        proposal.promised(of(1), cut(3), WILLING, (2, true));
+        assert_eq!(proposal.promised(of(2), cut(3), (None, false), (2, true)), Some(Verdict::GoesOn));
+        let first = Vote::default().promise(ballot(1), cut(3), false).unwrap();
+        let second = first.promise(ballot(2), cut(3), true).unwrap();
+        let third = second.promise(ballot(3), cut(3), false).unwrap();
+        assert_eq!((first.consents, second.consents, third.consents), (false, true, true), "said is said");
     }
 
     #[test]
     fn a_vote_freezes_once_and_never_goes_back() {
-        let first = Vote::default().promise(ballot(1), cut(3)).unwrap();
-        let second = first.promise(ballot(2), cut(7)).unwrap();
+        let first = Vote::default().promise(ballot(1), cut(3), true).unwrap();
+        let second = first.promise(ballot(2), cut(7), true).unwrap();
         assert_eq!((second.reports, second.held), (Some(3), Some(cut(3))));
-        assert_eq!(second.promise(ballot(1), cut(7)), Err(NoVote::Promised(ballot(2))));
+        assert_eq!(second.promise(ballot(1), cut(7), true), Err(NoVote::Promised(ballot(2))));
         let none = Storages::new();
         assert_eq!(second.accept((ballot(1), ends(4)), 9, &none, &none), Err(NoVote::Promised(ballot(2))));
         assert_eq!(second.accept((ballot(2), ends(4)), 3, &none, &none), Err(NoVote::NotHeld));
@@ -155,8 +170,8 @@ mod tests {
         let asked = (ballot(1), ends(0));
         assert_eq!(Vote::default().accept(asked, 0, &promisers, &renewed), Err(NoVote::Gone));
         let mut proposal = Proposal::new(ballot(1));
-        proposal.promised(of(1), cut(0), None, (2, true));
-        proposal.promised(of(3), cut(0), None, (2, true));
+        proposal.promised(of(1), cut(0), WILLING, (2, true));
+        proposal.promised(of(3), cut(0), WILLING, (2, true));
         assert_eq!(proposal.accepted(of(2), &Storages::new(), 2), None);
         assert_eq!(proposal.accepted(of(1), &renewed, 2), None, "only one of the two still counts");
         assert_eq!(proposal.accepted((SiteId(2), StorageId(22)), &renewed, 2), Some(ends(0)));
@@ -164,12 +179,12 @@ mod tests {
 
     #[test]
     fn who_lost_its_votes_learns_those_of_others() {
-        let theirs = Vote::attempt(2).promise(ballot(3), cut(2)).unwrap();
+        let theirs = Vote::attempt(2).promise(ballot(3), cut(2), true).unwrap();
         let learned = Vote::default().learned(&theirs);
         assert_eq!((learned.attempt, learned.promised, learned.reports), (2, ballot(3), Some(0)));
-        let again = learned.promise(ballot(4), cut(6)).unwrap();
+        let again = learned.promise(ballot(4), cut(6), true).unwrap();
         assert_eq!((again.reports, again.held), (Some(0), Some(cut(6))));
-        assert_eq!(learned.learned(&Vote::attempt(1).promise(ballot(9), cut(2)).unwrap()), learned);
+        assert_eq!(learned.learned(&Vote::attempt(1).promise(ballot(9), cut(2), true).unwrap()), learned);
         assert_eq!(Vote::default().learned(&Vote::attempt(3)), Vote::attempt(3));
     }
 }

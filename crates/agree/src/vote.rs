@@ -40,6 +40,9 @@ pub struct Vote {
     pub reports: Option<Seq>,
     /// How much was held when a ballot was first promised.
     pub held: Option<Cut>,
+    /// Whether an end would be accepted. Told with the promise and kept to, so that an end that is asked for does not
+    /// stand still because too many others are away.
+    pub consents: bool,
 }
 
 /// What members say about one journal's end.
@@ -64,6 +67,8 @@ pub enum Said {
         held: Cut,
         /// What it has accepted.
         accepted: Option<(Ballot, Verdict)>,
+        /// Whether it would accept an end.
+        consents: bool,
     },
     /// Let it be decided so.
     Accept {
@@ -106,16 +111,18 @@ pub enum NoVote {
 }
 
 impl Vote {
-    /// Promises a ballot, holding `held` of the journal; the same one may be promised again.
+    /// Promises a ballot, holding `held` of the journal; the same one may be promised again. `consents` says whether an end
+    /// would be accepted now; once it was said, it stands.
     ///
     /// # Errors
     /// [`NoVote::Promised`] if a higher one was promised.
-    pub fn promise(self, ballot: Ballot, held: Cut) -> Result<Vote, NoVote> {
+    pub fn promise(self, ballot: Ballot, held: Cut, consents: bool) -> Result<Vote, NoVote> {
         if self.promised > ballot {
             return Err(NoVote::Promised(self.promised));
         }
         let reports = Some(self.reports.unwrap_or(held.next));
-        Ok(Vote { promised: ballot, reports, held: Some(self.held.unwrap_or(held)), ..self })
+        let consents = self.consents || consents;
+        Ok(Vote { promised: ballot, reports, held: Some(self.held.unwrap_or(held)), consents, ..self })
     }
 
     /// Accepts a verdict. `held` is how much of the journal is durable here; `promisers` gave their promise to the ballot;
@@ -139,7 +146,8 @@ impl Vote {
         if matches!(verdict, Verdict::Ends(cut) if held < cut.next) {
             return Err(NoVote::NotHeld);
         }
-        Ok(Vote { promised: ballot, accepted: Some((ballot, verdict)), ..self })
+        let consents = self.consents || matches!(verdict, Verdict::Ends(_));
+        Ok(Vote { promised: ballot, accepted: Some((ballot, verdict)), consents, ..self })
     }
 
     /// A member that lost its votes takes another's for its own. It cannot know what it reported before: of a journal that
@@ -153,7 +161,8 @@ impl Vote {
         let later = |vote: &Vote| vote.accepted.map(|(ballot, _)| ballot);
         let accepted = if later(theirs) > later(&known) { theirs.accepted } else { known.accepted };
         let promised = known.promised.max(theirs.promised);
-        Vote { promised, accepted, reports: Some(0), ..known }
+        let consents = known.consents || theirs.consents;
+        Vote { promised, accepted, reports: Some(0), consents, ..known }
     }
 
     /// A member that has not voted in this attempt.

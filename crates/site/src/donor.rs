@@ -143,6 +143,9 @@ impl Site {
                 step.out.push(Action::Send { to: site, lane: Lane::CatchUp, message });
             }
             (Ask::Sum(extent), FileAnswer::Summed(proven)) => {
+                // A newer checkpoint takes the place of a damaged one: nobody can begin with that.
+                let is_whole = proven.damaged.is_empty();
+                self.state.checkpoint.wanted |= !is_whole && extent.file.ends_with(".checkpoint");
                 let digest = proven.damaged.is_empty().then_some(proven.digest);
                 step.out.push(control(site, Message::Copy(CopyMessage::Summed { extent, digest })));
             }

@@ -141,9 +141,14 @@ fn install(
     for (from, to) in moves {
         disk.rename(from, to)?;
     }
-    let draft = Draft::write(disk, &FileName::root().join("checkpoint"), position, state)?;
-    disk.sync(&draft.file())?;
-    draft.commit(disk).map(|_| ())
+    // Twice: should the newest checkpoint be damaged one day, the one before must hold the copy too. Of what was copied,
+    // the WAL holds nothing.
+    for _ in 0..2 {
+        let draft = Draft::write(disk, &FileName::root().join("checkpoint"), position, state)?;
+        disk.sync(&draft.file())?;
+        draft.commit(disk)?;
+    }
+    Ok(())
 }
 
 /// What a task was for.

@@ -59,6 +59,28 @@ pub enum Mutant {
     DroppedWhileNeeded,
     /// What only this site has is not bounded, though its topic asks for that.
     UnreplicatedUnbounded,
+    /// Who has voted on a journal's end still reports all it holds of it.
+    VoteNotFrozen,
+    /// Who knows a journal's end reports what it holds beyond.
+    ThawedAtEnd,
+    /// Who promises a ballot says that it holds nothing.
+    CutBelowReports,
+    /// Who promises a ballot does not say what it has accepted.
+    AcceptedForgotten,
+    /// A ballot below the promised one is accepted.
+    OlderBallotsAccepted,
+    /// One promise less than a majority is enough for a ballot.
+    MinorityPromises,
+    /// However many have ended, one more is consented to.
+    TooManyEnd,
+    /// What lies beyond an end is never adopted.
+    TailDropped,
+    /// What lies beyond an end sorts like all else.
+    BeyondEndSorted,
+    /// Only the last open journal must stay.
+    LastMayLeave,
+    /// A wiped site votes as if it had never voted.
+    WipedVotesAtOnce,
 }
 
 /// The bug that is in this machine, if one is.
@@ -69,6 +91,17 @@ pub(crate) struct Switch {
 }
 
 impl Switch {
+    /// Puts in a bug that lies in the order.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn bend(self, order: &mut order::Order) {
+        order.bend(self.has(Mutant::BeyondEndSorted), self.has(Mutant::LastMayLeave));
+    }
+
+    /// There is none to put in.
+    #[cfg(not(feature = "mutants"))]
+    #[expect(clippy::unused_self, reason = "asked alike with and without the feature")]
+    pub(crate) fn bend(self, _order: &mut order::Order) {}
+
     /// Whether this bug is in.
     #[cfg(feature = "mutants")]
     pub(crate) fn has(self, mutant: Mutant) -> bool {

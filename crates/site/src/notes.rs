@@ -54,9 +54,9 @@ mod tests {
     fn notes_come_back_as_they_went() {
         let journal = JournalId { site: SiteId(3), incarnation: Incarnation(1) };
         let cut = Cut { next: 5, hash: ChainHash([1; 32]) };
-        let vote = Vote::default().promise(Ballot { round: 4, by: 2 }, cut).unwrap();
+        let vote = Vote::default().promise(Ballot { round: 4, by: 2 }, cut, true).unwrap();
         let hash = "01".repeat(32);
-        let (voted, ended) = (format!("03030100040200010501{}{hash}", "05"), format!("04030105{hash}"));
+        let (voted, ended) = (format!("03030100040200010501{}{hash}01", "05"), format!("04030105{hash}"));
         let notes = [
             (Note::Ceiling(Stamp::from_raw(300)), "00ac02"),
             (Note::Released(5), "0105"),

@@ -170,6 +170,7 @@ impl Site {
         recovery.truncated = opened.truncated;
         let mut site = Site::assemble(config, identity, opened.wal, checkpoint, entropy, disk)?;
         site.state.switch = switch;
+        switch.bend(&mut site.merge.order);
         site.state.start.fresh_storage = Some(fresh_storage(&identity, entropy));
         if switch.has(Mutant::ProducersForgotten) {
             site.merge.producers = order::Producers::default();

@@ -20,10 +20,17 @@ use clock::Now;
 use entry::{Cut, JournalId, Seq, SiteId, StorageId};
 
 use crate::action::{Action, Refusal};
+use crate::mutant::Mutant;
 use crate::notes::Note;
 use crate::replicate::control;
 use crate::site::{Fatal, Site, Step};
 use crate::wire::{Freeze, Frozen, Message};
+
+/// A site, and the storage that it votes with.
+type Voter = (SiteId, StorageId);
+
+/// What a member had accepted when it promised, and whether it consents to an end.
+type Given = (Option<(Ballot, Verdict)>, bool);
 
 /// A ballot that has not decided for so long is given up for a higher one, in microseconds.
 const BALLOT_US: u64 = 1_500_000;
@@ -130,7 +137,13 @@ impl Seals {
 impl Site {
     /// What of this site's frontier does not count for the quorum of a release.
     pub(crate) fn frozen(&self) -> Frozen {
-        Frozen { all: !self.identity.synced, journals: self.state.seals.reports() }
+        let mut journals = self.state.seals.reports();
+        let (seals, switch) = (&self.state.seals, self.state.switch);
+        journals.retain(|journal, _| match seals.cut(*journal) {
+            Some(_) => !switch.has(Mutant::ThawedAtEnd),
+            None => !switch.has(Mutant::VoteNotFrozen),
+        });
+        Frozen { all: !self.identity.synced, journals }
     }
 
     /// Moves every agreement on, and writes into the merged order what was agreed.
@@ -153,8 +166,8 @@ impl Site {
         if !self.identity.synced || 1 + others < self.config.quorum() {
             return;
         }
-        let open: Vec<JournalId> = self.merge.order.open().collect();
-        for journal in open {
+        let unsealed: Vec<JournalId> = self.merge.order.unsealed().collect();
+        for journal in unsealed {
             let turn_us = self.turn_us(journal);
             let now_us = step.now.mono_us;
             // A journal that was just opened has not been silent for long, whatever is known of it.
@@ -317,8 +330,8 @@ impl Site {
         }
         match said {
             Said::Prepare { ballot } => self.prepare(from, journal, ballot, step),
-            Said::Promised { ballot, storage, held, accepted } => {
-                self.promised(journal, ballot, ((from, storage), held, accepted), step);
+            Said::Promised { ballot, storage, held, accepted, consents } => {
+                self.promised(journal, ballot, ((from, storage), held, (accepted, consents)), step);
             }
             Said::Accept { ballot, verdict, promisers } => {
                 self.accept(from, journal, (ballot, verdict), &promisers, step);
@@ -349,14 +362,20 @@ impl Site {
             return;
         }
         let chain = self.journals.durable_chain(journal);
-        let held = Cut { next: chain.next, hash: chain.hash };
+        let mut held = Cut { next: chain.next, hash: chain.hash };
+        if self.state.switch.has(Mutant::CutBelowReports) {
+            held = Cut { next: 0, hash: entry::ChainHash::START };
+        }
+        let consents = self.may_end(journal);
         let vote = self.state.seals.of(journal).vote;
-        match vote.promise(ballot, held) {
+        match vote.promise(ballot, held, consents) {
             Ok(voted) => {
                 self.state.seals.of(journal).tried_us = Some(step.now.mono_us);
                 let held = voted.held.unwrap_or(held);
                 let storage = self.identity.storage;
-                let said = Said::Promised { ballot, storage, held, accepted: voted.accepted };
+                let forgets = self.state.switch.has(Mutant::AcceptedForgotten);
+                let (accepted, consents) = (voted.accepted.filter(|_| !forgets), voted.consents);
+                let said = Said::Promised { ballot, storage, held, accepted, consents };
                 self.vote(from, journal, voted, said);
             }
             Err(NoVote::Promised(promised)) => {
@@ -378,16 +397,17 @@ impl Site {
         &mut self,
         journal: JournalId,
         ballot: Ballot,
-        (by, held, accepted): ((SiteId, StorageId), Cut, Option<(Ballot, Verdict)>),
+        (by, held, vote): (Voter, Cut, Given),
         step: &mut Step<'_>,
     ) {
-        let quorum = self.config.quorum();
+        let careless = usize::from(self.state.switch.has(Mutant::MinorityPromises));
+        let quorum = self.config.quorum() - careless;
         let ends = self.should_end(journal, step.now);
         let ending = self.state.seals.of(journal);
         let Some(proposal) = ending.proposal.as_mut().filter(|proposal| proposal.ballot == ballot) else {
             return;
         };
-        if proposal.verdict().is_some() || proposal.promised(by, held, accepted, (quorum, ends)).is_none() {
+        if proposal.verdict().is_some() || proposal.promised(by, held, vote, (quorum, ends)).is_none() {
             return;
         }
         ending.sent_us = step.now.mono_us;
@@ -406,13 +426,18 @@ impl Site {
         if !self.identity.synced || self.pipeline.is_full() {
             return;
         }
-        if verdict != Verdict::GoesOn && !self.may_end(journal) {
-            let promised = self.state.seals.of(journal).vote.promised;
+        let vote = self.state.seals.of(journal).vote;
+        if verdict != Verdict::GoesOn && !vote.consents && !self.may_end(journal) {
+            let promised = vote.promised;
             return self.say_of(from, journal, Said::Refused { ballot, promised }, step);
         }
+        let switch = self.state.switch;
         let held = self.journals.durable(journal);
         let renewed = self.state.seals.renewed.clone();
         let ending = self.state.seals.of(journal);
+        if switch.has(Mutant::OlderBallotsAccepted) {
+            ending.vote.promised = Ballot::default();
+        }
         match ending.vote.accept((ballot, verdict), held, promisers, &renewed) {
             Ok(voted) => {
                 ending.tried_us = Some(step.now.mono_us);
@@ -436,20 +461,24 @@ impl Site {
         silent && !opposed && self.may_end(journal)
     }
 
-    /// Whether this site may accept an end of a journal: it does so for fewer than half the sites at a time, until their
-    /// next lives are in the order. Any two majorities share a member, so journals to write seals and openings in remain.
+    /// Whether this site may consent to an end of a journal: it does so for fewer than half the sites at a time, until it
+    /// is decided that they go on, or their next lives are in the order. Which partings count is judged by that (`Order`), so that there always is a journal
+    /// to write seals and openings in.
     fn may_end(&self, journal: JournalId) -> bool {
         let back = |gone: &JournalId| {
             self.merge.order.open().any(|open| open.site == gone.site && open.incarnation > gone.incarnation)
         };
         let ended = |(other, ending): &(&JournalId, &Ending)| {
-            let ends = matches!(ending.vote.accepted, Some((_, Verdict::Ends(_))));
-            **other != journal && (ending.cut.is_some() || ends) && !back(other)
+            **other != journal && (ending.cut.is_some() || ending.vote.consents) && !back(other)
         };
         let away: BTreeSet<SiteId> =
             self.state.seals.journals.iter().filter(ended).map(|(other, _)| other.site).collect();
         let last = self.merge.order.open().all(|open| open == journal);
-        !last && away.len() < (self.config.members.len() - 1) / 2
+        if self.state.switch.has(Mutant::TooManyEnd) {
+            return true;
+        }
+        // Nobody will write again in the journal of a former life: its end takes nothing away.
+        !last && (self.is_outlived(journal) || away.len() < (self.config.members.len() - 1) / 2)
     }
 
     fn accepted(

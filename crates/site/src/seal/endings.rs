@@ -5,6 +5,7 @@
 use entry::{AdoptBody, Body, Cut, JournalId, SealBody, Seq, SiteId};
 
 use super::{BALLOT_US, REPEAT_US};
+use crate::mutant::Mutant;
 use crate::site::{Site, Step};
 
 impl Site {
@@ -36,14 +37,15 @@ impl Site {
     fn next_ending(&self, journal: JournalId, cut: Cut) -> Option<(Seq, Body)> {
         let next = self.merge.order.next_unreleased(journal);
         if !self.merge.order.is_sealed(journal) {
-            let passed = next == cut.next && self.merge.order.is_open(journal) && !self.merge.is_releasing();
+            let passed = self.merge.order.may_seal(journal, cut.next) && !self.merge.is_releasing();
             return passed.then_some((cut.next, Body::Seal(SealBody { journal, cut })));
         }
         let chain = self.journals.durable_chain(journal);
         let holders =
             1 + self.config.others().filter(|site| self.holds_surely(*site, journal, chain.next)).count();
         let upto = Cut { next: chain.next, hash: chain.hash };
-        let ready = chain.next > next && holders >= self.config.quorum() && self.identity.synced;
+        let dropped = self.state.switch.has(Mutant::TailDropped);
+        let ready = chain.next > next && holders >= self.config.quorum() && self.identity.synced && !dropped;
         ready.then_some((chain.next, Body::Adopt(AdoptBody { journal, from: next, upto })))
     }
 

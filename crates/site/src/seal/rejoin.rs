@@ -6,6 +6,7 @@ use entry::{JournalId, Seq, SiteId, StorageId};
 use super::REPEAT_US;
 use crate::action::Action;
 use crate::identity::Identity;
+use crate::mutant::Mutant;
 use crate::notes::Note;
 use crate::replicate::control;
 use crate::site::{Fatal, Site, Step};
@@ -19,8 +20,9 @@ impl Site {
             return Ok(());
         }
         let now_us = step.now.mono_us;
+        let switch = self.state.switch;
         let rejoin = &mut self.state.seals.rejoin;
-        if rejoin.told.len() >= self.config.quorum() {
+        if rejoin.told.len() >= self.config.quorum() || switch.has(Mutant::WipedVotesAtOnce) {
             let holds = |(journal, next): (&JournalId, &Seq)| self.journals.durable(*journal) >= *next;
             let ready = rejoin.owes.iter().all(holds) && self.state.seals.unsaid.is_empty();
             if ready && self.become_known_as(Identity { synced: true, ..self.identity }, step)? {
