@@ -1,12 +1,12 @@
 //! What goes wrong, carried out, and how it ends.
 
 use disk::Disk;
-use entry::SiteId;
-use site::Event;
+use entry::{SiteId, StorageId};
+use site::{Event, Fresh, Request, Site, Ticket};
 
-use crate::checkers::Verdict;
+use crate::checkers::{Verdict, Violation};
 use crate::disk::SimDisk;
-use crate::host::{RESERVE_BYTES, folder};
+use crate::host::{Host, RESERVE_BYTES, folder};
 use crate::swarm::Kind;
 use crate::world::{What, World};
 
@@ -42,6 +42,15 @@ fn rot(disk: &mut SimDisk, at: u64) {
         return;
     }
     let newest = whole.pop().expect("there are two");
+    let reads = |file| {
+        let len = disk.len(file).ok().flatten().unwrap_or(0);
+        let bytes = disk.read(file, 0, usize::try_from(len).unwrap_or(0)).unwrap_or_default();
+        matches!(journal::checkpoint::decode(file, &bytes), Ok(Ok(_)))
+    };
+    // With one of two damaged already, nobody could do without the other.
+    if !whole.last().is_some_and(reads) {
+        return;
+    }
     disk.damage(&newest, |bytes| {
         let at = at as usize % bytes.len().max(1);
         if let Some(byte) = bytes.get_mut(at) {
@@ -100,6 +109,8 @@ impl World {
             }
             Kind::Stop => self.feed(site, Event::Stop),
             Kind::Restore => self.put_back(site),
+            Kind::Wipe => self.wipe(site),
+            Kind::Fence if site != at.other => self.fence(at),
             Kind::Clone if site != at.other => self.try_clone(site, at.other),
             Kind::Rot | Kind::RecoveryCut => self.strike_dead(kind, site),
             Kind::Full | Kind::SyncFails | Kind::Slow | Kind::Stall | Kind::Misread => {
@@ -203,17 +214,30 @@ impl World {
         }
     }
 
-    /// A majority goes on; the rest is dead for good.
-    pub(crate) fn bury(&mut self) -> Verdict {
-        let mut sites: Vec<SiteId> = self.hosts.keys().copied().collect();
-        while sites.len() > self.hosts.len() / 2 + 1 {
-            let dead = sites.remove(self.dice.faults.below(sites.len() as u64) as usize);
+    /// A majority goes on and the rest is dead for good, as soon as the journals of a majority take part in the order and
+    /// their disks count: while a site that was fenced is not back, another cannot be done without. Says whether it is so.
+    pub(crate) fn bury(&mut self) -> Result<bool, Violation> {
+        let all: Vec<SiteId> = self.hosts.keys().copied().collect();
+        let needed = all.len() / 2 + 1;
+        let goes_on = |host: &Host| {
+            host.takes_part() && host.actor().journal.is_some_and(|journal| !self.checkers.has_ended(journal))
+        };
+        let mut core: Vec<SiteId> =
+            self.hosts.iter().filter(|(_, host)| goes_on(host)).map(|(site, _)| *site).collect();
+        if core.len() < needed {
+            return Ok(false);
+        }
+        while core.len() > needed {
+            core.remove(self.dice.faults.below(core.len() as u64) as usize);
+        }
+        for dead in all.into_iter().filter(|site| !core.contains(site)) {
             self.kill(dead, "dead for good")?;
             if let Some(host) = self.hosts.get_mut(&dead) {
                 host.is_buried = true;
             }
+            self.checkers.lost(dead);
         }
-        Ok(())
+        Ok(true)
     }
 
     fn block(&mut self, directions: Vec<(SiteId, SiteId)>, for_us: u64) {
@@ -291,6 +315,38 @@ impl World {
             host.put_back = true;
         }
         Ok(())
+    }
+
+    /// An operator ends a site's journal, by way of another; half of them know why.
+    fn fence(&mut self, at: &Where) -> Verdict {
+        let Where { site, other, ref sites, for_us } = *at;
+        if self.dice.faults.chance(500) {
+            self.strike_links(Kind::Isolate, &Where { site, other, sites: sites.clone(), for_us });
+        }
+        self.feed(other, Event::Request { ticket: Ticket(u64::MAX), request: Request::Fence { site } })
+    }
+
+    /// A disk is lost and an empty one put in, unless it would be one too many at a time.
+    fn wipe(&mut self, site: SiteId) -> Verdict {
+        self.kill(site, "its disk is lost")?;
+        self.lose_disk(site);
+        Ok(())
+    }
+
+    /// Loses the disk of a site that does not run, if the others that lost theirs are back but for fewer than a minority.
+    pub(crate) fn lose_disk(&mut self, site: SiteId) {
+        let others = self.hosts.iter_mut().filter(|(other, _)| **other != site);
+        let without = others.filter_map(|(_, host)| host.misses_its_disk().then_some(())).count();
+        let Some(host) = self.hosts.get_mut(&site).filter(|host| host.process.is_none()) else { return };
+        if host.is_buried || without >= (usize::from(self.options.sites) - 1) / 2 {
+            return;
+        }
+        let fresh = Fresh { storage: StorageId(self.dice.faults.wide()), wal_nonce: self.dice.faults.wide() };
+        host.disk = SimDisk::default();
+        (host.flight, host.took_over, host.put_back, host.disk_is_new) = (None, false, false, true);
+        Site::join(&host.config, fresh, &mut host.disk).expect("an empty disk takes an identity");
+        self.checkers.lost(site);
+        self.trace.line(self.now_us, Some(site), || "has an empty disk".into());
     }
 
     fn cut_power(&mut self, site: SiteId) -> Verdict {

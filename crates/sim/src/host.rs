@@ -8,7 +8,7 @@ use entry::{SiteId, StorageId};
 use journal::checkpoint::Draft;
 use journal::frame::{Frame, FrameHead};
 use journal::{Record, WalOp, WalPosition, WalWrite};
-use site::{Event, FileAnswer, FileTask, FileWork, Site, SiteConfig};
+use site::{Event, FileAnswer, FileTask, FileWork, Identity, Site, SiteConfig};
 
 use crate::checkers::Actor;
 use crate::clock::SimClock;
@@ -36,6 +36,8 @@ pub struct Host {
     pub jumped: bool,
     /// Whether the disk was put back to what it was some time before.
     pub put_back: bool,
+    /// Whether its disk is a new one, and it was not seen back in the order since.
+    pub disk_is_new: bool,
     /// Whether a copy was put in force since the last start.
     pub took_over: bool,
     /// The disk as it was some time ago: for a mutant.
@@ -133,6 +135,28 @@ impl Flight {
 }
 
 impl Host {
+    /// Whether the disk counts for nothing yet, or what was written since it was put in is in no order yet: as long as
+    /// that is so, the loss of it is not over.
+    pub fn misses_its_disk(&mut self) -> bool {
+        self.disk_is_new &= !self.takes_part();
+        self.disk_is_new || !self.votes()
+    }
+
+    /// Whether the site runs, counts and writes a journal that takes part in the order, as far as it knows.
+    #[must_use]
+    pub fn takes_part(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| {
+            let site = &process.site;
+            site.identity().synced && site.is_writing() && !site.status(0).waits_for_opening
+        })
+    }
+
+    /// Whether the disk counts for quorums.
+    #[must_use]
+    pub fn votes(&self) -> bool {
+        matches!(Identity::read(&self.disk), Ok(Some(identity)) if identity.synced)
+    }
+
     /// Who acts here.
     #[must_use]
     pub fn actor(&self) -> Actor {

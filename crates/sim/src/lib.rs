@@ -204,10 +204,12 @@ pub fn run(seed: u64, options: &Options) -> Result<Report, Box<Failure>> {
 
 fn whole(world: &mut World) -> Verdict {
     world.run_steps(world.options.steps)?;
-    if world.options.core_only {
-        world.bury()?;
-    }
     world.calm_down()?;
+    let until_us = world.now_us + AGREE_WITHIN_US;
+    while world.options.core_only && !world.bury()? {
+        world.run_steps(10)?;
+        checkers::ensure(world.now_us <= until_us, "I-47", || "no majority came back".into())?;
+    }
     let until_us = world.now_us + AGREE_WITHIN_US;
     loop {
         world.run_steps(100)?;

@@ -65,6 +65,7 @@ impl World {
             flight: None,
             jumped: false,
             put_back: false,
+            disk_is_new: false,
             took_over: false,
             disk_us,
             troubled_us: 0,
@@ -77,6 +78,13 @@ impl World {
     /// A process starts on what the disk holds.
     pub(crate) fn restart(&mut self, site: SiteId) -> Verdict {
         self.mutate_disk(site);
+        if self.swarm.kinds.contains(&Kind::Wipe)
+            && !self.calm
+            && self.now_us > 0
+            && self.dice.faults.chance(300)
+        {
+            self.lose_disk(site);
+        }
         let now_us = self.now_us;
         let entropy = Entropy { actor: self.dice.shell.wide().to_be_bytes() };
         let lies = self.options.mutant == Some(Mutant::SyncLies);

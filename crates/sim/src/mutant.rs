@@ -58,7 +58,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 40] = [
+    pub const ALL: [Mutant; 51] = [
         Mutant::AckBeforeSync,
         Mutant::SyncLies,
         Mutant::SyncErrorIgnored,
@@ -99,6 +99,17 @@ impl Mutant {
         Mutant::Inside(site::Mutant::OwnerUnchecked),
         Mutant::Inside(site::Mutant::DroppedWhileNeeded),
         Mutant::Inside(site::Mutant::UnreplicatedUnbounded),
+        Mutant::Inside(site::Mutant::VoteNotFrozen),
+        Mutant::Inside(site::Mutant::ThawedAtEnd),
+        Mutant::Inside(site::Mutant::CutBelowReports),
+        Mutant::Inside(site::Mutant::AcceptedForgotten),
+        Mutant::Inside(site::Mutant::OlderBallotsAccepted),
+        Mutant::Inside(site::Mutant::MinorityPromises),
+        Mutant::Inside(site::Mutant::TooManyEnd),
+        Mutant::Inside(site::Mutant::TailDropped),
+        Mutant::Inside(site::Mutant::BeyondEndSorted),
+        Mutant::Inside(site::Mutant::LastMayLeave),
+        Mutant::Inside(site::Mutant::WipedVotesAtOnce),
     ];
 
     /// The faults that a bug needs to show: without them it does no harm.
@@ -124,6 +135,17 @@ impl Mutant {
                 Within::StartRuleSkipped | Within::StorageKept => &[Kind::Restore],
                 Within::OwnerUnchecked => &[Kind::Clone],
                 Within::DroppedWhileNeeded | Within::UnreplicatedUnbounded => &[Kind::Isolate, Kind::Split],
+                Within::VoteNotFrozen
+                | Within::ThawedAtEnd
+                | Within::CutBelowReports
+                | Within::AcceptedForgotten
+                | Within::OlderBallotsAccepted
+                | Within::MinorityPromises
+                | Within::TooManyEnd
+                | Within::TailDropped
+                | Within::BeyondEndSorted => &[Kind::Fence, Kind::Fence, Kind::Isolate, Kind::Split],
+                Within::LastMayLeave => &[Kind::Fence, Kind::Stop, Kind::Isolate],
+                Within::WipedVotesAtOnce => &[Kind::Fence, Kind::Wipe, Kind::Isolate],
                 _ => &[],
             },
             _ => &[],

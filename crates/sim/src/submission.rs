@@ -8,6 +8,7 @@ use batch::{Builder, NewRecord};
 use bytes::Bytes;
 use entry::{Body, Encoded, JournalId, PartitionId, Seq, TopicId};
 
+use crate::checkers::truth::Truth;
 use crate::checkers::{Verdict, broken, ensure};
 
 /// One batch that a client wants to have written.
@@ -166,10 +167,13 @@ impl Submissions {
         })
     }
 
-    /// In the end everything that was acknowledged is readable, and everything journaled as well.
-    pub(crate) fn finish(&self) -> Verdict {
+    /// In the end everything that was acknowledged is readable, and everything journaled as well, but for what was lost
+    /// with the last disk that held it.
+    pub(crate) fn finish(&self, truth: &Truth) -> Verdict {
         for (number, submission) in self.all.iter().enumerate() {
-            let due = submission.acknowledged || !submission.entries.is_empty();
+            let is_left = |(journal, seq): &(JournalId, Seq)| !truth.is_gone(*journal, *seq);
+            let entries = &submission.entries;
+            let due = if entries.is_empty() { submission.acknowledged } else { entries.iter().any(is_left) };
             let readable = !submission.offsets.is_empty() || self.doomed.contains(&submission.topic);
             ensure(!due || readable, "I-03", || {
                 format!("submission {number} is nowhere readable: {submission:?}")

@@ -59,7 +59,14 @@ pub enum Kind {
     Clone,
     /// A sync takes a second and more.
     Stall,
+    /// A disk is lost and an empty one put in; so it goes with three of ten restarts as well, in a minority at a time.
+    Wipe,
+    /// An operator fences a site, cut off or not.
+    Fence,
 }
+
+/// Kinds that came last: drawn from a stream of their own.
+const LATEST: [Kind; 2] = [Kind::Wipe, Kind::Fence];
 
 /// Kinds that came later: which of them a seed has does not change what it has of the others.
 const MORE: [Kind; 9] = [
@@ -94,7 +101,13 @@ impl Kind {
     /// The kind of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Kind> {
-        KINDS.iter().chain(&MORE).chain(&[Kind::Restore]).copied().find(|kind| format!("{kind:?}") == name)
+        KINDS
+            .iter()
+            .chain(&MORE)
+            .chain(&LATEST)
+            .chain(&[Kind::Restore])
+            .copied()
+            .find(|kind| format!("{kind:?}") == name)
     }
 }
 
@@ -176,6 +189,19 @@ impl Swarm {
         }
         if may_restore && rng.chance(80) {
             self.also(&[Kind::Restore]);
+        }
+    }
+
+    /// The kinds that came last. Where backups are put back, disks are let alone otherwise.
+    pub fn latest(&mut self, rng: &mut Rng) {
+        let quiet = self.kinds.is_empty() || self.kinds.contains(&Kind::Restore);
+        self.kinds.extend(LATEST.iter().filter(|_| !quiet && rng.chance(200)));
+    }
+
+    /// Who stays dead must be fenced some time: nobody else does it in these runs.
+    pub fn fences_for_sure(&mut self) {
+        if self.fence_timeout_ms == 0 {
+            self.fence_timeout_ms = 4_000;
         }
     }
 

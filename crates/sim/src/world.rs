@@ -126,9 +126,13 @@ impl World {
         let mut weather = crate::swarm::weather(&sites, &mut Rng::stream(seed, "weather"));
         if !options.plain {
             swarm.more(&mut weather, options.also.is_empty(), &mut Rng::stream(seed, "more"));
+            swarm.latest(&mut Rng::stream(seed, "latest"));
         }
         swarm.bounded = !options.plain && Rng::stream(seed, "bounded").chance(300);
         swarm.also(&options.also);
+        if options.core_only {
+            swarm.fences_for_sure();
+        }
         let mut world = World {
             now_us: 0,
             queue: BinaryHeap::new(),

@@ -38,6 +38,33 @@ fn seeds_that_found_a_bug() {
     check(&[46, 23, 131, 287, 247], &Options { plain: true, ..Options::default() });
 }
 
+/// Nobody was left to write a seal in: the site that was not fenced had left. (Decision 0015.)
+#[test]
+fn a_seal_can_be_written_though_sites_leave() {
+    check(&[443], &Options::default());
+}
+
+/// Sites that suspected each other all at once had each accepted ends that no majority would accept.
+#[test]
+fn ends_that_cross_do_not_stand_still() {
+    check(&[1038], &Options { sites: 5, ..Options::default() });
+}
+
+/// At 65 and 67 a life whose disk was lost could not be ended while another site was fenced.
+#[test]
+fn lost_disks_and_fences_cost_nothing_that_others_hold() {
+    let wiped: Vec<u64> = (60..84).filter(|seed| *seed != 68).collect();
+    check(&wiped, &Options { also: vec![Kind::Wipe, Kind::Kill], ..Options::default() });
+    check(&(50..74).collect::<Vec<_>>(), &Options { also: vec![Kind::Fence], ..Options::default() });
+}
+
+/// I-47. At 31, 55 and 85 a site had parted, come back, written, and died before it was let in again.
+#[test]
+fn a_majority_goes_on_without_the_rest() {
+    let seeds: Vec<u64> = (0..30).chain([31, 55, 85]).collect();
+    check(&seeds, &Options { core_only: true, ..Options::default() });
+}
+
 /// I-53.
 #[test]
 fn a_seed_is_one_run() {

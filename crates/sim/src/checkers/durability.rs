@@ -70,7 +70,7 @@ impl Durability {
             );
         };
         let here = truth.held(site, journal) > seq;
-        let holders = truth.holders(journal, seq);
+        let holders = truth.rightly_counted(journal, seq);
         ensure(here && holders >= asked.sites, "I-02", || {
             format!(
                 "site {site} acknowledges entry {seq} of {journal}: on its platter: {here}, on {holders} of {}",
@@ -89,11 +89,11 @@ impl Durability {
         Ok(())
     }
 
-    /// In the end every site holds every acknowledged entry.
+    /// In the end every site holds every acknowledged entry, unless all disks that held it were lost.
     pub(super) fn finish(&self, truth: &Truth) -> Verdict {
         self.acknowledged.iter().try_for_each(|(journal, seq)| {
             let holders = truth.holders(*journal, *seq);
-            ensure(holders > 0, "I-03", || {
+            ensure(holders > 0 || truth.is_gone(*journal, *seq), "I-03", || {
                 format!("entry {seq} of {journal} was acknowledged and is nowhere")
             })
         })

@@ -14,6 +14,7 @@ use site::wire::{Message, Pulse};
 use site::{Acknowledge, Answer, Append, Request};
 use uuid::Uuid;
 
+use super::truth::Truth;
 use super::{Actor, Asked, Checkers, Verdict};
 
 const TOPIC: TopicId = TopicId(Uuid::nil());
@@ -183,9 +184,9 @@ fn a_batch_from_nowhere_twice_and_never() {
     assert_eq!(breaks(submissions.placed(&bytes, (journal, 0), 0)), "I-04");
     submissions.journaled(&encoded(&entry));
     submissions.acknowledge(number);
-    assert_eq!(breaks(submissions.finish()), "I-03");
+    assert_eq!(breaks(submissions.finish(&Truth::default())), "I-03");
     assert_eq!(breaks(submissions.passed_over(journal, 0)), "I-03");
     assert_eq!(breaks(submissions.placed(&bytes, (journal, 0), 0)), "nothing");
-    assert_eq!(breaks(submissions.finish()), "nothing");
+    assert_eq!(breaks(submissions.finish(&Truth::default())), "nothing");
     assert_eq!(breaks(submissions.placed(&bytes, (journal, 0), 1)), "I-19");
 }

@@ -171,6 +171,15 @@ impl Checkers {
         self.lives.put_back(site);
     }
 
+    /// A site's disk is lost with all that was on it, or the site never comes back.
+    pub fn lost(&mut self, site: SiteId) {
+        self.truth.lose(site);
+        self.logs.forget(site);
+        self.progress.lose(site);
+        self.clock.forget(site);
+        self.lives.put_back(site);
+    }
+
     /// A site has taken over a copy: what it holds now, somebody else held before.
     pub fn took_over(&mut self, site: SiteId, found: &BTreeMap<JournalId, Seq>) -> Verdict {
         let unknown = self.truth.took_over(site, found);
@@ -225,6 +234,12 @@ impl Checkers {
         self.clock.shows(site, wall_ms);
     }
 
+    /// Whether anybody has said that a journal has ended.
+    #[must_use]
+    pub fn has_ended(&self, journal: JournalId) -> bool {
+        self.release.has_ended(journal)
+    }
+
     /// A site gave up a file of its WAL that held these bytes.
     pub fn gave_up(&mut self, by: Actor, bytes: &[u8], bounded: bool) -> Verdict {
         let needed = if bounded { self.sites.len() / 2 + 1 } else { self.sites.len() };
@@ -236,7 +251,7 @@ impl Checkers {
         let moving: Vec<&Site> = sites.iter().map(|(site, _)| *site).collect();
         convergence::settled(&moving)?;
         convergence::equal(sites)?;
-        self.submissions.finish()?;
+        self.submissions.finish(&self.truth)?;
         self.finish(sites)
     }
 

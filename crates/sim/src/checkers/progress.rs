@@ -18,7 +18,8 @@ type Reached = (Epoch, u64);
 #[derive(Debug, Default)]
 pub(super) struct Progresses {
     seen: BTreeMap<SiteId, BTreeMap<Place, Reached>>,
-    acknowledged: BTreeMap<Place, Reached>,
+    /// What each site has acknowledged since it has its disk.
+    acknowledged: BTreeMap<(SiteId, Place), Reached>,
 }
 
 fn reached(site: &Site, place: &Place) -> Option<Reached> {
@@ -30,6 +31,12 @@ impl Progresses {
     /// What was seen at a site binds it no more.
     pub(super) fn forget(&mut self, site: SiteId) {
         self.seen.remove(&site);
+    }
+
+    /// A site's disk is lost, and with it may be what it acknowledged last.
+    pub(super) fn lose(&mut self, site: SiteId) {
+        self.forget(site);
+        self.acknowledged.retain(|(by, _), _| *by != site);
     }
 
     /// A look at all positions of a site: none is below what was seen there before.
@@ -90,7 +97,7 @@ impl Progresses {
                     "site {id} acknowledges a rewind of {place:?} to {offset} from {rewinds:?} and is at {now:?}"
                 )
             })?;
-            let known = self.acknowledged.entry(place).or_insert(now);
+            let known = self.acknowledged.entry((id, place)).or_insert(now);
             *known = (*known).max(now);
         }
         Ok(())
@@ -98,7 +105,7 @@ impl Progresses {
 
     /// In the end every site has every acknowledged commit.
     pub(super) fn finish(&self, sites: &[(&Site, &dyn Disk)]) -> Verdict {
-        for (place, least) in &self.acknowledged {
+        for ((_, place), least) in &self.acknowledged {
             for (site, _) in sites {
                 let now = reached(site, place);
                 ensure(now >= Some(*least), "I-36", || {

@@ -38,6 +38,10 @@ impl Releases {
         self.seals.sent(truth, self.quorum, message)
     }
 
+    pub(super) fn has_ended(&self, journal: JournalId) -> bool {
+        self.seals.is_beyond(journal, Seq::MAX)
+    }
+
     /// Whether an entry sorts elsewhere than at its own stamp: its journal had parted, ended, or began later.
     fn sorts_elsewhere(&self, journal: JournalId, seq: Seq) -> bool {
         journal.incarnation.0 > 0 || self.seals.is_beyond(journal, seq)
@@ -66,11 +70,11 @@ impl Releases {
         batch: KnownBatch,
     ) -> Verdict {
         let KnownBatch { seq, stamp, .. } = batch;
-        let holders = truth.holders(journal, seq);
+        let holders = truth.rightly_counted(journal, seq);
         ensure(holders >= self.quorum, "I-21", || {
             format!("entry {seq} of journal {journal} is readable, but on {holders} platters only")
         })?;
-        self.seals.released(journal, seq);
+        self.seals.released(journal, seq)?;
         if truth.had_parted(journal, seq) || self.sorts_elsewhere(journal, seq) {
             return Ok(());
         }

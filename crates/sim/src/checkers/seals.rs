@@ -1,4 +1,5 @@
 //! I-30: a journal ends once, at one place, and not below what was released of it or acknowledged by a majority.
+//! I-31: nothing beyond that place is readable in a merged log before somebody has written its adoption.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,8 @@ use super::{Verdict, ensure};
 pub(super) struct Seals {
     cuts: BTreeMap<JournalId, Cut>,
     released: BTreeMap<JournalId, Seq>,
+    /// Up to where somebody has adopted them.
+    adopted: BTreeMap<JournalId, Seq>,
 }
 
 impl Seals {
@@ -31,6 +34,11 @@ impl Seals {
     pub(super) fn minted(&mut self, truth: &Truth, quorum: usize, entry: &Encoded) -> Verdict {
         match entry.body() {
             Ok(Body::Seal(seal)) => self.ended(truth, quorum, seal.journal, seal.cut),
+            Ok(Body::Adopt(adopt)) => {
+                let upto = self.adopted.entry(adopt.journal).or_default();
+                *upto = adopt.upto.next.max(*upto);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -46,18 +54,23 @@ impl Seals {
         ensure(released <= cut.next, "I-30", || {
             format!("journal {journal} ends before {}, but {released} entries of it were released", cut.next)
         })?;
-        let holders = cut.next.checked_sub(1).map_or(quorum, |last| truth.holders(journal, last));
+        let holders = cut.next.checked_sub(1).map_or(quorum, |last| truth.rightly_counted(journal, last));
         ensure(holders >= quorum, "I-30", || {
             format!("journal {journal} ends before {}, on {holders} platters only", cut.next)
         })
     }
 
     /// A batch is readable in a merged log for the first time anywhere.
-    pub(super) fn released(&mut self, journal: JournalId, seq: Seq) {
-        if !self.is_beyond(journal, seq) {
-            let end = self.released.entry(journal).or_default();
-            *end = (*end).max(seq + 1);
+    pub(super) fn released(&mut self, journal: JournalId, seq: Seq) -> Verdict {
+        if self.is_beyond(journal, seq) {
+            let adopted = self.adopted.get(&journal).is_some_and(|upto| seq < *upto);
+            return ensure(adopted, "I-31", || {
+                format!("entry {seq} of {journal} is readable, but beyond its end and adopted by nobody")
+            });
         }
+        let end = self.released.entry(journal).or_default();
+        *end = (*end).max(seq + 1);
+        Ok(())
     }
 
     /// Whether an entry lies beyond its journal's end, as far as anybody has said.
@@ -86,8 +99,9 @@ mod tests {
         assert_eq!(twice.sent(&truth, 2, &said(0)), Ok(()));
         assert_eq!(twice.sent(&truth, 2, &said(1)).unwrap_err().invariant, "I-30");
         let mut low = Seals::default();
-        low.released(journal, 4);
+        low.released(journal, 4).unwrap();
         assert_eq!(low.sent(&truth, 2, &said(0)).unwrap_err().invariant, "I-30");
         assert_eq!(Seals::default().sent(&truth, 2, &said(3)).unwrap_err().invariant, "I-30");
+        assert_eq!(twice.released(journal, 0).unwrap_err().invariant, "I-31");
     }
 }

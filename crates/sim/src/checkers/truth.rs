@@ -1,6 +1,6 @@
 //! What is on the platters: every entry that was ever durable anywhere, and how far each site really holds each journal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clock::Stamp;
 use entry::{Body, ChainHash, Encoded, Incarnation, JournalId, PartitionId, Seq, SiteId, TopicId};
@@ -54,6 +54,10 @@ pub struct Truth {
     ever: BTreeMap<SiteId, BTreeMap<JournalId, Seq>>,
     /// How far each site has given each journal to its disk.
     given: BTreeMap<SiteId, BTreeMap<JournalId, Seq>>,
+    /// Sites whose disks were lost or put back at some time.
+    lost: BTreeSet<SiteId>,
+    /// From where on nothing of a journal was left when the last disk that held it was lost.
+    gone: BTreeMap<JournalId, Seq>,
 }
 
 impl Truth {
@@ -93,6 +97,36 @@ impl Truth {
         self.held.values().filter(|held| held.get(&journal).is_some_and(|next| *next > seq)).count()
     }
 
+    /// How many sites hold an entry, or rightly said so before their disks were lost.
+    #[must_use]
+    pub fn rightly_counted(&self, journal: JournalId, seq: Seq) -> usize {
+        let lost = |site: &&SiteId| {
+            self.lost.contains(site)
+                && self.held(**site, journal) <= seq
+                && self.ever_held(**site, journal) > seq
+        };
+        self.holders(journal, seq) + self.ever.keys().filter(lost).count()
+    }
+
+    /// Whether all disks that held an entry were lost.
+    #[must_use]
+    pub fn is_gone(&self, journal: JournalId, seq: Seq) -> bool {
+        self.gone.get(&journal).is_some_and(|from| seq >= *from)
+    }
+
+    /// A site's disk is lost.
+    pub(crate) fn lose(&mut self, site: SiteId) {
+        for (journal, next) in self.frontier(site) {
+            let others = self.held.iter().filter(|(other, _)| **other != site);
+            let left = others.filter_map(|(_, held)| held.get(&journal)).copied().max().unwrap_or(0);
+            if left < next {
+                let from = self.gone.entry(journal).or_insert(left);
+                *from = left.min(*from);
+            }
+        }
+        self.put_back(site, BTreeMap::new());
+    }
+
     /// One journal's batches of one partition, in order.
     #[must_use]
     pub fn batches(&self, part: Part) -> &[KnownBatch] {
@@ -128,6 +162,7 @@ impl Truth {
 
     /// A site's disk was put back and holds this.
     pub(crate) fn put_back(&mut self, site: SiteId, found: BTreeMap<JournalId, Seq>) {
+        self.lost.insert(site);
         self.given.insert(site, found.clone());
         self.held.insert(site, found);
     }
