@@ -117,12 +117,14 @@ pub struct Frame {
 pub(crate) struct Queued {
     pub(crate) record: Record,
     pub(crate) crc: u32,
+    /// Whether it becomes durable together with the record before it, or not at all.
+    pub(crate) joined: bool,
 }
 
 impl Queued {
     pub(crate) fn new(record: Record) -> Queued {
         let crc = crc32c::crc32c(record.bytes());
-        Queued { record, crc }
+        Queued { record, crc, joined: false }
     }
 
     /// What it adds to a frame.

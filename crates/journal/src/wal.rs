@@ -127,6 +127,18 @@ impl Wal {
         self.push(Record::Note(note));
     }
 
+    /// Queues records that become durable together or not at all, in this order.
+    ///
+    /// # Panics
+    /// If together they are longer than a frame.
+    pub fn push_together(&mut self, records: impl IntoIterator<Item = Record>) {
+        let begins = self.waiting.len();
+        records.into_iter().for_each(|record| self.push(record));
+        self.waiting.iter_mut().skip(begins + 1).for_each(|queued| queued.joined = true);
+        let bytes = self.waiting.iter().skip(begins).map(Queued::frame_bytes).sum::<usize>();
+        assert!(HEAD_BYTES + bytes <= FRAME_BYTES_MAX, "{bytes} bytes of records fit no frame together");
+    }
+
     fn push(&mut self, record: Record) {
         let len = record.bytes().len();
         assert!(len <= entry::ENTRY_BYTES_MAX, "a record of {len} bytes is longer than any entry may be");
@@ -171,7 +183,7 @@ impl Wal {
         Some(self.flight.insert(flight).write.clone())
     }
 
-    /// From the front of the queue, what fits a frame and a segment; at least one record.
+    /// From the front of the queue, what fits a frame and a segment; at least one record, and those that go with it.
     fn take_waiting(&mut self) -> Vec<Queued> {
         let limit = FRAME_BYTES_MAX.min(usize::try_from(self.options.segment_bytes).unwrap_or(usize::MAX));
         let mut bytes = HEAD_BYTES;
@@ -179,7 +191,10 @@ impl Wal {
             bytes += queued.frame_bytes();
             bytes <= limit
         };
-        let count = self.waiting.iter().take_while(fits).count().max(1).min(self.waiting.len());
+        let fitting = self.waiting.iter().take_while(fits).count();
+        let stands_alone = |at: &usize| self.waiting.get(*at).is_none_or(|queued| !queued.joined);
+        let whole = (1..=fitting).rev().find(stands_alone);
+        let count = whole.or_else(|| (1..=self.waiting.len()).find(stands_alone)).unwrap_or(0);
         let taken: Vec<Queued> = self.waiting.drain(..count).collect();
         self.waiting_bytes -= taken.iter().map(|queued| queued.record.bytes().len()).sum::<usize>();
         taken

@@ -58,6 +58,32 @@ fn one_commit_takes_all_that_waits_and_copies_no_entry() {
 }
 
 #[test]
+fn records_that_belong_together_share_a_commit_however_long_they_are() {
+    let mut disk = MemoryDisk::new();
+    let mut wal = open(&mut disk).unwrap().wal;
+    let limit = usize::try_from(options().segment_bytes).unwrap();
+    let note = |bytes: usize| Record::Note(Bytes::from(vec![7; bytes]));
+    wal.push_note(Bytes::from_static(b"before"));
+    wal.push_together([note(limit / 2), note(limit / 3)]);
+    wal.push_together([note(limit / 2), note(1)]);
+    wal.push_together([note(limit), note(limit), note(1)]);
+    wal.push_note(Bytes::from_static(b"behind"));
+    let mut commits = Vec::new();
+    while let Some(write) = wal.start_write() {
+        write.carry_out(&mut disk).unwrap();
+        let lengths = wal.written(write.id).iter().map(|it| it.bytes().len()).collect::<Vec<_>>();
+        commits.push(lengths);
+    }
+    assert_eq!(
+        commits,
+        [vec![6, limit / 2, limit / 3], vec![limit / 2, 1], vec![limit, limit, 1], vec![6]],
+        "two that would fit one by one are not torn apart, and three that never fit still go as one"
+    );
+    let (_, played, _) = reopen(&mut disk, WalPosition::START).unwrap();
+    assert_eq!(played.len(), 9);
+}
+
+#[test]
 fn a_refused_write_is_the_same_the_next_time() {
     let mut disk = MemoryDisk::new();
     let mut wal = open(&mut disk).unwrap().wal;
