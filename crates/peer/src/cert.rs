@@ -95,11 +95,21 @@ pub fn site_certificate(
     name: &str,
     hosts: &[String],
 ) -> Result<Pair, CertError> {
+    site_certificate_for(authority, &SiteName { site, name: name.to_owned() }, hosts, SITE_LIFE)
+}
+
+/// The same, for so long.
+pub(crate) fn site_certificate_for(
+    authority: &Pair,
+    own: &SiteName,
+    hosts: &[String],
+    life: Duration,
+) -> Result<Pair, CertError> {
+    let name = &*own.name;
     if !is_site_name(name) {
         return Err(CertError::Name(name.to_owned()));
     }
-    let own = SiteName { site, name: name.to_owned() };
-    let mut params = params(name, SITE_LIFE)?;
+    let mut params = params(name, life)?;
     params.subject_alt_names =
         CertificateParams::new([vec![own.dns()], hosts.to_vec()].concat())?.subject_alt_names;
     params.subject_alt_names.push(SanType::URI(Ia5String::try_from(own.uri())?));

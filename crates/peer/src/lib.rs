@@ -8,6 +8,8 @@
 //! controller that can be replaced. The ones at hand either collapse at one percent of loss or overrun the path, so the
 //! one in [`congestion`] is ours.
 //!
+//! It also signs statements with a site's key and checks those of others: who a site is, is this room's matter.
+//!
 //! What it refuses: peers it was not told about, certificates that name another site, a second live holder of one site
 //! id, frames above [`MAX_FRAME_BYTES`], 0-RTT, session resumption and migration. It never blocks the caller: sending
 //! either queues or says why not.
@@ -25,6 +27,7 @@ mod hello;
 mod identity;
 mod lane;
 mod links;
+mod notary;
 mod outbox;
 mod refusal;
 mod roster;
@@ -35,6 +38,7 @@ pub use event::{Credit, Event};
 pub use identity::{Identity, IdentityError, SiteName};
 pub use lane::{Lane, MAX_FRAME_BYTES};
 pub use links::{LinkConfig, LinkStats, Links, PeerAddress, SendError, StartError, Tuning};
+pub use notary::{NotSigned, Notary, Said};
 
 #[cfg(test)]
 mod tests;

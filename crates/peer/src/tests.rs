@@ -18,14 +18,16 @@ fn free_address() -> SocketAddr {
     UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-fn identity(authority: &Pair, trusted: &Pair, site: u16, name: &str) -> Identity {
+pub(crate) fn identity(authority: &Pair, trusted: &Pair, site: u16, name: &str) -> Identity {
+    let certificate = cert::site_certificate(authority, site, name, &cert::loopback_hosts()).unwrap();
+    loaded(&certificate, trusted, SiteName { site, name: name.to_owned() })
+}
+
+/// What is loaded from files that hold this.
+pub(crate) fn loaded(certificate: &Pair, trusted: &Pair, own: SiteName) -> Identity {
     let folder = tempfile::tempdir().unwrap();
-    cert::site_certificate(authority, site, name, &cert::loopback_hosts())
-        .unwrap()
-        .write(folder.path(), "site")
-        .unwrap();
+    certificate.write(folder.path(), "site").unwrap();
     trusted.write(folder.path(), "ca").unwrap();
-    let own = SiteName { site, name: name.to_owned() };
     let path = |file: &str| folder.path().join(file);
     Identity::load(own, &path("site.pem"), &path("site.key"), &path("ca.pem")).unwrap()
 }
