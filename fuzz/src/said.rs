@@ -5,14 +5,14 @@ use bytes::Bytes;
 use catalog::{Actor, Catalog};
 use crdt::Join;
 use entry::{ClusterId, Encoded, Entry, ProgressBody};
-use site::wire::Message;
+use site::wire::{Message, Vouched};
 use uuid::Uuid;
 
 /// A message between sites.
 pub(crate) fn peer_message(bytes: &[u8]) {
     let Ok(message) = Message::decode(Bytes::copy_from_slice(bytes)) else { return };
     assert_eq!(Message::decode(message.encode()).as_ref(), Ok(&message), "a message comes back as it went");
-    if let Message::Entries(mut entries) = message {
+    if let Message::Entries(Vouched { mut entries, .. }) = message {
         while let Ok(entry) = Encoded::split_from(&mut entries) {
             read(&entry);
         }

@@ -23,7 +23,8 @@ use kafka_protocol::messages::{
     RequestHeader, SyncGroupRequest, TopicName,
 };
 use kafka_protocol::protocol::{Encodable, Request, StrBytes};
-use site::wire::{Freeze, Frozen, Hello, Message, Need, Pulse, Votes};
+use site::CertificateId;
+use site::wire::{Freeze, Frozen, Hello, Message, Need, Pulse, SignedHead, Votes, Vouched};
 use uuid::Uuid;
 
 /// The seeds of a target, each with a name.
@@ -116,12 +117,21 @@ fn messages() -> Vec<Vec<u8>> {
         votes: BTreeMap::from([(journal(), Vote::default())]),
         held: BTreeMap::from([(journal(), 4)]),
     };
+    let head = SignedHead {
+        journal: journal(),
+        next: 5,
+        hash: ChainHash([1; 32]),
+        stamp: Stamp::from_raw(99),
+        certificate: CertificateId([9; 32]),
+        signature: Bytes::from_static(&[0x30; 70]),
+    };
     let messages = [
         Message::Hello(hello),
         Message::Pulse(pulse),
         Message::Need(Need { journal: journal(), from: 3 }),
         Message::Enough(journal()),
-        Message::Entries(entries().concat().into()),
+        Message::Entries(Vouched { head, entries: entries().concat().into() }),
+        Message::Certificate(Bytes::from_static(b"a certificate")),
         Message::OpenMe { journal: journal(), first: 4 },
         Message::AskIncarnation(Incarnation(2)),
         Message::Incarnation { asked: Incarnation(2), granted: false, next: Incarnation(3) },

@@ -4,10 +4,11 @@
 //! feeds it in, carries out the actions, and sleeps until there is more or a tick is due. While too much waits for the
 //! WAL it leaves the peers' entries where they are, so that flow control reaches back to who sent them.
 
+use std::sync::Arc;
 use std::thread;
 
 use clock::Now;
-use site::{Entropy, Event, Site, SiteConfig};
+use site::{Entropy, Event, Notary, Site, SiteConfig};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::time::sleep_until;
 
@@ -50,6 +51,7 @@ pub(crate) struct Engine {
     pub(crate) carrier: Carrier,
     pub(crate) timepiece: Timepiece,
     pub(crate) config: SiteConfig,
+    pub(crate) notary: Arc<dyn Notary>,
 }
 
 impl Engine {
@@ -89,8 +91,9 @@ impl Engine {
     /// Lets go of the machine and opens another on the same data directory.
     fn reopen(&mut self) {
         let opened = random().map_err(|error| error.to_string()).and_then(|actor| {
-            let (config, now) = (self.config.clone(), self.timepiece.now());
-            Site::open(config, Entropy { actor }, now, &mut self.files).map_err(|error| error.to_string())
+            let (config, notary) = (self.config.clone(), Arc::clone(&self.notary));
+            let (entropy, now) = (Entropy { actor }, self.timepiece.now());
+            Site::open(config, entropy, notary, now, &mut self.files).map_err(|error| error.to_string())
         });
         match opened {
             Ok((site, recovery)) => {

@@ -21,6 +21,7 @@ mod engine;
 mod files;
 mod front;
 mod hold;
+mod notary;
 mod operator;
 mod readable;
 mod run;

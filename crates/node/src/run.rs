@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use admin::Metrics;
 use entry::{SiteId, StorageId};
-use site::{Entropy, Event, Fresh, IdentityError, RecoverError, Site, SiteConfig};
+use site::{Entropy, Event, Fresh, IdentityError, Notary, RecoverError, Site, SiteConfig};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
@@ -17,6 +17,7 @@ use crate::engine::{Command, Engine, Inbox};
 use crate::files::{Files, random};
 use crate::front::{Front, Groups};
 use crate::hold::{self, Hold, HoldError};
+use crate::notary::NodeNotary;
 use crate::readable::Readable;
 use crate::timepiece::{Timepiece, WallClock};
 use crate::views::{Fixed, Views};
@@ -151,7 +152,9 @@ pub async fn start(setup: Setup) -> Result<Running, ServeError> {
     let hold = hold::take(&setup.data, timepiece.now().wall_ms)?;
     let mut files = Files::new(setup.data.clone());
     let entropy = Entropy { actor: random().map_err(no_random)? };
-    let (site, recovery) = Site::open(setup.site.clone(), entropy, timepiece.now(), &mut files)?;
+    let notary: Arc<dyn Notary> = Arc::new(NodeNotary::new(&setup.links)?);
+    let (config, now) = (setup.site.clone(), timepiece.now());
+    let (site, recovery) = Site::open(config, entropy, Arc::clone(&notary), now, &mut files)?;
     for remark in &recovery.remarks {
         tracing::warn!("{remark}");
     }
@@ -194,7 +197,7 @@ pub async fn start(setup: Setup) -> Result<Running, ServeError> {
     let early = Arc::new(crate::front::Early::default());
     let front =
         Arc::new(Front { engine, files: files.clone(), views, readable, groups, early, metrics: counts });
-    let machine = Engine { site, files, carrier: Carrier::new(ends), timepiece, config: setup.site };
+    let machine = Engine { site, files, carrier: Carrier::new(ends), timepiece, config: setup.site, notary };
     machine.start(Inbox { commands, peers }).map_err(thread("starting the site's thread"))?;
 
     let kafka = kafka::Front::new(Arc::clone(&front), setup.limits);

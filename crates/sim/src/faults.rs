@@ -7,6 +7,7 @@ use site::{Event, Fresh, Request, Site, Ticket};
 use crate::checkers::{Verdict, Violation};
 use crate::disk::SimDisk;
 use crate::host::{Host, RESERVE_BYTES, folder};
+use crate::rng::Rng;
 use crate::swarm::Kind;
 use crate::world::{What, World};
 
@@ -108,6 +109,12 @@ impl World {
                 Ok(())
             }
             Kind::Stop => self.feed(site, Event::Stop),
+            Kind::Forge => {
+                if let Some(host) = self.hosts.get_mut(&site) {
+                    host.forges_us = self.now_us..self.now_us + 4 * for_us;
+                }
+                Ok(())
+            }
             Kind::Restore => self.put_back(site),
             Kind::Wipe => self.wipe(site),
             Kind::Fence if site != at.other => self.fence(at),
@@ -204,6 +211,18 @@ impl World {
             process.paused_until_us = until_us;
             process.inbox.push(Event::Tick);
             self.at(for_us, What::Inbox(site, life));
+        }
+    }
+
+    /// In one run of seven a site forges for a while: drawn by itself, so that the rest of a seed stays what it was.
+    pub(crate) fn tempt(&mut self, rng: &mut Rng) {
+        let sites: Vec<SiteId> = self.hosts.keys().copied().collect();
+        if self.options.plain || self.swarm.kinds.is_empty() || !rng.chance(150) {
+            return;
+        }
+        let (begins_us, for_us) = (rng.below(8_000_000), rng.between(500_000, 8_000_000));
+        if let Some(host) = self.hosts.get_mut(rng.pick(&sites)) {
+            host.forges_us = begins_us..begins_us + for_us;
         }
     }
 
@@ -375,6 +394,7 @@ impl World {
             host.disk.misreads.set(0);
             host.disk.dies_after = None;
             host.troubled_us = 0;
+            host.forges_us = 0..0;
             let right_ms = host.clock.offset_ms.clamp(-50, 50);
             let is_step = right_ms.abs_diff(host.clock.offset_ms) > 300 || host.jumped;
             host.clock.offset_ms = right_ms;

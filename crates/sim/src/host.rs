@@ -1,6 +1,7 @@
 //! One machine: its disk, its clocks, and the process on it, if one runs.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use bytes::Bytes;
 use disk::{Disk, DiskError, FileName};
@@ -52,6 +53,8 @@ pub struct Host {
     pub is_buried: bool,
     /// Whether a sync failed under this process, which may acknowledge nothing any more.
     pub sync_failed: bool,
+    /// When it passes on what others never wrote.
+    pub forges_us: Range<u64>,
 }
 
 /// A running process.

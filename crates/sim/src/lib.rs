@@ -9,6 +9,7 @@
 //! | `world` | the queue of what is due, and its steps |
 //! | `shell`, `host` | what a real shell does: disk work, sends, replies, links |
 //! | `disk`, `net`, `clock`, `rng` | the hostile parts |
+//! | `notary` | signatures that only pretend, and the forger |
 //! | `swarm`, `faults`, `machines` | what goes wrong in a run, carrying it out, and who starts again |
 //! | `client`, `traffic`, `submission` | clients and what they want |
 //! | `checkers/` | the invariants, by number |
@@ -29,6 +30,7 @@ pub mod host;
 mod machines;
 mod mutant;
 pub mod net;
+pub mod notary;
 pub mod rng;
 mod shell;
 pub mod submission;

@@ -12,6 +12,7 @@ use crate::clock::SimClock;
 use crate::disk::{POWER_GONE, SimDisk, Strays};
 use crate::host::{Host, Process};
 use crate::mutant::Mutant;
+use crate::notary::SimNotary;
 use crate::rng::Rng;
 use crate::swarm::Kind;
 use crate::world::{What, World};
@@ -71,6 +72,7 @@ impl World {
             troubled_us: 0,
             is_buried: false,
             sync_failed: false,
+            forges_us: 0..0,
         };
         self.hosts.insert(own, host);
     }
@@ -236,9 +238,10 @@ fn open(
     now_us: u64,
 ) -> Result<(Site, site::Recovery), RecoverError> {
     let (config, now) = (host.config.clone(), host.clock.now(now_us));
+    let notary = SimNotary::of(config.own, host.life);
     match options.mutant.and_then(Mutant::inside) {
-        Some(mutant) => Site::open_mutant(config, entropy, now, &mut host.disk, mutant),
-        None => Site::open(config, entropy, now, &mut host.disk),
+        Some(mutant) => Site::open_mutant(config, entropy, notary, now, &mut host.disk, mutant),
+        None => Site::open(config, entropy, notary, now, &mut host.disk),
     }
 }
 

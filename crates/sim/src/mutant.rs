@@ -58,7 +58,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 51] = [
+    pub const ALL: [Mutant; 52] = [
         Mutant::AckBeforeSync,
         Mutant::SyncLies,
         Mutant::SyncErrorIgnored,
@@ -110,6 +110,7 @@ impl Mutant {
         Mutant::Inside(site::Mutant::BeyondEndSorted),
         Mutant::Inside(site::Mutant::LastMayLeave),
         Mutant::Inside(site::Mutant::WipedVotesAtOnce),
+        Mutant::Inside(site::Mutant::SignatureUnchecked),
     ];
 
     /// The faults that a bug needs to show: without them it does no harm.
@@ -146,6 +147,7 @@ impl Mutant {
                 | Within::BeyondEndSorted => &[Kind::Fence, Kind::Fence, Kind::Isolate, Kind::Split],
                 Within::LastMayLeave => &[Kind::Fence, Kind::Stop, Kind::Isolate],
                 Within::WipedVotesAtOnce => &[Kind::Fence, Kind::Wipe, Kind::Isolate],
+                Within::SignatureUnchecked => &[Kind::Forge, Kind::Ring, Kind::Block],
                 _ => &[],
             },
             _ => &[],

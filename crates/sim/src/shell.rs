@@ -10,6 +10,7 @@ use crate::checkers::{Verdict, broken, ensure};
 use crate::host::{Flight, Job};
 use crate::mutant::Mutant;
 use crate::net::{Sent, Stream};
+use crate::notary::forged;
 use crate::trace;
 use crate::world::{What, World};
 
@@ -185,9 +186,10 @@ impl World {
         let by = host.actor();
         self.mutate(from, &mut message);
         self.checkers.sent(by, &message)?;
+        self.forge(from, &mut message);
         let Some(generation) = self.knows(from, to) else { return Ok(()) };
         let mut bytes = message.encode();
-        if self.options.mutant == Some(Mutant::EntryAltered) && matches!(lane, Lane::Tail | Lane::CatchUp) {
+        if self.options.mutant == Some(Mutant::EntryAltered) && matches!(message, Message::Entries(_)) {
             let mut altered = BytesMut::from(&bytes[..]);
             if let Some(last) = altered.last_mut() {
                 *last ^= 1;
@@ -204,6 +206,17 @@ impl World {
             Sent::Nowhere => {}
         }
         Ok(())
+    }
+
+    /// What a site passes on of others is not always what they wrote.
+    fn forge(&mut self, from: SiteId, message: &mut Message) {
+        let forges = self.hosts.get(&from).is_some_and(|host| host.forges_us.contains(&self.now_us));
+        if let Message::Entries(vouched) = message
+            && vouched.head.journal.site != from
+            && forges
+        {
+            *vouched = forged(from, vouched, &mut self.dice.forger);
+        }
     }
 
     fn mutate(&self, from: SiteId, message: &mut Message) {

@@ -63,6 +63,8 @@ pub enum Kind {
     Wipe,
     /// An operator fences a site, cut off or not.
     Fence,
+    /// A site passes on, under others' names, what they never wrote.
+    Forge,
 }
 
 /// Kinds that came last: drawn from a stream of their own.
@@ -105,7 +107,7 @@ impl Kind {
             .iter()
             .chain(&MORE)
             .chain(&LATEST)
-            .chain(&[Kind::Restore])
+            .chain(&[Kind::Restore, Kind::Forge])
             .copied()
             .find(|kind| format!("{kind:?}") == name)
     }

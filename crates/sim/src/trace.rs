@@ -103,7 +103,7 @@ pub fn event_mark(event: &Event) -> u64 {
 
 fn message_mark(message: &Message) -> u64 {
     match message {
-        Message::Entries(bytes) => bytes.len() as u64,
+        Message::Entries(vouched) => vouched.entries.len() as u64,
         Message::Need(need) => 1 << 32 ^ need.from,
         Message::Pulse(pulse) => {
             let promised = pulse.promises.values().map(|(w, head)| w.raw() ^ head << 7);
@@ -198,7 +198,10 @@ fn message_name(message: &Message) -> String {
         Message::Pulse(_) => "pulse".into(),
         Message::Need(need) => format!("need:{}@{}", need.journal, need.from),
         Message::Enough(journal) => format!("enough:{journal}"),
-        Message::Entries(bytes) => format!("entries:{}", bytes.len()),
+        Message::Entries(vouched) => {
+            format!("entries:{}..{}:{}", vouched.head.journal, vouched.head.next, vouched.entries.len())
+        }
+        Message::Certificate(_) => "certificate".into(),
         Message::OpenMe { journal, first } => format!("openme:{journal}@{first}"),
         Message::AskIncarnation(asked) => format!("ask:{}", asked.0),
         Message::Incarnation { asked, granted, .. } => format!("incarnation:{}:{granted}", asked.0),

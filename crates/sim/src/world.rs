@@ -83,6 +83,7 @@ pub(crate) struct Dice {
     pub(crate) disk: Rng,
     pub(crate) faults: Rng,
     pub(crate) shell: Rng,
+    pub(crate) forger: Rng,
 }
 
 /// Everything.
@@ -119,6 +120,7 @@ impl World {
             disk: Rng::stream(seed, "disk"),
             faults: Rng::stream(seed, "faults"),
             shell: Rng::stream(seed, "shell"),
+            forger: Rng::stream(seed, "forger"),
         };
         let sites: Vec<SiteId> = (1..=options.sites).map(SiteId).collect();
         let mut swarm = Swarm::of(&mut Rng::stream(seed, "swarm"));
@@ -159,6 +161,7 @@ impl World {
             world.found(*site, &sites, &mut founding);
             world.at(0, What::Restart(*site));
         }
+        world.tempt(&mut Rng::stream(seed, "forging"));
         for client in 0..world.swarm.clients {
             let home = sites[client % sites.len()];
             if options_without_clients.contains(&client) {

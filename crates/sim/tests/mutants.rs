@@ -59,7 +59,15 @@ fn a_disk_put_back() {
 
 #[test]
 fn an_entry_altered_on_its_way() {
-    caught(Mutant::EntryAltered, &[], &["I-01"]);
+    // It is taken in nowhere, so that nothing moves any more.
+    caught(Mutant::EntryAltered, &[], &["I-16"]);
+}
+
+#[test]
+fn a_signature_unchecked() {
+    // What was invented breaks its owner's promises too, and then costs the owner its good name.
+    let unchecked = Mutant::Inside(site::Mutant::SignatureUnchecked);
+    caught(unchecked, &[Kind::Forge, Kind::Ring, Kind::Block], &["I-50", "I-01", "I-12"]);
 }
 
 #[test]

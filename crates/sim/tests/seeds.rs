@@ -67,6 +67,12 @@ fn a_majority_goes_on_without_the_rest() {
 
 /// I-53.
 #[test]
+fn who_forges_what_others_wrote_deceives_nobody() {
+    let also = vec![Kind::Forge, Kind::Ring, Kind::Block];
+    check(&(0..30).collect::<Vec<_>>(), &Options { also, ..Options::default() });
+}
+
+#[test]
 fn a_seed_is_one_run() {
     for seed in 0..6 {
         let options = Options { also: vec![Kind::Power, Kind::Isolate], ..Options::default() };

@@ -15,6 +15,7 @@ use partition::LogsState;
 use serde::{Deserialize, Serialize};
 
 use crate::action::Action;
+use crate::heads::HeadState;
 use crate::merge::MergeState;
 use crate::progress::Positions;
 use crate::seal::SealState;
@@ -33,6 +34,8 @@ pub(crate) struct Checkpoint {
     pub(crate) restated: BTreeSet<TopicId>,
     pub(crate) restated_in: Option<JournalId>,
     pub(crate) private: Private,
+    /// What vouches for the journals.
+    pub(crate) heads: HeadState,
     /// Files that were taken over with this state and wait for their names.
     pub(crate) taken: Vec<String>,
     /// What was readable here before this state was taken over: so many released entries at least.
@@ -52,6 +55,7 @@ impl Checkpoint {
     pub(crate) fn handed_to(self, site: SiteId, own: Own<'_>, taken: &[FileName]) -> Checkpoint {
         Checkpoint {
             merge: self.merge.handed_to(site),
+            heads: self.heads.handed_over(&self.chains),
             restated: own.restated.clone(),
             restated_in: own.journal,
             private: own.private,
@@ -92,6 +96,7 @@ impl Site {
             restated: self.desk.restated_durably.clone(),
             restated_in: self.identity.journal(),
             private: self.private(),
+            heads: self.proofs(),
             taken: Vec::new(),
             readable: 0,
         };
@@ -104,6 +109,17 @@ impl Site {
         self.state.checkpoint.running = Some(id);
         self.state.checkpoint.writing = self.journals.frontier();
         step.out.push(Action::Checkpoint { id, sync: logs.sync, position, state });
+    }
+
+    /// What vouches for all that is durable here, so that another site may take it over.
+    fn proofs(&mut self) -> HeadState {
+        let mut heads = self.state.heads.snapshot();
+        for (journal, chain) in self.journals.durable_chains() {
+            if journal.site == self.config.own && chain.next > 0 {
+                heads.add(self.signed(journal, chain));
+            }
+        }
+        heads
     }
 
     pub(crate) fn private(&self) -> Private {

@@ -442,8 +442,8 @@ impl Site {
             self.give_up(donor, "its checkpoint does not read: does another version run there?", step);
             return Ok(());
         };
-        if !self.is_of_use(&state.chains) {
-            self.give_up(donor, "it has not come far enough itself", step);
+        if let Err(why) = self.is_worth_taking(&state) {
+            self.give_up(donor, &why, step);
             return Ok(());
         }
         let here = self.logs.extents();
@@ -475,7 +475,7 @@ impl Site {
         least
     }
 
-    fn is_of_use(&self, chains: &BTreeMap<JournalId, Chain>) -> bool {
+    pub(crate) fn is_of_use(&self, chains: &BTreeMap<JournalId, Chain>) -> bool {
         let there = |journal: &JournalId| chains.get(journal).map_or(0, |chain| chain.next);
         self.least_of_use().iter().all(|(journal, least)| there(journal) >= *least)
     }

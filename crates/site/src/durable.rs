@@ -55,6 +55,8 @@ impl Site {
         self.journals.made_durable(entry);
         if own {
             self.pipeline.own_durable();
+        } else {
+            self.state.heads.entry_durable(entry.head.journal, entry.bytes.len() as u64);
         }
         let body = entry.body()?;
         let weight = weight(&body);
@@ -129,6 +131,12 @@ impl Site {
             Note::Vote(..) | Note::Renewed(..) => self.vote_durable(step),
             // It took effect when it was heard, ahead of all that was noted since.
             Note::Ended(..) => {}
+            Note::Certificate(certificate) => self.state.heads.learn(certificate),
+            // A head that is found in the WAL behind a copy vouches for what is held in another way by now.
+            Note::Vouched(head) if head.next > self.journals.durable(head.journal) => {}
+            Note::Vouched(head) => {
+                self.state.heads.durable(head, self.config.limits.message_bytes as u64);
+            }
         }
         Ok(())
     }

@@ -3,8 +3,6 @@
 //! The link's certificate has already proved which site speaks. The hello says what must be the same at both ends; a
 //! difference is an operator's mistake, so each has a sentence that says which and what to do.
 
-use std::collections::BTreeMap;
-
 use entry::SiteId;
 
 use crate::action::Action;
@@ -16,7 +14,7 @@ use crate::wire::{Hello, JOURNALS_MAX, Message, PROTOCOL};
 impl Site {
     pub(crate) fn link_up(&mut self, site: SiteId, step: &mut Step<'_>) {
         let credit = self.config.limits.peer_window_bytes;
-        self.peers.links.insert(site, Peer { greeted: false, cursors: BTreeMap::new(), credit });
+        self.peers.links.insert(site, Peer::new(credit));
         self.peers.sources.retain(|_, source| source.site != site);
         self.accepted_by(site, step);
         step.out.push(control(site, Message::Hello(self.hello())));
@@ -74,7 +72,12 @@ impl Site {
                     peer.cursors.remove(&journal);
                 }
             }
-            Message::Entries(entries) => self.entries(from, entries, step),
+            Message::Entries(entries) => self.entries(from, &entries, step),
+            Message::Certificate(certificate) => {
+                if let Some(peer) = self.peers.links.get_mut(&from) {
+                    peer.shows(certificate);
+                }
+            }
             Message::OpenMe { journal, first } => self.sponsor(journal, first, step),
             Message::AskIncarnation(asked) => self.asked_for_incarnation(from, asked, step),
             Message::Incarnation { asked, granted, next } => {

@@ -88,6 +88,14 @@ impl Journals {
         Ok(())
     }
 
+    /// Takes entries in that were found to continue the chain: where it stands behind each of them.
+    pub(crate) fn take_checked(&mut self, journal: JournalId, chains: &[Chain]) {
+        let Some(last) = chains.last() else { return };
+        let held = self.held.entry(journal).or_default();
+        held.tip = *last;
+        held.between.extend(chains);
+    }
+
     /// An entry that was taken in is durable now.
     pub(crate) fn made_durable(&mut self, entry: &Encoded) {
         let held = self.held.entry(entry.head.journal).or_default();

@@ -11,6 +11,7 @@
 //! | `pipeline`, `durable` | from taken-in to durable, and what a finished sync makes true |
 //! | `merge` | released entries take effect |
 //! | `greet`, `pulse`, `replicate`, `peers` | the others |
+//! | `relay`, `receive`, `heads`, `notary` | what is sent and taken of journals, and the proof that it is their owners' |
 //! | `start`, `stop`, `doubt` | coming and going, and being taken for a second one |
 //! | `copy`, `donor`, `files` | taking over what others have dropped, and giving it |
 //! | `repair` | looking at every byte, and taking back what is damaged |
@@ -34,17 +35,21 @@ mod durable;
 mod event;
 mod files;
 mod greet;
+mod heads;
 mod identity;
 mod journals;
 mod jump;
 mod merge;
 mod mutant;
+mod notary;
 mod notes;
 mod peers;
 mod pipeline;
 mod progress;
 mod pulse;
+mod receive;
 mod recover;
+mod relay;
 mod repair;
 mod replicate;
 mod retain;
@@ -70,6 +75,7 @@ pub use identity::{Identity, IdentityError};
 pub use merge::Counts;
 #[cfg(feature = "mutants")]
 pub use mutant::Mutant;
+pub use notary::{CertificateId, Claim, NotBelieved, Notary, Signed};
 pub use progress::{Position, Positions, Target};
 pub use recover::{Entropy, Fresh, RecoverError, Recovery};
 pub use repair::RepairCounts;

@@ -81,6 +81,8 @@ pub enum Mutant {
     LastMayLeave,
     /// A wiped site votes as if it had never voted.
     WipedVotesAtOnce,
+    /// Entries are taken in whoever has signed them.
+    SignatureUnchecked,
 }
 
 /// The bug that is in this machine, if one is.

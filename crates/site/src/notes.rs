@@ -9,8 +9,10 @@ use clock::Stamp;
 use entry::{Cut, Incarnation, JournalId, SiteId, StorageId};
 use serde::{Deserialize, Serialize};
 
+use crate::wire::SignedHead;
+
 /// One thing to remember across a restart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Note {
     /// No stamp above this one was ever given out or promised.
     Ceiling(Stamp),
@@ -24,6 +26,10 @@ pub(crate) enum Note {
     Ended(JournalId, Cut),
     /// A site that lost its disk was told our votes: its former storages vote no more.
     Renewed(SiteId, StorageId),
+    /// A certificate by which signed heads that follow can be checked.
+    Certificate(Bytes),
+    /// What vouches for the entries before it, which are durable together with it.
+    Vouched(SignedHead),
 }
 
 impl Note {
@@ -46,7 +52,10 @@ impl Note {
 #[cfg(test)]
 mod tests {
     use super::Note;
+    use crate::notary::CertificateId;
+    use crate::wire::SignedHead;
     use agree::{Ballot, Vote};
+    use bytes::Bytes;
     use clock::Stamp;
     use entry::{ChainHash, Cut, Incarnation, JournalId, SiteId, StorageId};
 
@@ -57,6 +66,15 @@ mod tests {
         let vote = Vote::default().promise(Ballot { round: 4, by: 2 }, cut, true).unwrap();
         let hash = "01".repeat(32);
         let (voted, ended) = (format!("03030100040200010501{}{hash}01", "05"), format!("04030105{hash}"));
+        let head = SignedHead {
+            journal,
+            next: 5,
+            hash: ChainHash([1; 32]),
+            stamp: Stamp::from_raw(300),
+            certificate: CertificateId([9; 32]),
+            signature: Bytes::from_static(&[0xee]),
+        };
+        let vouched = format!("07030105{hash}ac02{}01ee", "09".repeat(32));
         let notes = [
             (Note::Ceiling(Stamp::from_raw(300)), "00ac02"),
             (Note::Released(5), "0105"),
@@ -64,6 +82,8 @@ mod tests {
             (Note::Vote(journal, vote), &*voted),
             (Note::Ended(journal, cut), &*ended),
             (Note::Renewed(SiteId(2), StorageId(9)), "050209"),
+            (Note::Certificate(Bytes::from_static(b"der")), "0603646572"),
+            (Note::Vouched(head), &*vouched),
         ];
         for (note, golden) in notes {
             let bytes = note.encode();

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use clock::Stamp;
 use entry::{JournalId, Seq, SiteId, StorageId};
 
 use crate::action::Lane;
+use crate::notary::CertificateId;
 use crate::wire::Frozen;
 
 /// All others.
@@ -25,6 +27,9 @@ pub(crate) struct Peers {
     pub(crate) sources: BTreeMap<JournalId, Source>,
     /// When each site was last heard, in monotonic microseconds.
     pub(crate) heard_us: BTreeMap<SiteId, u64>,
+    /// Who sent what its owner has not signed, and until when nothing of that journal is asked of it, in monotonic
+    /// microseconds.
+    pub(crate) distrusted: BTreeMap<(SiteId, JournalId), u64>,
 }
 
 /// The link to one other site.
@@ -36,13 +41,20 @@ pub(crate) struct Peer {
     pub(crate) cursors: BTreeMap<JournalId, Cursor>,
     /// Bytes that may still be given to the link.
     pub(crate) credit: usize,
+    /// Certificates that it has shown.
+    pub(crate) certificates: BTreeMap<CertificateId, Bytes>,
 }
+
+/// Certificates that are remembered of one link; one that is forgotten comes again with the next need.
+const CERTIFICATES_MAX: usize = 64;
 
 /// How far a peer was sent a journal.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cursor {
     pub(crate) next: Seq,
     pub(crate) lane: Lane,
+    /// The certificate that was shown last on this lane.
+    pub(crate) shown: Option<CertificateId>,
 }
 
 /// From whom a journal comes, and since which request.
@@ -53,6 +65,20 @@ pub(crate) struct Source {
     pub(crate) asked_us: u64,
     /// How far the journal had come when that was last seen to grow, and when that was.
     pub(crate) reached: (Seq, u64),
+}
+
+impl Peer {
+    pub(crate) fn new(credit: usize) -> Peer {
+        Peer { greeted: false, cursors: BTreeMap::new(), credit, certificates: BTreeMap::new() }
+    }
+
+    /// It shows a certificate; whether that is any good is found out when something is to be checked by it.
+    pub(crate) fn shows(&mut self, certificate: Bytes) {
+        if self.certificates.len() >= CERTIFICATES_MAX {
+            self.certificates.pop_first();
+        }
+        self.certificates.insert(CertificateId::of(&certificate), certificate);
+    }
 }
 
 impl Peers {

@@ -39,12 +39,18 @@ impl Pipeline {
         self.wal.push_entry(entry);
     }
 
-    /// Gives another site's entry (or one of our own that came back) to the WAL.
-    pub(crate) fn entry(&mut self, entry: &Encoded) {
-        self.wal.push_entry(entry);
+    /// Gives entries of another site (or of our own that came back) to the WAL, with what vouches for them.
+    pub(crate) fn vouched(&mut self, entries: &[Encoded], notes: impl IntoIterator<Item = Note>) {
+        let entries = entries.iter().map(|entry| Record::Entry(entry.clone()));
+        let notes = notes.into_iter().map(|note| Record::Note(note.encode()));
+        self.wal.push_together(entries.chain(notes));
     }
 
     /// Gives a note to the WAL.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a note is given away: nobody has a use for it afterwards"
+    )]
     pub(crate) fn note(&mut self, note: Note) {
         self.wal.push_note(note.encode());
     }

@@ -1,5 +1,7 @@
 //! From a data directory to a machine: identity, checkpoint, then the WAL from there, through the same code as live.
 
+use std::sync::Arc;
+
 use catalog::{Actor, Catalog, LoadError};
 use clock::{HybridClock, Now, Stamp};
 use disk::{Disk, FileName};
@@ -14,10 +16,12 @@ use crate::checkpoint::{Checkpoint, Private};
 use crate::config::SiteConfig;
 use crate::copy;
 use crate::desk::Desk;
+use crate::heads::{HeadState, Heads};
 use crate::identity::{Identity, IdentityError};
 use crate::journals::Journals;
 use crate::merge::Merge;
 use crate::mutant::{Mutant, Switch};
+use crate::notary::Notary;
 use crate::notes::Note;
 use crate::peers::Peers;
 use crate::pipeline::Pipeline;
@@ -111,10 +115,11 @@ impl Site {
     pub fn open(
         config: SiteConfig,
         entropy: Entropy,
+        notary: Arc<dyn Notary>,
         now: Now,
         disk: &mut dyn Disk,
     ) -> Result<(Site, Recovery), RecoverError> {
-        Site::open_with(config, entropy, now, disk, Switch::default())
+        Site::open_with((config, notary), entropy, now, disk, Switch::default())
     }
 
     /// The same with a bug in it.
@@ -125,15 +130,16 @@ impl Site {
     pub fn open_mutant(
         config: SiteConfig,
         entropy: Entropy,
+        notary: Arc<dyn Notary>,
         now: Now,
         disk: &mut dyn Disk,
         mutant: Mutant,
     ) -> Result<(Site, Recovery), RecoverError> {
-        Site::open_with(config, entropy, now, disk, Switch { mutant: Some(mutant) })
+        Site::open_with((config, notary), entropy, now, disk, Switch { mutant: Some(mutant) })
     }
 
     fn open_with(
-        config: SiteConfig,
+        (config, notary): (SiteConfig, Arc<dyn Notary>),
         entropy: Entropy,
         now: Now,
         disk: &mut dyn Disk,
@@ -168,7 +174,7 @@ impl Site {
         };
         let opened = Wal::open(disk, &folder("wal"), options, position)?;
         recovery.truncated = opened.truncated;
-        let mut site = Site::assemble(config, identity, opened.wal, checkpoint, entropy, disk)?;
+        let mut site = Site::assemble((config, notary), identity, opened.wal, checkpoint, entropy, disk)?;
         site.state.switch = switch;
         switch.bend(&mut site.merge.order);
         site.state.start.fresh_storage = Some(fresh_storage(&identity, entropy));
@@ -181,7 +187,7 @@ impl Site {
     }
 
     fn assemble(
-        config: SiteConfig,
+        (config, notary): (SiteConfig, Arc<dyn Notary>),
         identity: Identity,
         wal: Wal,
         checkpoint: Option<Checkpoint>,
@@ -193,6 +199,7 @@ impl Site {
         let (bound, actor) = (config.clock_bound_ms, Actor(entropy.actor));
         let mut state = State::default();
         let mut desk = Desk::default();
+        let mut heads = HeadState::default();
         let (journals, merge, logs, positions, private) = match checkpoint {
             None => {
                 let merge = Merge::new(Order::new(own, &founders), Catalog::genesis(cluster, actor));
@@ -203,6 +210,7 @@ impl Site {
             Some(found) => {
                 let catalog = Catalog::load(cluster, &found.merge.catalog, actor)?;
                 let logs = Logs::restore(disk, &found.logs)?;
+                heads = found.heads;
                 if found.restated_in == identity.journal() {
                     desk.restated.clone_from(&found.restated);
                     desk.restated_durably = found.restated;
@@ -220,6 +228,7 @@ impl Site {
         state.checkpoint.frontier = journals.frontier();
         state.seals = Seals::restore(private.seals);
         state.unreplicated = private.unreplicated;
+        state.heads = Heads::restore(heads);
         let clock = HybridClock::new(bound, private.ceiling);
         let pipeline = Pipeline::new(wal);
         let admission = merge.catalog.clone();
@@ -236,6 +245,7 @@ impl Site {
             admission,
             desk,
             peers,
+            notary,
             state,
         })
     }
@@ -291,7 +301,7 @@ impl Site {
                     Note::Released(_) if self.state.switch.has(Mutant::ReleaseForgotten) => {}
                     Note::Ceiling(ceiling) => reserved.ceiling = reserved.ceiling.max(ceiling),
                     Note::Released(position) => return Ok(position > self.merge.order.position()),
-                    Note::Granted(..) => return Ok(true),
+                    Note::Granted(..) | Note::Certificate(_) | Note::Vouched(_) => return Ok(true),
                     Note::Vote(journal, vote) => self.vote_found(journal, vote),
                     Note::Ended(journal, cut) => self.end_found(journal, cut),
                     Note::Renewed(site, storage) => {

@@ -1,16 +1,14 @@
-//! Replication: I say what I need, whoever has it streams it to me, and I check every link of the chain.
+//! Replication: I say what I need, and whoever has it streams it to me. (What is sent: `relay`. What is taken: `receive`.)
 //!
 //! Normally a journal comes from its owner. When the owner cannot be reached, it comes from whichever greeted site holds
 //! most of it, verbatim. Everything here may be repeated, reordered between lanes, or lost with a link: entries that are
 //! known already are passed over, a gap is answered by asking again.
 
-use bytes::Bytes;
-use entry::{Body, Encoded, JournalId, Seq, SiteId};
-use journal::{ChainError, ReadError};
+use entry::{JournalId, Seq, SiteId};
 
 use crate::action::{Action, Lane};
-use crate::mutant::Mutant;
 use crate::peers::{Cursor, Source};
+use crate::relay::Provable;
 use crate::site::{Fatal, Site, Step};
 use crate::wire::{CopyMessage, Message, Need};
 
@@ -33,7 +31,7 @@ impl Site {
                 continue;
             }
             let next = self.journals.next(journal);
-            let Some(best) = self.best_source(journal, next) else { continue };
+            let Some(best) = self.best_source(journal, next, step.now.mono_us) else { continue };
             let current = self.peers.sources.get(&journal).map(|source| source.site);
             if current == Some(best) {
                 self.watch_source(journal, next, step);
@@ -48,10 +46,12 @@ impl Site {
 
     /// The owner if it is greeted, unless only others have more (its disk was lost); else who is asked already, unless
     /// another has more; else whoever has most.
-    fn best_source(&self, journal: JournalId, next: Seq) -> Option<SiteId> {
-        let more = |site: &SiteId| self.peers.holds(*site, journal) > next;
+    fn best_source(&self, journal: JournalId, next: Seq, mono_us: u64) -> Option<SiteId> {
+        let trusted = |site: &SiteId| !self.is_distrusted(*site, journal, mono_us);
+        let more = |site: &SiteId| self.peers.holds(*site, journal) > next && trusted(site);
         let owner = journal.site;
-        if self.peers.is_greeted(owner) && (more(&owner) || !self.peers.greeted().any(|site| more(&site))) {
+        let asks_owner = self.peers.is_greeted(owner) && trusted(&owner);
+        if asks_owner && (more(&owner) || !self.peers.greeted().any(|site| more(&site))) {
             return Some(owner);
         }
         let current = self.peers.sources.get(&journal).map(|source| source.site);
@@ -87,7 +87,7 @@ impl Site {
         let behind = self.journals.durable(need.journal).saturating_sub(need.from);
         let lane = if behind > TAIL_ENTRIES { Lane::CatchUp } else { Lane::Tail };
         if let Some(peer) = self.peers.links.get_mut(&from) {
-            peer.cursors.insert(need.journal, Cursor { next: need.from, lane });
+            peer.cursors.insert(need.journal, Cursor { next: need.from, lane, shown: None });
         }
     }
 
@@ -109,35 +109,55 @@ impl Site {
 
     /// One round over a peer's journals; returns whether anything was sent.
     fn pump_once(&mut self, site: SiteId, step: &mut Step<'_>) -> Result<bool, Fatal> {
-        let Some(peer) = self.peers.links.get_mut(&site) else { return Ok(false) };
+        let Some(peer) = self.peers.links.get(&site) else { return Ok(false) };
+        let behind =
+            |(journal, cursor): &(&JournalId, &Cursor)| cursor.next < self.journals.durable(**journal);
+        let due: Vec<(JournalId, Cursor)> =
+            peer.cursors.iter().filter(behind).map(|(journal, cursor)| (*journal, *cursor)).collect();
         let mut sent = false;
-        for (journal, cursor) in &mut peer.cursors {
-            let durable = self.journals.durable(*journal);
-            if peer.credit == 0 || cursor.next >= durable {
-                continue;
-            }
-            let most = self.config.limits.message_bytes.min(peer.credit);
-            let entries = match self.pipeline.wal.entries(step.disk, *journal, cursor.next, most) {
-                Err(ReadError::Dropped { first, .. }) => {
-                    // Nothing of it is of use before that was taken over: the peer asks anew.
-                    cursor.next = Seq::MAX;
-                    let message = CopyMessage::Dropped { journal: *journal, first };
-                    step.out.push(control(site, Message::Copy(message)));
-                    continue;
-                }
-                other => other?,
-            };
-            if entries.is_empty() {
-                continue;
-            }
-            cursor.next += entries.len() as u64;
-            let lane = cursor.lane;
-            let bytes = concat(entries);
-            peer.credit = peer.credit.saturating_sub(bytes.len() + 1);
-            step.out.push(Action::Send { to: site, lane, message: Message::Entries(bytes) });
-            sent = true;
+        for (journal, cursor) in due {
+            sent |= self.send_entries(site, journal, cursor, step)?;
         }
         Ok(sent)
+    }
+
+    /// Sends the next entries of a journal to a peer, if its link has room.
+    fn send_entries(
+        &mut self,
+        to: SiteId,
+        journal: JournalId,
+        cursor: Cursor,
+        step: &mut Step<'_>,
+    ) -> Result<bool, Fatal> {
+        let credit = self.peers.links.get(&to).map_or(0, |peer| peer.credit);
+        if credit == 0 {
+            return Ok(false);
+        }
+        let most = self.config.limits.message_bytes.min(credit);
+        let (next, shown, bytes) = match self.provable((journal, cursor.next), most, step.disk)? {
+            Provable::Nothing => return Ok(false),
+            Provable::Dropped(first) => {
+                let message = CopyMessage::Dropped { journal, first };
+                step.out.push(control(to, Message::Copy(message)));
+                // Nothing of it is of use before that was taken over: the peer asks anew.
+                (Seq::MAX, None, 0)
+            }
+            Provable::Entries(vouched, certificate) => {
+                let (next, shown) = (vouched.head.next, Some(vouched.head.certificate));
+                let lane = cursor.lane;
+                if cursor.shown != shown {
+                    step.out.push(Action::Send { to, lane, message: Message::Certificate(certificate) });
+                }
+                let bytes = vouched.entries.len() + 1;
+                step.out.push(Action::Send { to, lane, message: Message::Entries(vouched) });
+                (next, shown, bytes)
+            }
+        };
+        if let Some(peer) = self.peers.links.get_mut(&to) {
+            peer.credit = peer.credit.saturating_sub(bytes);
+            peer.cursors.insert(journal, Cursor { next, shown, ..cursor });
+        }
+        Ok(bytes > 0)
     }
 
     /// A peer that was catching up holds all that it was sent: from here on it gets the tail.
@@ -147,70 +167,8 @@ impl Site {
         for (journal, cursor) in &mut peer.cursors {
             if cursor.lane == Lane::CatchUp && frontier.get(journal).is_some_and(|held| *held >= cursor.next)
             {
-                cursor.lane = Lane::Tail;
-            }
-        }
-    }
-
-    /// Entries came.
-    pub(crate) fn entries(&mut self, from: SiteId, mut bytes: Bytes, step: &mut Step<'_>) {
-        while !bytes.is_empty() {
-            let Ok(entry) = Encoded::split_from(&mut bytes) else {
-                let reason = format!("{} sent entries that do not read", self.config.name_of(from));
-                step.out.push(Action::Hangup { to: from, reason: reason.clone() });
-                return self.alarm(reason, step);
-            };
-            if !self.receive(from, &entry, step) {
-                return;
-            }
-        }
-    }
-
-    /// Takes one entry in; returns whether the ones behind it are worth looking at.
-    fn receive(&mut self, from: SiteId, entry: &Encoded, step: &mut Step<'_>) -> bool {
-        let journal = entry.head.journal;
-        if self.journals.is_quarantined(journal) || self.pipeline.is_full() {
-            return false;
-        }
-        if entry.head.seq < self.journals.next(journal) {
-            return true;
-        }
-        if self.is_own_and_closed(journal) {
-            self.halt_own(
-                &format!("{} holds entries of it that are not here", self.config.name_of(from)),
-                step,
-            );
-            return false;
-        }
-        let observed = self.clock.observe(entry.head.stamp, step.now);
-        if let Err(error) = observed
-            && !self.state.switch.has(Mutant::DriftUnchecked)
-        {
-            self.alarm(format!("entries of {} are held back: {error}", self.journal_name(journal)), step);
-            self.ask_again(journal, step);
-            return false;
-        }
-        if !reads(entry) {
-            self.quarantine(journal, "an entry of it does not read", step);
-            return false;
-        }
-        if let Err(broken) = self.merge.order.check(journal, entry.head.seq, entry.head.stamp) {
-            self.quarantine(journal, &broken.to_string(), step);
-            return false;
-        }
-        match self.journals.take(entry) {
-            Ok(()) => {
-                self.pipeline.entry(entry);
-                true
-            }
-            Err(ChainError::Held { .. }) => true,
-            Err(ChainError::Gap { .. }) => {
-                self.ask_again(journal, step);
-                false
-            }
-            Err(error) => {
-                self.quarantine(journal, &error.to_string(), step);
-                false
+                // What was shown on the other lane may come later than what is sent on this one.
+                (cursor.lane, cursor.shown) = (Lane::Tail, None);
             }
         }
     }
@@ -239,19 +197,6 @@ impl Site {
     pub(crate) fn journal_name(&self, journal: JournalId) -> String {
         format!("journal {journal} ({})", self.config.name_of(journal.site))
     }
-}
-
-/// Whether an entry's body reads, down to the header of its batch.
-fn reads(entry: &Encoded) -> bool {
-    match entry.body() {
-        Ok(Body::Batch(batch)) => batch::parse(&batch.records).is_ok(),
-        Ok(_) => true,
-        Err(_) => false,
-    }
-}
-
-fn concat(mut entries: Vec<Bytes>) -> Bytes {
-    if entries.len() == 1 { entries.pop().unwrap_or_default() } else { entries.concat().into() }
 }
 
 /// A message on the control lane.

@@ -38,6 +38,10 @@ impl Site {
             careless || holders == config.members.len() || (bytes > most && holders >= quorum)
         };
         self.pipeline.wal.drop_before(step.disk, position, &may_drop)?;
+        for (journal, next) in self.journals.frontier() {
+            let first = self.pipeline.wal.first(journal).unwrap_or(next);
+            self.state.heads.forget_before(journal, first);
+        }
         Ok(())
     }
 

@@ -4,6 +4,8 @@
 //! releases what can be released, starts a WAL write if something waits, feeds peers that have room, and says where it
 //! stands if that is due. All state is in plain values; the only door to the disk is the one handed in.
 
+use std::sync::Arc;
+
 use clock::{HybridClock, Now, Stamp};
 use disk::{Disk, DiskError};
 use entry::{Entry, EntryError, JournalId, Seq};
@@ -21,6 +23,7 @@ use crate::identity::Identity;
 use crate::journals::Journals;
 use crate::merge::Merge;
 use crate::mutant::Mutant;
+use crate::notary::Notary;
 use crate::notes::Note;
 use crate::peers::Peers;
 use crate::pipeline::Pipeline;
@@ -42,6 +45,7 @@ pub struct Site {
     pub(crate) admission: catalog::Catalog,
     pub(crate) desk: Desk,
     pub(crate) peers: Peers,
+    pub(crate) notary: Arc<dyn Notary>,
     pub(crate) state: State,
 }
 
@@ -88,6 +92,10 @@ pub(crate) struct State {
     pub(crate) unreplicated: crate::unreplicated::Unreplicated,
     /// The ends of journals.
     pub(crate) seals: crate::seal::Seals,
+    /// What proves others' journals.
+    pub(crate) heads: crate::heads::Heads,
+    /// What was signed last, and the certificate that goes with it.
+    pub(crate) signed: Option<(crate::wire::SignedHead, bytes::Bytes)>,
     /// Alarms that were raised, each once until it clears.
     pub(crate) alarms: std::collections::BTreeSet<String>,
 }

@@ -3,6 +3,7 @@
 
 mod copy;
 mod fencing;
+mod relay;
 mod repair;
 mod retention;
 mod trio;

@@ -1,22 +1,24 @@
 //! What sites say to each other, and its bytes.
 //!
-//! A message is one kind byte and then postcard, but for entries, which are relayed verbatim as they stand in journals.
+//! A message is one kind byte and then postcard, but for entries, which follow verbatim as they stand in journals.
 //! Nothing is allocated on a length that the bytes themselves do not back.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use agree::{Said, Vote};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use clock::Stamp;
 use entry::{ChainHash, ClusterId, Incarnation, JournalId, MemberEpoch, Seq, SiteId, StorageId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 mod copy;
+mod signed;
 
 pub(crate) use copy::shared;
 pub use copy::{CHUNK_BYTES_MAX, Chunk, CopyMessage, Extent};
+pub use signed::{CERTIFICATE_BYTES_MAX, SIGNATURE_BYTES_MAX, SignedHead, Vouched};
 
 /// The protocol spoken here. A site speaks with versions one below and one above.
 pub const PROTOCOL: u16 = 1;
@@ -35,8 +37,10 @@ pub enum Message {
     Need(Need),
     /// I get this journal elsewhere now.
     Enough(JournalId),
-    /// Entries, back to back, verbatim.
-    Entries(Bytes),
+    /// Entries, and what vouches for them.
+    Entries(Vouched),
+    /// The certificate by which heads of entries that follow on the same lane can be checked.
+    Certificate(Bytes),
     /// My journal parted and I am back: open it, please.
     OpenMe {
         /// Whose.
@@ -193,12 +197,8 @@ impl Message {
             Message::Pulse(pulse) => framed(2, pulse),
             Message::Need(need) => framed(3, need),
             Message::Enough(journal) => framed(4, journal),
-            Message::Entries(entries) => {
-                let mut out = BytesMut::with_capacity(entries.len() + 1);
-                out.put_u8(5);
-                out.put_slice(entries);
-                out.freeze()
-            }
+            Message::Entries(entries) => entries.encode(5),
+            Message::Certificate(certificate) => framed(30, certificate),
             Message::OpenMe { journal, first } => framed(6, &(journal, first)),
             Message::AskIncarnation(asked) => framed(7, asked),
             Message::Incarnation { asked, granted, next } => framed(8, &(asked, granted, next)),
@@ -221,7 +221,7 @@ impl Message {
             2 => read(kind, &body).map(Message::Pulse),
             3 => read(kind, &body).map(Message::Need),
             4 => read(kind, &body).map(Message::Enough),
-            5 => Ok(Message::Entries(body)),
+            5 => Vouched::decode(kind, &body).map(Message::Entries),
             6 => read(kind, &body).map(|(journal, first)| Message::OpenMe { journal, first }),
             7 => read(kind, &body).map(Message::AskIncarnation),
             8 => {
@@ -231,6 +231,12 @@ impl Message {
             9 => read(kind, &body).map(|(journal, attempt, said)| Message::Seal(journal, attempt, said)),
             10 => read(kind, &body).map(Message::AskVotes),
             11 => read(kind, &body).map(Message::Votes),
+            30 => match read::<Bytes>(kind, &body)? {
+                certificate if certificate.len() <= CERTIFICATE_BYTES_MAX => {
+                    Ok(Message::Certificate(certificate))
+                }
+                _ => Err(WireError::Body(kind)),
+            },
             other => Err(WireError::Kind(other)),
         }
     }
@@ -270,7 +276,8 @@ mod tests {
             Message::Pulse(pulse),
             Message::Need(Need { journal, from: 3 }),
             Message::Enough(journal),
-            Message::Entries(Bytes::from_static(b"entries")),
+            Message::Entries(super::signed::sample()),
+            Message::Certificate(Bytes::from_static(b"certificate")),
             Message::OpenMe { journal, first: 4 },
             Message::AskIncarnation(Incarnation(2)),
             Message::Incarnation { asked: Incarnation(2), granted: false, next: Incarnation(3) },

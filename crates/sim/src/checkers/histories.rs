@@ -10,7 +10,7 @@ use entry::{
     BatchBody, Body, ChainHash, Encoded, Entry, JournalId, MemberEpoch, Seq, SiteId, StorageId, TopicId,
 };
 use journal::Record;
-use site::wire::{Message, Pulse};
+use site::wire::{Message, Pulse, SignedHead, Vouched};
 use site::{Acknowledge, Answer, Append, Request};
 use uuid::Uuid;
 
@@ -83,6 +83,14 @@ fn encoded(record: &Record) -> Encoded {
     super::truth::entry(record).unwrap().clone()
 }
 
+fn message(record: &Record) -> Message {
+    let entry = encoded(record);
+    let (certificate, signature) = (site::CertificateId([0; 32]), Bytes::new());
+    let (next, hash, stamp) = (entry.head.seq + 1, entry.hash(), entry.head.stamp);
+    let head = SignedHead { journal: entry.head.journal, next, hash, stamp, certificate, signature };
+    Message::Entries(Vouched { head, entries: entry.bytes })
+}
+
 fn breaks(verdict: Verdict) -> &'static str {
     verdict.map_or_else(|violation| violation.invariant, |()| "nothing")
 }
@@ -93,8 +101,17 @@ fn one_seq_with_two_contents() {
     let (one, other) = (history.entry(1, 0, 10), history.entry(1, 0, 11));
     history.held(1, &one).unwrap();
     assert_eq!(breaks(history.held(2, &other)), "I-01");
-    let sent = Message::Entries(encoded(&other).bytes);
+    let sent = message(&other);
     assert_eq!(breaks(history.checkers.sent(actor(1), &sent)), "I-01");
+}
+
+#[test]
+fn an_entry_that_its_owner_never_wrote() {
+    let mut history = History::new();
+    let entry = history.entry(1, 0, 10);
+    assert_eq!(breaks(history.held(2, &entry)), "I-50");
+    history.held(1, &entry).unwrap();
+    assert_eq!(breaks(history.held(2, &entry)), "nothing");
 }
 
 #[test]
@@ -137,7 +154,7 @@ fn more_in_one_place_than_the_topic_allows() {
 fn a_message_about_what_is_not_held() {
     let mut history = History::new();
     let entry = history.entry(1, 0, 10);
-    let sent = Message::Entries(encoded(&entry).bytes);
+    let sent = message(&entry);
     assert_eq!(breaks(history.checkers.sent(actor(1), &sent)), "I-02");
     history.held(1, &entry).unwrap();
     let says = |next: Seq| {

@@ -1,5 +1,5 @@
 //! I-01: one journal, one history: (journal, seq) names one chain hash, at every site and for all time.
-//! I-15: nobody holds seq n + 1 of a journal before n. I-17: what comes twice changes nothing: no entry is written twice.
+//! I-50: what anybody holds of a journal, its owner wrote. I-15: nobody holds seq n + 1 of a journal before n. I-17: what comes twice changes nothing: no entry is written twice.
 
 use entry::Encoded;
 use site::wire::Message;
@@ -10,6 +10,9 @@ use super::{Actor, Verdict, Violation, broken, ensure};
 /// A site gives an entry to its disk.
 pub(super) fn wrote(truth: &mut Truth, by: Actor, entry: &Encoded) -> Verdict {
     let (site, journal, seq) = (by.site, entry.head.journal, entry.head.seq);
+    ensure(truth.known(entry).is_some() || journal.site == site, "I-50", || {
+        format!("site {site} takes in entry {seq} of journal {journal}, which its owner never wrote")
+    })?;
     same_history(truth, entry, &format!("site {site} writes"))?;
     let next = truth.given(site, journal);
     let expected = *next;
@@ -41,8 +44,8 @@ pub(super) fn durable(truth: &mut Truth, by: Actor, entry: &Encoded) -> Result<b
 
 /// A site sends entries: only what is on its own platter leaves it, and unaltered.
 pub(super) fn sent(truth: &Truth, message: &Message) -> Verdict {
-    let Message::Entries(bytes) = message else { return Ok(()) };
-    let mut bytes = bytes.clone();
+    let Message::Entries(vouched) = message else { return Ok(()) };
+    let mut bytes = vouched.entries.clone();
     while !bytes.is_empty() {
         let Ok(entry) = Encoded::split_from(&mut bytes) else {
             return broken("I-01", "entries that do not read were sent");

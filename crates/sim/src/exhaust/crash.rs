@@ -21,6 +21,7 @@ use super::platter::Platter;
 use super::shared_out;
 use crate::checkers::truth;
 use crate::host::Flight;
+use crate::notary::SimNotary;
 
 /// How much there is to do.
 #[derive(Debug, Clone, Copy)]
@@ -109,7 +110,8 @@ fn after(
 
 /// Recovers, and holds against the site what it had told. Says whether a torn write was cut off.
 fn recovered(disk: &mut MemoryDisk, told: &Told) -> Result<bool, String> {
-    let opened = Site::open(config(WATCHED), Entropy { actor: [9; 16] }, time(0, 0), disk);
+    let opened =
+        Site::open(config(WATCHED), Entropy { actor: [9; 16] }, SimNotary::of(WATCHED, 2), time(0, 0), disk);
     let (mut site, recovery) = opened.map_err(|error| format!("I-05: the site does not start: {error}"))?;
     let (found, own) = (site.frontier(), JournalId::genesis(WATCHED));
     let held = |journal| found.get(journal).copied().unwrap_or(0);

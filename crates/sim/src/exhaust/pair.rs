@@ -17,6 +17,7 @@ use super::platter::Diary;
 use crate::checkers::truth;
 use crate::clock::BASE_UNIX_MS;
 use crate::host::{Flight, Job};
+use crate::notary::SimNotary;
 
 /// The site that is looked at.
 pub(crate) const WATCHED: SiteId = SiteId(1);
@@ -91,7 +92,7 @@ impl Node {
         let fresh = Fresh { storage: StorageId(u128::from(own.0)), wal_nonce: 0x77 + u128::from(own.0) };
         Site::bootstrap(&config(own), fresh, &mut disk).expect("an empty disk takes an identity");
         let entropy = Entropy { actor: [own.0 as u8; 16] };
-        let opened = Site::open(config(own), entropy, time(0, 0), &mut disk);
+        let opened = Site::open(config(own), entropy, SimNotary::of(own, 1), time(0, 0), &mut disk);
         Node {
             site: opened.expect("what was just founded opens").0,
             disk,

@@ -1,11 +1,14 @@
 //! Taking over what others have dropped, and what must never come of it.
 
 use disk::{Disk as _, FileName};
-use entry::{SiteId, TopicId};
+use entry::{ChainHash, SiteId, TopicId};
+use journal::checkpoint;
 
 use super::trio::Trio;
 use super::{append, create};
-use crate::{Limits, Reading};
+use crate::checkpoint::Checkpoint;
+use crate::wire::SignedHead;
+use crate::{Limits, NotBelieved, Reading};
 
 /// Short segments, checkpoints often, and a WAL that waits for nobody.
 fn impatient() -> Trio {
@@ -167,4 +170,29 @@ fn a_backup_put_back_takes_its_own_journal_back_as_a_copy() {
     trio.run_ms(500);
     assert_eq!(trio.values(1, topic, own).len(), written.len() + 1);
     assert_eq!(trio.values(3, topic, Reading::Merged), trio.values(1, topic, Reading::Merged));
+}
+
+#[test]
+fn a_state_is_taken_over_only_if_the_owners_of_its_journals_vouch_for_it() {
+    let mut trio = impatient();
+    let topic = create(&mut trio, &[]);
+    fill(&mut trio, topic, &[1, 2, 3], 20);
+    let state = |trio: &mut Trio| {
+        let found = checkpoint::read(trio.disk(1), &FileName::root().join("checkpoint")).unwrap().unwrap();
+        postcard::from_bytes::<Checkpoint>(&found.checkpoint.state).unwrap()
+    };
+    let whole = state(&mut trio);
+    assert_eq!(whole.chains.len(), 3);
+    assert_eq!(trio.site(3).vouched_for(&whole), Ok(()));
+    for journal in whole.chains.keys() {
+        let mut longer = state(&mut trio);
+        longer.chains.get_mut(journal).unwrap().next += 1;
+        assert_eq!(trio.site(3).vouched_for(&longer), Err(NotBelieved::NotShown), "{journal}");
+        let mut other = state(&mut trio);
+        let chain = other.chains.get_mut(journal).unwrap();
+        chain.hash = ChainHash([0xbb; 32]);
+        let (head, certificate) = whole.heads.proof(*journal, &whole.chains[journal]).unwrap();
+        other.heads.add((SignedHead { hash: chain.hash, ..head.clone() }, certificate.clone()));
+        assert_eq!(trio.site(3).vouched_for(&other), Err(NotBelieved::Signature), "{journal}");
+    }
 }

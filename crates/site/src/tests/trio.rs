@@ -1,14 +1,17 @@
 //! Three sites, disks in memory, and links that deliver in order and at once.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use clock::Now;
 use disk::{Disk as _, FileName, MemoryDisk};
-use entry::{ClusterId, MemberEpoch, SiteId, StorageId, TopicId};
+use entry::{ClusterId, Encoded, MemberEpoch, SiteId, StorageId, TopicId};
+use journal::Chain;
 use journal::checkpoint::Draft;
 use uuid::Uuid;
 
-use crate::wire::{CopyMessage, Message};
+use crate::notary::tests::TestNotary;
+use crate::wire::{CopyMessage, Message, SignedHead, Vouched};
 use crate::{
     Action, Answer, Entropy, Event, Fresh, Limits, Member, Reading, Refusal, Request, Site, SiteConfig,
     Ticket,
@@ -31,8 +34,15 @@ pub(super) struct Trio {
     /// Bytes that were sent in all, and after how many all links go silent.
     pub(super) sent_bytes: usize,
     pub(super) cut_after: Option<usize>,
+    /// What a site makes of others' entries that it should pass on as they are.
+    pub(super) forge: Option<(u16, Forge)>,
+    /// Entries that went out, from whom and to whom, before anybody forged them.
+    entries_sent: Vec<(u16, u16, Vouched)>,
     fence_timeout_ms: u64,
 }
+
+/// What is made of entries on their way.
+pub(super) type Forge = fn(Vouched) -> Vouched;
 
 struct Node {
     site: Option<Site>,
@@ -85,6 +95,8 @@ impl Trio {
             said: Vec::new(),
             sent_bytes: 0,
             cut_after: None,
+            forge: None,
+            entries_sent: Vec::new(),
         };
         for id in 1..=3 {
             let disk = &mut trio.nodes.get_mut(&id).unwrap().disk;
@@ -112,7 +124,8 @@ impl Trio {
         let node = self.nodes.get_mut(&id).unwrap();
         let entropy = Entropy { actor: [self.starts; 16] };
         let config = config(id, self.fence_timeout_ms, &self.limits);
-        let (site, _) = Site::open(config, entropy, now, &mut node.disk).unwrap();
+        let notary = Arc::new(TestNotary(SiteId(id)));
+        let (site, _) = Site::open(config, entropy, notary, now, &mut node.disk).unwrap();
         node.site = Some(site);
         node.stopped = false;
         for other in (1..=3).filter(|other| *other != id) {
@@ -283,6 +296,14 @@ impl Trio {
         if self.cut == Some(from) || self.cut == Some(to) || self.nodes[&to].site.is_none() {
             return;
         }
+        let mut message = message.clone();
+        if let Message::Entries(vouched) = &mut message {
+            self.entries_sent.push((from, to, vouched.clone()));
+            let passed_on = vouched.head.journal.site.0 != from;
+            if let Some((_, forge)) = self.forge.filter(|(forger, _)| passed_on && *forger == from) {
+                *vouched = forge(vouched.clone());
+            }
+        }
         let bytes = message.encode();
         self.sent_bytes += bytes.len();
         if self.cut_after.is_some_and(|bytes| self.sent_bytes >= bytes) {
@@ -293,6 +314,22 @@ impl Trio {
         }
         let message = Message::decode(bytes).unwrap();
         self.push(to, Event::Message { from: SiteId(from), message });
+    }
+
+    /// The entries that one site has sent another.
+    pub(super) fn entries_sent(&self, from: u16, to: u16) -> Vec<Vouched> {
+        let sent = self.entries_sent.iter().filter(|sent| (sent.0, sent.1) == (from, to));
+        sent.map(|(_, _, vouched)| vouched.clone()).collect()
+    }
+
+    /// Sends a site an entry of another's journal as its owner would: signed.
+    pub(super) fn push_signed(&mut self, to: u16, entry: &Encoded) {
+        let owner = entry.head.journal.site;
+        let chain = Chain { next: entry.head.seq + 1, hash: entry.hash(), stamp: entry.head.stamp };
+        let cluster = config(owner.0, 0, &self.limits).cluster;
+        let (head, _) = SignedHead::sign(&TestNotary(owner), cluster, entry.head.journal, chain);
+        let message = Message::Entries(Vouched { head, entries: entry.bytes.clone() });
+        self.push(to, Event::Message { from: owner, message });
     }
 
     /// The values of all records that can be read in partition 0.
