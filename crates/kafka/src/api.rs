@@ -22,6 +22,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::broker::{Broker, ClusterView};
+use crate::budget::Budget;
 use crate::home::FromHome;
 use crate::limits::Limits;
 use crate::pipeline::Turn;
@@ -120,6 +121,8 @@ impl Api {
 pub(crate) struct Context<B> {
     pub(crate) broker: Arc<B>,
     pub(crate) limits: Limits,
+    /// Record bytes of answers that were not written yet.
+    pub(crate) answers: Budget,
     pub(crate) home: Arc<str>,
     pub(crate) client_host: String,
 }

@@ -3,13 +3,13 @@
 //! The length is checked and paid for out of the node's budget before anything is allocated for it, and the bytes have
 //! to follow within a time. [`Frames::next`] may be dropped at any point and called again: what has been read stays.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, BufReader};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
+
+use crate::budget::{Budget, Paid};
 
 /// Key, version and correlation id: no request is shorter.
 const FRAME_BYTES_MIN: usize = 8;
@@ -30,10 +30,10 @@ pub(crate) enum FrameFault {
     Length { length: i32, bytes_max: usize, guess: &'static str },
 }
 
-/// A request's bytes, paid for until the permit is dropped.
+/// A request's bytes, and what was paid for them.
 pub(crate) struct Incoming {
     pub(crate) bytes: Bytes,
-    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) paid: Paid,
 }
 
 /// What requests may cost.
@@ -41,7 +41,7 @@ pub(crate) struct Incoming {
 pub(crate) struct FrameBounds {
     pub(crate) bytes_max: usize,
     pub(crate) time_max: Duration,
-    pub(crate) budget: Arc<Semaphore>,
+    pub(crate) budget: Budget,
 }
 
 /// The requests of one connection.
@@ -56,7 +56,7 @@ pub(crate) struct Frames<S> {
 struct Body {
     bytes: BytesMut,
     length: usize,
-    permit: OwnedSemaphorePermit,
+    paid: Paid,
 }
 
 impl<S: AsyncRead + Unpin> Frames<S> {
@@ -111,10 +111,8 @@ impl<S: AsyncRead + Unpin> Frames<S> {
 
     /// Pays for a request. Its time begins when its bytes are asked for, not while it waits for its turn.
     async fn reserve(&mut self, length: usize) {
-        let cost = u32::try_from(length).expect("lengths are 31 bits on the wire");
-        let permit = Arc::clone(&self.bounds.budget).acquire_many_owned(cost).await;
-        let permit = permit.expect("the budget is never closed");
-        self.body = Some(Body { bytes: BytesMut::with_capacity(length), length, permit });
+        let paid = self.bounds.budget.pay(length).await;
+        self.body = Some(Body { bytes: BytesMut::with_capacity(length), length, paid });
         self.deadline = Some(Instant::now() + self.bounds.time_max);
     }
 
@@ -133,7 +131,7 @@ impl<S: AsyncRead + Unpin> Frames<S> {
         let body = self.body.take().expect("still there");
         self.head.clear();
         self.deadline = None;
-        Ok(Incoming { bytes: body.bytes.freeze(), permit: body.permit })
+        Ok(Incoming { bytes: body.bytes.freeze(), paid: body.paid })
     }
 }
 

@@ -4,11 +4,12 @@
 //! storage decision is taken here, and none of Kafka's wire types leaves this crate.
 //!
 //! From the outside in: `listener` (connections and their limits), `session` (one connection), `frame` (requests off a
-//! socket), `pipeline` (their order), `api` (the table of what may be asked and the handlers), `wire` (primitive
+//! socket), `budget` (what all of them may hold), `pipeline` (their order), `api` (the table of what may be asked and the handlers), `wire` (primitive
 //! types), `errors` (refusals as Kafka's codes), `home` (which site a client is sent to).
 
 mod api;
 pub mod broker;
+mod budget;
 mod errors;
 mod frame;
 mod home;

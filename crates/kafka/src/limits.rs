@@ -7,7 +7,8 @@ use std::time::Duration;
 pub struct Limits {
     /// One request. Java's default is 1 MiB a request; Kafka itself would take 100 MiB.
     pub frame_bytes_max: usize,
-    /// Requests of all connections together, from before their bytes are read until they are answered.
+    /// Requests of all connections together, from before their bytes are read until they are answered; those of one
+    /// address may take half of it.
     pub in_flight_bytes_max: usize,
     /// Requests of one connection: beyond it, the next is not read yet. One request is always taken.
     pub connection_bytes_max: usize,
@@ -19,6 +20,9 @@ pub struct Limits {
     pub connections_per_address_max: usize,
     /// Bytes that one answer to Fetch carries, whatever the client asks for; a first batch larger than that still goes.
     pub fetch_bytes_max: usize,
+    /// Bytes that answers to Fetch carry, of all connections together, until they are written: what clients that do not
+    /// read can make the node hold.
+    pub answer_bytes_max: usize,
     /// How long one Fetch waits for data, whatever the client asks for.
     pub fetch_wait_max: Duration,
     /// From a request's first byte to its last.
@@ -43,6 +47,7 @@ impl Default for Limits {
             connections_max: 4096,
             connections_per_address_max: 2048,
             fetch_bytes_max: 32 << 20,
+            answer_bytes_max: 256 << 20,
             fetch_wait_max: Duration::from_secs(60),
             frame_time_max: Duration::from_secs(30),
             write_time_max: Duration::from_secs(60),
@@ -50,5 +55,15 @@ impl Default for Limits {
             handshake_time_max: Duration::from_secs(10),
             drain_time_max: Duration::from_secs(1),
         }
+    }
+}
+
+impl Limits {
+    /// The same with no more connections than so many, and no more than half of them from one address.
+    #[must_use]
+    pub fn with_connections(self, most: usize) -> Limits {
+        let connections_max = self.connections_max.min(most);
+        let connections_per_address_max = self.connections_per_address_max.min(connections_max.div_ceil(2));
+        Limits { connections_max, connections_per_address_max, ..self }
     }
 }

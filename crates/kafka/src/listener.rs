@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::broker::Broker;
+use crate::budget::Budget;
 use crate::frame::FrameBounds;
 use crate::limits::Limits;
 use crate::session::{self, Arrival, End};
@@ -19,18 +20,32 @@ use crate::session::{self, Arrival, End};
 /// After a failed accept (no file descriptors left, as a rule).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Refused connections are said this often at most.
+const REFUSED_EVERY: Duration = Duration::from_secs(1);
+
 /// The Kafka front of one node.
 pub struct Front<B> {
     broker: Arc<B>,
     limits: Limits,
-    bounds: FrameBounds,
+    requests: Budget,
+    answers: Budget,
     connections: Mutex<Connections>,
 }
 
 #[derive(Default)]
 struct Connections {
     total: usize,
-    by_address: BTreeMap<IpAddr, usize>,
+    by_address: BTreeMap<IpAddr, Guest>,
+    /// Refused since that was last said.
+    refused: u64,
+    refused_said: Option<Instant>,
+}
+
+/// Who comes from one address.
+struct Guest {
+    connections: usize,
+    requests: Budget,
+    answers: Budget,
 }
 
 /// One listener.
@@ -54,10 +69,9 @@ impl<B: Broker> Front<B> {
             limits.frame_bytes_max <= limits.in_flight_bytes_max,
             "one request must fit into the budget of all"
         );
-        let budget = Arc::new(Semaphore::new(limits.in_flight_bytes_max));
-        let bounds =
-            FrameBounds { bytes_max: limits.frame_bytes_max, time_max: limits.frame_time_max, budget };
-        Arc::new(Front { broker, limits, bounds, connections: Mutex::default() })
+        let requests = Budget::new(limits.in_flight_bytes_max, limits.frame_bytes_max);
+        let answers = Budget::new(limits.answer_bytes_max, limits.fetch_bytes_max);
+        Arc::new(Front { broker, limits, requests, answers, connections: Mutex::default() })
     }
 
     /// Connections open now, through all doors.
@@ -92,24 +106,43 @@ impl<B: Broker> Front<B> {
 
     async fn receive(self: Arc<Self>, visit: Visit, mut stop: watch::Receiver<bool>) {
         let peer = visit.peer;
-        let Some(_place) = self.admit(peer.ip()) else {
-            tracing::warn!(%peer, "too many Kafka connections; this one is refused");
-            return;
-        };
-        let end = self.run(visit, &mut stop).await;
+        let Some(place) = self.admit(peer.ip()) else { return self.say_refused(peer) };
+        let end = self.run(visit, &place, &mut stop).await;
         match end.is_fault() {
             true => tracing::warn!(%peer, "Kafka connection ended: {end}"),
             false => tracing::debug!(%peer, "Kafka connection ended: {end}"),
         }
     }
 
-    async fn run(&self, visit: Visit, stop: &mut watch::Receiver<bool>) -> End {
+    /// A flood of connections is not to become a flood of lines.
+    fn say_refused(&self, peer: SocketAddr) {
+        let (most, per_address) = (self.limits.connections_max, self.limits.connections_per_address_max);
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        connections.refused += 1;
+        if connections.refused_said.is_some_and(|at| at.elapsed() < REFUSED_EVERY) {
+            return;
+        }
+        connections.refused_said = Some(Instant::now());
+        let refused = std::mem::take(&mut connections.refused);
+        tracing::warn!(
+            %peer,
+            refused,
+            "too many Kafka connections (at most {most}, and {per_address} from one address): refused"
+        );
+    }
+
+    async fn run(&self, visit: Visit, place: &Place<B>, stop: &mut watch::Receiver<bool>) -> End {
         let Visit { stream, peer, home, tls } = visit;
         if let Err(error) = stream.set_nodelay(true) {
             return End::Io(error);
         }
-        let (broker, limits, bounds) = (Arc::clone(&self.broker), self.limits, self.bounds.clone());
-        let arrival = Arrival { broker, limits, bounds, home, peer };
+        let (broker, limits) = (Arc::clone(&self.broker), self.limits);
+        let bounds = FrameBounds {
+            bytes_max: limits.frame_bytes_max,
+            time_max: limits.frame_time_max,
+            budget: place.requests.clone(),
+        };
+        let arrival = Arrival { broker, limits, bounds, answers: place.answers.clone(), home, peer };
         let Some(tls) = tls else { return session::run(arrival, stream, stop).await };
         match timeout(limits.handshake_time_max, tls.accept(stream)).await {
             Ok(Ok(stream)) => session::run(arrival, stream, stop).await,
@@ -120,15 +153,21 @@ impl<B: Broker> Front<B> {
 
     fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place<B>> {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = connections.by_address.get(&address).copied().unwrap_or(0);
+        let here = connections.by_address.get(&address).map_or(0, |guest| guest.connections);
         let full = connections.total >= self.limits.connections_max;
         if full || here >= self.limits.connections_per_address_max {
             return None;
         }
         connections.total += 1;
         self.broker.connected(connections.total);
-        connections.by_address.insert(address, here + 1);
-        Some(Place { front: Arc::clone(self), address })
+        let guest = connections.by_address.entry(address).or_insert_with(|| Guest {
+            connections: 0,
+            requests: self.requests.for_another_address(),
+            answers: self.answers.for_another_address(),
+        });
+        guest.connections += 1;
+        let (requests, answers) = (guest.requests.clone(), guest.answers.clone());
+        Some(Place { front: Arc::clone(self), address, requests, answers })
     }
 
     fn dismiss(&self, address: IpAddr) {
@@ -136,7 +175,7 @@ impl<B: Broker> Front<B> {
         connections.total -= 1;
         self.broker.connected(connections.total);
         match connections.by_address.get_mut(&address) {
-            Some(count) if *count > 1 => *count -= 1,
+            Some(guest) if guest.connections > 1 => guest.connections -= 1,
             _ => drop(connections.by_address.remove(&address)),
         }
     }
@@ -153,6 +192,8 @@ struct Visit {
 struct Place<B: Broker> {
     front: Arc<Front<B>>,
     address: IpAddr,
+    requests: Budget,
+    answers: Budget,
 }
 
 impl<B: Broker> Drop for Place<B> {

@@ -9,10 +9,9 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Buf;
-use tokio::sync::OwnedSemaphorePermit;
-
+use crate::budget::Paid;
 use crate::wire::Frame;
+use bytes::Buf;
 
 /// Answers held back for the sake of order; beyond it nothing further is started.
 const UNSENT_BYTES_MAX: usize = 1 << 20;
@@ -33,7 +32,7 @@ struct Slot<'a, E> {
     state: State<'a, E>,
     turn: Turn,
     bytes: usize,
-    _permit: Option<OwnedSemaphorePermit>,
+    _paid: Option<Paid>,
 }
 
 enum State<'a, E> {
@@ -63,16 +62,10 @@ impl<'a, E> Pipeline<'a, E> {
         self.bytes
     }
 
-    /// Takes a request of so many bytes in; `permit` is kept until it is answered.
-    pub(crate) fn push(
-        &mut self,
-        answering: Answering<'a, E>,
-        turn: Turn,
-        bytes: usize,
-        permit: Option<OwnedSemaphorePermit>,
-    ) {
+    /// Takes a request of so many bytes in; what was `paid` for it is kept until it is answered.
+    pub(crate) fn push(&mut self, answering: Answering<'a, E>, turn: Turn, bytes: usize, paid: Option<Paid>) {
         self.bytes += bytes;
-        self.slots.push_back(Slot { state: State::Waiting(answering), turn, bytes, _permit: permit });
+        self.slots.push_back(Slot { state: State::Waiting(answering), turn, bytes, _paid: paid });
     }
 
     /// The answers that may leave now, in order; waits until there is one. May be dropped and called again.

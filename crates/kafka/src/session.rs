@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::api::{self, Asked, Call, Context};
 use crate::broker::{Answered, Broker};
+use crate::budget::Budget;
 use crate::frame::{FrameBounds, FrameFault, Frames, Incoming};
 use crate::limits::Limits;
 use crate::pipeline::{Answering, Pipeline, Turn};
@@ -75,6 +76,7 @@ pub(crate) struct Arrival<B> {
     pub(crate) broker: Arc<B>,
     pub(crate) limits: Limits,
     pub(crate) bounds: FrameBounds,
+    pub(crate) answers: Budget,
     pub(crate) home: Arc<str>,
     pub(crate) peer: SocketAddr,
 }
@@ -85,8 +87,8 @@ pub(crate) async fn run<B: Broker, S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     stop: &mut watch::Receiver<bool>,
 ) -> End {
-    let Arrival { broker, limits, bounds, home, peer } = arrival;
-    let context = Context { broker, limits, home, client_host: format!("/{}", peer.ip()) };
+    let Arrival { broker, limits, bounds, answers, home, peer } = arrival;
+    let context = Context { broker, limits, answers, home, client_host: format!("/{}", peer.ip()) };
     let session =
         Session { frames: Frames::new(stream, bounds), context: &context, pipeline: Pipeline::new() };
     session.serve(stop).await
@@ -120,10 +122,10 @@ impl<B: Broker, S: AsyncRead + AsyncWrite + Unpin> Session<'_, B, S> {
     }
 
     fn take(&mut self, incoming: Result<Option<Incoming>, FrameFault>) -> Result<(), End> {
-        let Some(Incoming { bytes, permit }) = incoming? else { return Err(End::ByClient) };
+        let Some(Incoming { bytes, paid }) = incoming? else { return Err(End::ByClient) };
         let size = bytes.len();
         let (answering, turn) = start(self.context, bytes)?;
-        self.pipeline.push(answering, turn, size, Some(permit));
+        self.pipeline.push(answering, turn, size, Some(paid));
         Ok(())
     }
 

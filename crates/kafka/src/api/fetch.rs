@@ -11,6 +11,7 @@ use crate::api::{Call, Context};
 use crate::broker::{
     Broker, ClusterView, Isolation, KnownEnd, Read, ReadData, ReadPartition, ReadRefusal, TopicView,
 };
+use crate::budget::Paid;
 use crate::errors::ErrorCode;
 use crate::wire::{Frame, Malformed, Reader, Writer};
 
@@ -102,35 +103,57 @@ struct Answered {
 /// Versions 4–17.
 pub(super) async fn fetch<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Malformed> {
     let request = FetchRequest::read(&mut call.body, call.version)?;
-    let (error, answers) = match request.session_epoch > 0 {
-        true => (ErrorCode::FetchSessionIdNotFound, Vec::new()),
+    let (error, (answers, paid)) = match request.session_epoch > 0 {
+        true => (ErrorCode::FetchSessionIdNotFound, (Vec::new(), None)),
         false => (ErrorCode::None, read_all(context, request, call.version).await),
     };
     let mut writer = call.writer();
     write(&mut writer, call.version, error, &answers);
-    Ok(writer.finish())
+    let mut frame = writer.finish();
+    frame.paid_for(paid);
+    Ok(frame)
 }
 
-/// Reads, and waits and reads again until there is enough, a refusal to tell, or no time left.
+/// Reads, and waits and reads again until there is enough, a refusal to tell, or no time left. What is answered is paid
+/// for: where the budget has too little left, what was read is let go, and read again when there is enough.
 async fn read_all<B: Broker>(
     context: &Context<B>,
     request: FetchRequest,
     version: i16,
-) -> Vec<Topic<Answered>> {
-    let plan = Plan::of(&context.broker.view(), &request, context.limits.fetch_bytes_max, version);
+) -> (Vec<Topic<Answered>>, Option<Paid>) {
+    let mut plan = Plan::of(&context.broker.view(), &request, context.limits.fetch_bytes_max, version);
     let deadline = Instant::now() + request.wait.min(context.limits.fetch_wait_max);
     let enough = request.bytes_min.min(plan.read.bytes_max);
+    let mut paid = None;
     loop {
         let results = context.broker.read(plan.read.clone()).await;
-        let waiting = !plan.has_refusal && enough > 0 && Instant::now() < deadline;
+        let waiting = paid.is_none() && !plan.has_refusal && enough > 0 && Instant::now() < deadline;
         let known = if waiting { plan.known_ends(&results, enough) } else { None };
-        let Some(known) = known else { return plan.answers(request.topics, results) };
+        let Some(known) = known else {
+            let bytes = bytes_of(&results);
+            if paid.is_none() && bytes > 0 {
+                paid = context.answers.try_pay(bytes);
+            }
+            if paid.is_some() || bytes == 0 {
+                return (plan.answers(request.topics, results), paid);
+            }
+            drop(results);
+            paid = Some(context.answers.pay(bytes).await);
+            plan.read.bytes_max = bytes;
+            continue;
+        };
+        drop(results);
         // Whether it moved or time is up: either way, read once more.
         let _ = timeout_at(deadline, context.broker.readable(known)).await;
         if enough > 1 {
             sleep_until(deadline.min(Instant::now() + REREAD_PAUSE)).await;
         }
     }
+}
+
+fn bytes_of(results: &[Result<ReadData, ReadRefusal>]) -> usize {
+    let chunks = results.iter().flatten().flat_map(|data| &data.chunks);
+    chunks.map(Bytes::len).sum()
 }
 
 /// A request with its topics looked up: what to read, and what is refused without reading.
@@ -160,17 +183,15 @@ impl Plan {
     fn known_ends(&self, results: &[Result<ReadData, ReadRefusal>], enough: usize) -> Option<Vec<KnownEnd>> {
         let isolation = self.read.isolation;
         let mut known = Vec::with_capacity(results.len());
-        let mut bytes = 0;
         for (wanted, result) in self.read.partitions.iter().zip(results) {
             let data = result.as_ref().ok()?;
-            bytes += data.chunks.iter().map(Bytes::len).sum::<usize>();
             let end = match isolation {
                 Isolation::Uncommitted => data.high_watermark,
                 Isolation::Committed => data.last_stable,
             };
             known.push(KnownEnd { topic: wanted.topic, partition: wanted.partition, end, isolation });
         }
-        (bytes < enough).then_some(known)
+        (bytes_of(results) < enough).then_some(known)
     }
 
     fn answers(

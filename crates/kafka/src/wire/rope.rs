@@ -9,6 +9,8 @@ use std::io::IoSlice;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use uuid::Uuid;
 
+use crate::budget::Paid;
+
 /// Record bytes shorter than this are cheaper to copy than to carry as a piece of their own.
 const COPIED_BYTES_MAX: usize = 512;
 
@@ -161,7 +163,7 @@ impl Writer {
         let mut first = first.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         first[..LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
         pieces.push_front(first.freeze());
-        Frame { pieces, left: self.pieces_bytes }
+        Frame { pieces, left: self.pieces_bytes, paid: Vec::new() }
     }
 }
 
@@ -170,13 +172,20 @@ impl Writer {
 pub(crate) struct Frame {
     pieces: VecDeque<Bytes>,
     left: usize,
+    paid: Vec<Paid>,
 }
 
 impl Frame {
+    /// Keeps what was paid for its bytes until it is dropped, written or not.
+    pub(crate) fn paid_for(&mut self, paid: Option<Paid>) {
+        self.paid.extend(paid);
+    }
+
     /// Puts another answer behind this one.
     pub(crate) fn append(&mut self, other: Frame) {
         self.left += other.left;
         self.pieces.extend(other.pieces);
+        self.paid.extend(other.paid);
     }
 }
 

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::client::{Server, batch, produce, text};
 use crate::topics::create;
 
-fn fetch(topic: &str, id: Uuid, partitions: &[(i32, i64)], version: i16) -> FetchRequest {
+pub(crate) fn fetch(topic: &str, id: Uuid, partitions: &[(i32, i64)], version: i16) -> FetchRequest {
     let partitions = partitions
         .iter()
         .map(|(number, offset)| {

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use kafka::Limits;
-use kafka_protocol::messages::{ApiVersionsRequest, MetadataRequest};
+use kafka_protocol::messages::{ApiVersionsRequest, FetchRequest, MetadataRequest};
 use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpSocket, TcpStream};
 
-use crate::client::{Server, batch, produce};
+use crate::client::{Client, Server, batch, produce};
+use crate::data::fetch;
 use crate::topics::create;
 
 #[tokio::test]
@@ -53,6 +55,64 @@ async fn requests_wait_for_their_share_of_the_budget() {
     server.memory.hold(false);
     for response in all.join_all().await {
         assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
+    }
+}
+
+/// A client that comes from this address of the loopback.
+async fn client_from(server: &Server, address: &str) -> Client<TcpStream> {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
+    Client::over(socket.connect(server.addresses[0]).await.unwrap())
+}
+
+#[tokio::test]
+async fn a_flood_from_one_address_leaves_the_others_their_half_of_the_budget() {
+    let limits = Limits { frame_bytes_max: 10_000, in_flight_bytes_max: 20_000, ..Limits::default() };
+    let server = Server::with(limits).await;
+    let mut setup = server.client().await;
+    create(&mut setup, "orders", 1).await;
+    server.memory.hold(true);
+    let mut all = tokio::task::JoinSet::new();
+    for fill in 0..8 {
+        let mut client = server.client().await;
+        all.spawn(async move { client.ask(9, &produce("orders", 0, batch(1, 9000, fill), 1)).await });
+    }
+    server.arrived(1).await;
+    let mut honest = client_from(&server, "127.0.0.2").await;
+    all.spawn(async move { honest.ask(9, &produce("orders", 0, batch(1, 9000, 100), 1)).await });
+    server.arrived(2).await;
+    server.memory.hold(false);
+    for response in all.join_all().await {
+        assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
+    }
+}
+
+#[tokio::test]
+async fn clients_that_do_not_read_hold_no_more_than_their_share() {
+    // More than the sockets' own buffers take.
+    const BATCH_BYTES: usize = 20 << 20;
+    let limits =
+        Limits { fetch_bytes_max: BATCH_BYTES, answer_bytes_max: 2 * BATCH_BYTES, ..Limits::default() };
+    let server = Server::with(limits).await;
+    let mut setup = server.client().await;
+    let id = create(&mut setup, "orders", 1).await;
+    setup.ask(9, &produce("orders", 0, batch(1, BATCH_BYTES, 1), 1)).await;
+    let request = || fetch("orders", id, &[(0, 0)], 12).with_max_bytes(i32::MAX);
+    let mut slow = Vec::new();
+    for _ in 0..3 {
+        let mut client = server.client().await;
+        client.send(12, &request()).await;
+        slow.push(client);
+    }
+    let mut honest = client_from(&server, "127.0.0.2").await;
+    for _ in 0..3 {
+        let response = honest.ask(12, &request()).await;
+        assert_eq!(response.responses[0].partitions[0].records.as_ref().unwrap().len(), BATCH_BYTES);
+    }
+    // One of the slow ones has its answer under way, the others wait for theirs: each gets it once it is read.
+    for mut client in slow {
+        let (_, response) = client.receive::<FetchRequest>(12).await;
+        assert_eq!(response.responses[0].partitions[0].records.as_ref().unwrap().len(), BATCH_BYTES);
     }
 }
 
