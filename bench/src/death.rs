@@ -132,7 +132,8 @@ impl Death {
             Ok(running.cluster.wait_ready(name, READY_PATIENCE)?)
         })
         .await?;
-        back_in_order(&target::sites(&running).await?, victim).await?;
+        let home = running.cluster.kafka(name)?.to_string();
+        back_in_order(&target::sites(&running).await?, (victim, &home)).await?;
         Ok((running, Died { site: name, still, back: began.elapsed() }))
     }
 
@@ -232,7 +233,7 @@ async fn readable(client: &Client, mut from: i64, wanted: impl Fn(Mark) -> bool)
 }
 
 /// Waits until what is written at a site is readable in merged order everywhere.
-async fn back_in_order(places: &[Place], site: usize) -> anyhow::Result<()> {
+async fn back_in_order(places: &[Place], (site, home): (usize, &str)) -> anyhow::Result<()> {
     let writes = places.get(site).context("there is such a site")?.client.apart();
     let mut watching = JoinSet::new();
     for place in places {
@@ -242,8 +243,11 @@ async fn back_in_order(places: &[Place], site: usize) -> anyhow::Result<()> {
     let probes = async {
         let batch = one_record(Mark { source: PROBE, counts: false, due_ns: 0 }, RECORD_BYTES);
         loop {
-            // Refused or not: the next one asks again.
-            let _ = writes.produce(TOPIC, 0, batch.clone(), Acks::Leader).await;
+            // Its clients may be elsewhere for a moment still; refused or not, the next one asks again.
+            let known = writes.refresh(Some(&[TOPIC])).await;
+            if known.is_ok_and(|known| known.leader(TOPIC, 0).is_some_and(|broker| broker.address == home)) {
+                let _ = writes.produce(TOPIC, 0, batch.clone(), Acks::Leader).await;
+            }
             tokio::time::sleep(PROBE_PAUSE).await;
         }
     };
