@@ -126,7 +126,11 @@ fn look_up(
     Ok(question.at.map(query))
 }
 
-/// Versions 2–4. There is one epoch, and it ends where the log does.
+/// Where the one epoch ends: nowhere. No log is ever cut, but one may be shorter here than where a client has read it; were it
+/// told this end, it would take what is missing for lost and go back.
+const NO_END: i64 = i64::MAX;
+
+/// Versions 2–4. There is one epoch, and it does not end.
 pub(super) async fn offset_for_leader_epoch<B: Broker>(
     context: &Context<B>,
     mut call: Call,
@@ -153,7 +157,7 @@ pub(super) async fn offset_for_leader_epoch<B: Broker>(
             w.i16(answered.as_ref().err().copied().unwrap_or(ErrorCode::None).number());
             w.i32(*number);
             w.i32(found.map_or(-1, |_| LEADER_EPOCH));
-            w.i64(found.map_or(NONE, |found| found.offset));
+            w.i64(found.map_or(NONE, |_| NO_END));
         });
     });
     Ok(w.finish())

@@ -209,13 +209,13 @@ async fn offsets_are_found_by_their_names_and_by_time() {
 }
 
 #[tokio::test]
-async fn there_is_one_leader_epoch_and_it_ends_where_the_log_does() {
+async fn there_is_one_leader_epoch_and_no_log_is_ever_cut() {
     let server = Server::start().await;
     let mut client = server.client().await;
     create(&mut client, "orders", 1).await;
     client.ask(9, &produce("orders", 0, batch(5, 100, 1), 1)).await;
     for version in 2..=4 {
-        for (epoch, answer) in [(0, (0, 5)), (3, (-1, -1))] {
+        for (epoch, answer) in [(0, (0, i64::MAX)), (3, (-1, -1))] {
             let partition = OffsetForLeaderPartition::default().with_partition(0).with_leader_epoch(epoch);
             let topic = OffsetForLeaderTopic::default().with_topic(text("orders").into());
             let topic = topic.with_partitions(vec![partition]);
