@@ -85,7 +85,7 @@ def write():
             answer.add_errback(doubted)
             time.sleep(dice.expovariate(told["rate"]))
         settle(producer)
-        producer.close(timeout=5)
+        close(producer)
 
 
 def settle(producer):
@@ -93,6 +93,14 @@ def settle(producer):
         producer.flush(timeout=1.2 * DELIVERY_MS / 1000)
     except KafkaError as error:
         print(f"write: {error!r}", file=sys.stderr, flush=True)
+
+
+def close(producer):
+    """What it could not deliver in time is in doubt already; that it says so once more must not end the writer."""
+    try:
+        producer.close(timeout=5)
+    except KafkaError as error:
+        print(f"close: {error!r}", file=sys.stderr, flush=True)
 
 
 class Given(kafka.ConsumerRebalanceListener):

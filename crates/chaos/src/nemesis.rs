@@ -104,7 +104,9 @@ fn goes_with(one: Kind, other: Kind) -> bool {
     // Both change the same links; the one undone first would undo the other.
     let links = a == Reach::Links && b == Reach::Links;
     let disks = one.loses_a_disk() && other.loses_a_disk();
-    !whole && !links && !disks
+    // Who is to be fenced must leave a majority that can agree on it.
+    let fenced = |kind, reach| kind == Kind::CutUntilFenced && reach == Reach::Cluster;
+    !whole && !links && !disks && !fenced(one, b) && !fenced(other, a)
 }
 
 /// Lets time pass, with an eye on the sites.
@@ -141,5 +143,9 @@ mod tests {
         assert_eq!(seen, Kind::ALL);
         assert!(goes_with(Kind::Kill, Kind::Loss) && !goes_with(Kind::Flap, Kind::Loss));
         assert!(!goes_with(Kind::Wipe, Kind::Restore));
+        assert!(
+            !goes_with(Kind::CutUntilFenced, Kind::PowerCutAll)
+                && goes_with(Kind::CutUntilFenced, Kind::Pause)
+        );
     }
 }
