@@ -117,14 +117,12 @@ pub struct Frame {
 pub(crate) struct Queued {
     pub(crate) record: Record,
     pub(crate) crc: u32,
-    /// Whether it becomes durable together with the record before it, or not at all.
-    pub(crate) joined: bool,
 }
 
 impl Queued {
     pub(crate) fn new(record: Record) -> Queued {
         let crc = crc32c::crc32c(record.bytes());
-        Queued { record, crc, joined: false }
+        Queued { record, crc }
     }
 
     /// What it adds to a frame.

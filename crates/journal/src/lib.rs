@@ -20,6 +20,7 @@ mod index;
 mod open;
 pub mod owner;
 mod position;
+mod queue;
 mod record;
 mod scan;
 mod wal;

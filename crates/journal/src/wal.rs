@@ -13,6 +13,7 @@ use crate::frame::{FRAME_BYTES_MAX, HEAD_BYTES, Queued, Row, encode, padded};
 use crate::index::{Index, Place, ReadError, Request};
 use crate::open::{OpenError, Recovered};
 use crate::position::{segment_file, spare_file};
+use crate::queue::Queue;
 use crate::record::Record;
 use crate::scan::{Look, look};
 use crate::{WalOp, WalPosition, WalWrite};
@@ -81,8 +82,7 @@ pub struct Wal {
     segments: VecDeque<Segment>,
     spares: Spares,
     position: WalPosition,
-    waiting: VecDeque<Queued>,
-    waiting_bytes: usize,
+    waiting: Queue,
     flight: Option<Flight>,
     index: Index,
 }
@@ -110,46 +110,42 @@ impl Wal {
         position: WalPosition,
         index: Index,
     ) -> Wal {
-        let (waiting, waiting_bytes, flight) = (VecDeque::new(), 0, None);
-        Wal { folder, options, segments, spares, position, waiting, waiting_bytes, flight, index }
+        Wal { folder, options, segments, spares, position, waiting: Queue::default(), flight: None, index }
     }
 
-    /// Queues an entry for the next commit. Entries of one journal come in order, without gaps.
+    /// Queues an entry that this node wrote. Entries of one journal come in order, without gaps.
     pub fn push_entry(&mut self, entry: &Encoded) {
-        self.push(Record::Entry(entry.clone()));
+        self.waiting.push_own(sized(Record::Entry(entry.clone())));
     }
 
-    /// Queues a note for the next commit.
+    /// Queues a note, behind what this node wrote.
     ///
     /// # Panics
     /// If it is longer than the longest entry.
     pub fn push_note(&mut self, note: Bytes) {
-        self.push(Record::Note(note));
+        self.waiting.push_own(sized(Record::Note(note)));
     }
 
-    /// Queues records that become durable together or not at all, in this order.
+    /// Queues records that are taken over from another node, in this order, to become durable together or not at all; what
+    /// this node writes later may pass them. Entries of one journal come in order, without gaps, and all this way or all
+    /// the other as long as any of them waits.
     ///
     /// # Panics
     /// If together they are longer than a frame.
-    pub fn push_together(&mut self, records: impl IntoIterator<Item = Record>) {
-        let begins = self.waiting.len();
-        records.into_iter().for_each(|record| self.push(record));
-        self.waiting.iter_mut().skip(begins + 1).for_each(|queued| queued.joined = true);
-        let bytes = self.waiting.iter().skip(begins).map(Queued::frame_bytes).sum::<usize>();
-        assert!(HEAD_BYTES + bytes <= FRAME_BYTES_MAX, "{bytes} bytes of records fit no frame together");
+    pub fn push_replica(&mut self, records: impl IntoIterator<Item = Record>) {
+        self.waiting.push_others(records.into_iter().map(sized).collect());
     }
 
-    fn push(&mut self, record: Record) {
-        let len = record.bytes().len();
-        assert!(len <= entry::ENTRY_BYTES_MAX, "a record of {len} bytes is longer than any entry may be");
-        self.waiting_bytes += len;
-        self.waiting.push_back(Queued::new(record));
-    }
-
-    /// How many bytes of records wait for a commit that has not begun.
+    /// How many bytes that this node wrote wait for a commit that has not begun.
     #[must_use]
     pub fn waiting_bytes(&self) -> usize {
-        self.waiting_bytes
+        self.waiting.own_bytes()
+    }
+
+    /// How many bytes that are taken over wait for a commit that has not begun.
+    #[must_use]
+    pub fn replica_bytes(&self) -> usize {
+        self.waiting.others_bytes()
     }
 
     /// Whether a commit has begun and is neither durable nor refused.
@@ -164,7 +160,8 @@ impl Wal {
         if let Some(flight) = &mut self.flight {
             return std::mem::take(&mut flight.refused).then(|| flight.write.clone());
         }
-        let records = self.take_waiting();
+        let segment_bytes = usize::try_from(self.options.segment_bytes).unwrap_or(usize::MAX);
+        let records = self.waiting.take(FRAME_BYTES_MAX.min(segment_bytes));
         if records.is_empty() {
             return None;
         }
@@ -181,23 +178,6 @@ impl Wal {
         let write = WalWrite { id: self.position.lsn, ops };
         let flight = Flight { write, records, rows, begins, offset, frame_bytes, refused: false };
         Some(self.flight.insert(flight).write.clone())
-    }
-
-    /// From the front of the queue, what fits a frame and a segment; at least one record, and those that go with it.
-    fn take_waiting(&mut self) -> Vec<Queued> {
-        let limit = FRAME_BYTES_MAX.min(usize::try_from(self.options.segment_bytes).unwrap_or(usize::MAX));
-        let mut bytes = HEAD_BYTES;
-        let fits = |queued: &&Queued| {
-            bytes += queued.frame_bytes();
-            bytes <= limit
-        };
-        let fitting = self.waiting.iter().take_while(fits).count();
-        let stands_alone = |at: &usize| self.waiting.get(*at).is_none_or(|queued| !queued.joined);
-        let whole = (1..=fitting).rev().find(stands_alone);
-        let count = whole.or_else(|| (1..=self.waiting.len()).find(stands_alone)).unwrap_or(0);
-        let taken: Vec<Queued> = self.waiting.drain(..count).collect();
-        self.waiting_bytes -= taken.iter().map(|queued| queued.record.bytes().len()).sum::<usize>();
-        taken
     }
 
     /// The segment to begin if the last one has no room for `frame_bytes`.
@@ -412,6 +392,13 @@ impl Wal {
     pub fn bytes_on_disk(&self) -> u64 {
         self.segment_bytes() + self.spares.files.iter().map(|(_, len)| len).sum::<u64>()
     }
+}
+
+/// A record that any reader will take.
+fn sized(record: Record) -> Record {
+    let len = record.bytes().len();
+    assert!(len <= entry::ENTRY_BYTES_MAX, "a record of {len} bytes is longer than any entry may be");
+    record
 }
 
 impl Segment {

@@ -141,9 +141,11 @@ pub struct Limits {
     pub fetch_bytes_max: usize,
     /// Accepted from clients and not yet durable.
     pub pending_bytes_max: usize,
+    /// Entries held without a place in the merged order.
+    pub unreleased_entries_max: usize,
     /// Sent to one peer and not yet durable there.
     pub peer_window_bytes: usize,
-    /// With less free than this, writes are refused.
+    /// With less free than this, writes are refused. A part of it is set aside in a file.
     pub disk_free_bytes_min: u64,
 }
 

@@ -1,8 +1,8 @@
 //! The thread that owns the site.
 //!
 //! Everything that changes or looks at the machine comes through one inbox, in order. The thread takes what has come,
-//! feeds it in, carries out the actions, and sleeps until there is more or a tick is due. While too much waits for the
-//! WAL it leaves the peers' entries where they are, so that flow control reaches back to who sent them.
+//! feeds it in, carries out the actions, and sleeps until there is more or a tick is due. While too much of the
+//! peers' entries waits for the WAL it leaves further ones where they are, so that flow control reaches back to who sent them.
 
 use std::sync::Arc;
 use std::thread;
@@ -40,7 +40,7 @@ pub(crate) struct Inbox {
     pub(crate) peers: Receiver<peer::Event>,
 }
 
-/// While this much waits for the WAL, peers' entries are left in their inbox.
+/// While this much of theirs waits for the WAL, peers' entries are left in their inbox.
 const PEERS_WAIT_BYTES: usize = 32 << 20;
 /// Commands taken at a time: what comes in one go shares one settling and one sync.
 const COMMANDS_AT_ONCE: usize = 256;
@@ -66,7 +66,7 @@ impl Engine {
         let mut events = Vec::new();
         while !self.carrier.stopped() {
             let deadline = self.timepiece.at(self.site.next_tick_us());
-            let peers_may = self.site.waiting_bytes() < PEERS_WAIT_BYTES;
+            let peers_may = self.site.replica_bytes() < PEERS_WAIT_BYTES;
             tokio::select! {
                 taken = inbox.commands.recv_many(&mut commands, COMMANDS_AT_ONCE) => {
                     if taken == 0 {

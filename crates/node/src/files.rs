@@ -10,16 +10,19 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use disk::{Disk, DiskError, FileName};
+use rustix::buffer::spare_capacity;
+use rustix::io::{Errno, pread};
 
-/// Files kept open at most: a small part of what a process may open, so that connections never go short.
-const OPEN_FILES_MAX: usize = 512;
+/// Files kept open unless somebody says otherwise: a small part of what a process may open.
+const OPEN_FILES: usize = 128;
 
 /// A data directory. Clones share the open files.
 #[derive(Debug, Clone)]
 pub struct Files {
     root: Arc<Path>,
+    open_max: usize,
     open: Arc<Mutex<BTreeMap<FileName, Arc<File>>>>,
 }
 
@@ -27,7 +30,12 @@ impl Files {
     /// The files below `root`.
     #[must_use]
     pub fn new(root: PathBuf) -> Files {
-        Files { root: root.into(), open: Arc::default() }
+        Files::keeping_open(root, OPEN_FILES)
+    }
+
+    /// The same, keeping up to so many of them open.
+    pub(crate) fn keeping_open(root: PathBuf, open_max: usize) -> Files {
+        Files { root: root.into(), open_max, open: Arc::default() }
     }
 
     /// Where a file is.
@@ -63,7 +71,7 @@ impl Files {
             other => other,
         };
         let handle = Arc::new(opened.map_err(|error| failed(file, &error))?);
-        if open.len() >= OPEN_FILES_MAX {
+        if open.len() >= self.open_max {
             open.pop_first();
         }
         open.insert(file.clone(), Arc::clone(&handle));
@@ -139,12 +147,18 @@ impl Disk for Files {
         if handle.metadata().map_or(0, |metadata| metadata.len()) < offset.saturating_add(len as u64) {
             return Err(short());
         }
-        let mut bytes = BytesMut::zeroed(len);
-        match handle.read_exact_at(&mut bytes, offset) {
-            Ok(()) => Ok(bytes.freeze()),
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(short()),
-            Err(error) => Err(failed(file, &error)),
+        // Memory is not cleared first: recovery and fetches read gigabytes.
+        let mut bytes = Vec::with_capacity(len.max(1));
+        while bytes.len() < len {
+            let at = offset + bytes.len() as u64;
+            match pread(&*handle, spare_capacity(&mut bytes), at) {
+                Ok(0) => return Err(short()),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(failed(file, &error.into())),
+            }
         }
+        bytes.truncate(len);
+        Ok(bytes.into())
     }
 
     fn write(&mut self, file: &FileName, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {

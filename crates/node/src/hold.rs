@@ -4,7 +4,7 @@
 //! forget locks.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use journal::owner::{FILE, Owner};
@@ -57,7 +57,13 @@ pub(crate) fn take(folder: &Path, since_ms: u64) -> Result<Hold, HoldError> {
     let nonce = crate::files::random().map(u128::from_le_bytes).map_err(unusable)?;
     let note = Owner { nonce, process: std::process::id(), since_ms };
     let written = file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0)));
-    written.and_then(|_| file.write_all(note.encode().as_bytes())).map_err(unusable)?;
+    match written.and_then(|_| file.write_all(note.encode().as_bytes())) {
+        // The lock is what counts.
+        Err(error) if error.kind() == ErrorKind::StorageFull => {
+            tracing::warn!("no room to note in {name} which process has it");
+        }
+        other => other.map_err(unusable)?,
+    }
     Ok(Hold { _file: file })
 }
 

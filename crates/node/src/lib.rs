@@ -9,13 +9,15 @@
 //! | `serve`, `run` | opens, wires together, serves, closes |
 //! | `engine`, `timepiece` | the thread that owns the site; what time it is |
 //! | `carry` | carries out what the site asks for |
-//! | `writer`, `files`, `hold` | disk threads, files, one process per directory |
+//! | `writer`, `files`, `room`, `hold` | disk threads, files, room on the disk, one process per directory |
+//! | `descriptors` | how many files and sockets may be open |
 //! | `doors` | where Kafka clients come in, and TLS for them |
 //! | `front`, `views`, `readable` | the node as the Kafka front sees it |
 //! | `operator` | the node as its operator sees it |
 
 mod carry;
 pub mod config;
+mod descriptors;
 mod doors;
 mod engine;
 mod files;
@@ -24,6 +26,7 @@ mod hold;
 mod notary;
 mod operator;
 mod readable;
+mod room;
 mod run;
 mod serve;
 mod setup;

@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
 use crate::carry::{Carrier, Ending, Ends};
+use crate::descriptors;
 use crate::doors::{self, DoorError, Doors};
 use crate::engine::{Command, Engine, Inbox};
 use crate::files::{Files, random};
@@ -19,6 +20,7 @@ use crate::front::{Front, Groups};
 use crate::hold::{self, Hold, HoldError};
 use crate::notary::NodeNotary;
 use crate::readable::Readable;
+use crate::room::Room;
 use crate::timepiece::{Timepiece, WallClock};
 use crate::views::{Fixed, Views};
 use crate::writer::Writer;
@@ -150,7 +152,16 @@ pub async fn start(setup: Setup) -> Result<Running, ServeError> {
     let timepiece = Timepiece::start(&setup.wall_clock)
         .map_err(|cause| ServeError::System { what: "following the clock's offset", cause })?;
     let hold = hold::take(&setup.data, timepiece.now().wall_ms)?;
-    let mut files = Files::new(setup.data.clone());
+    let shares = descriptors::raise(setup.limits.connections_max);
+    tracing::info!(
+        limit = shares.limit,
+        files = shares.files,
+        kafka_connections = shares.connections,
+        "open files and sockets"
+    );
+    let mut files = Files::keeping_open(setup.data.clone(), shares.files);
+    let mut room = Room::new(files.clone(), setup.disk_free_bytes_min);
+    room.give_back().map_err(partition::LogsError::from).map_err(RecoverError::from)?;
     let entropy = Entropy { actor: random().map_err(no_random)? };
     let notary: Arc<dyn Notary> = Arc::new(NodeNotary::new(&setup.links)?);
     let (config, now) = (setup.site.clone(), timepiece.now());
@@ -171,7 +182,7 @@ pub async fn start(setup: Setup) -> Result<Running, ServeError> {
     let metrics = Arc::new(Metrics::new(&setup.clients.name_of(setup.clients.own)));
     let writer = Writer {
         files: files.clone(),
-        free_bytes_min: setup.disk_free_bytes_min,
+        free_bytes_min: room.logs_bytes(),
         metrics: metrics.wal.clone(),
         events: engine.clone(),
     };
@@ -179,6 +190,7 @@ pub async fn start(setup: Setup) -> Result<Running, ServeError> {
     let checkpoints =
         writer.clone().start("checkpoint").map_err(thread("starting the checkpoints' thread"))?;
     let copies = writer.start("copies").map_err(thread("starting the copies' thread"))?;
+    room.watch(engine.clone()).map_err(thread("starting the thread that looks for room"))?;
     let (views, readable) = (Arc::new(Views::new(setup.clients.clone())), Arc::new(Readable::default()));
     let (ended_out, ended) = watch::channel(None);
     let ends = Ends {
@@ -200,7 +212,7 @@ pub async fn start(setup: Setup) -> Result<Running, ServeError> {
     let machine = Engine { site, files, carrier: Carrier::new(ends), timepiece, config: setup.site, notary };
     machine.start(Inbox { commands, peers }).map_err(thread("starting the site's thread"))?;
 
-    let kafka = kafka::Front::new(Arc::clone(&front), setup.limits);
+    let kafka = kafka::Front::new(Arc::clone(&front), setup.limits.with_connections(shares.connections));
     let (closing, closed) = watch::channel(false);
     for door in doors {
         tokio::spawn(Arc::clone(&kafka).serve(door, closed.clone()));

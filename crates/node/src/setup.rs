@@ -68,6 +68,7 @@ fn machine(config: &Config) -> SiteConfig {
         limits: Limits {
             batch_bytes_max: config.limits.batch_bytes_max,
             waiting_bytes_max: config.limits.pending_bytes_max,
+            unreleased_max: config.limits.unreleased_entries_max,
             peer_window_bytes: config.limits.peer_window_bytes,
             checkpoint_bytes: config.journal.checkpoint_bytes,
             wal_segment_bytes: config.journal.segment_bytes,

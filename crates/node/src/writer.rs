@@ -41,7 +41,7 @@ const JOBS_MAX: usize = 1024;
 #[derive(Debug, Clone)]
 pub(crate) struct Writer {
     pub(crate) files: Files,
-    /// With less free than this, the disk counts as full.
+    /// With less free than this, the disk counts as full; what is left is for logs and checkpoints.
     pub(crate) free_bytes_min: u64,
     pub(crate) metrics: WalMetrics,
     pub(crate) events: UnboundedSender<Command>,
@@ -85,7 +85,7 @@ impl Writer {
         }
     }
 
-    /// Whether this fits and leaves as much free as the operator wants kept; says so when that changes.
+    /// Whether this fits and leaves enough free; says so when that changes.
     fn has_room(&self, takes_bytes: u64, had_room: &mut bool) -> bool {
         if takes_bytes == 0 {
             return true;
@@ -96,7 +96,7 @@ impl Writer {
         match (*had_room, has_room) {
             (true, false) => tracing::warn!(
                 free_bytes,
-                "the disk has less free than limits.disk_free_bytes_min: writes wait until it has more"
+                "the disk is full but for what logs and checkpoints may need: writes wait until it has more"
             ),
             (false, true) => tracing::info!(free_bytes, "the disk has room again"),
             _ => {}

@@ -166,6 +166,12 @@ impl Journal {
         self.coming.insert(at, promise);
     }
 
+    /// Forgets all promises; what is held binds as it ever did.
+    pub(crate) fn forget_promise(&mut self) {
+        self.promise = self.waiting.back().copied().unwrap_or(Stamp::ZERO);
+        self.coming.clear();
+    }
+
     /// The first waiting entry has its place.
     pub(crate) fn pop(&mut self) -> (Seq, Weight) {
         self.waiting.pop_front().expect("only a journal with a waiting entry is asked for one");

@@ -148,6 +148,14 @@ impl Order {
         }
     }
 
+    /// Forgets what the owner promised, for it to be said again: it is this very site, whose new process has yet to learn
+    /// whether its disk holds all that it once said.
+    pub fn forget_promise(&mut self, journal: JournalId) {
+        if let Some(known) = self.journals.get_mut(&journal) {
+            known.forget_promise();
+        }
+    }
+
     /// A site reports that its storage durably holds a journal up to `next`; this site reports like all others. A
     /// storage that differs from the site's last one replaces it, for good.
     pub fn counted(&mut self, site: SiteId, storage: StorageId, journal: JournalId, next: Seq) {

@@ -222,7 +222,7 @@ impl Client {
 }
 
 fn is_retriable(refusal: &Refusal) -> bool {
-    use Refusal::{Busy, Clock, DiskFull, EarlierRefused, Halted, NotReady, Stopping, Unreplicated};
+    use Refusal::{Backlog, Busy, Clock, DiskFull, EarlierRefused, Halted, NotReady, Stopping, Unreplicated};
     matches!(
         refusal,
         NotReady(_)
@@ -230,6 +230,7 @@ fn is_retriable(refusal: &Refusal) -> bool {
             | Halted(_)
             | DiskFull
             | Busy
+            | Backlog { .. }
             | Clock(_)
             | EarlierRefused
             | Unreplicated { .. }

@@ -143,6 +143,7 @@ pub fn event(event: &Event) -> String {
         Event::Room { site, bytes } => format!("room:{site}+{bytes}"),
         Event::Written { id } => format!("written:{id}"),
         Event::WriteRefused { id } => format!("refused:{id}"),
+        Event::DiskLow(low) => format!("low:{low}"),
         Event::Prepared { done } => format!("prepared:{done}"),
         Event::Checkpointed { id, drop_before } => format!("checkpointed:{id}:{}", drop_before.is_some()),
         Event::FilesDone { id, answer } => format!("files:{id}:{}", file_answer_name(answer)),

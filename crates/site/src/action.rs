@@ -138,6 +138,17 @@ pub enum Refusal {
     /// Retry later.
     #[error("too much waits to be written; slow down")]
     Busy,
+    /// Retry when the site that holds the order back is there again, or was fenced.
+    #[error(
+        "{waiting} entries wait for their place in the merged order, held back by {holder}: bring it back or fence it; \
+         reading goes on"
+    )]
+    Backlog {
+        /// How many entries wait.
+        waiting: usize,
+        /// Who holds them back.
+        holder: String,
+    },
     /// Retry later: the clock is being watched.
     #[error("the clock is not to be trusted now: {0}")]
     Clock(String),

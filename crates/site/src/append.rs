@@ -82,7 +82,7 @@ impl Site {
     }
 
     pub(crate) fn take_request(&mut self, request: &Request, now: Now) -> Result<Taken, Refusal> {
-        let journal = match self.may_write() {
+        let journal = match self.may_take() {
             Err(refusal) => {
                 if let Request::Append(append) = request {
                     self.remember_refusal(append);

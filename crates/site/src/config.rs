@@ -45,6 +45,9 @@ pub struct Limits {
     pub waiting_bytes_max: usize,
     /// Appends that may wait for the clock (a start, a jump) before new ones are refused.
     pub waiting_appends_max: usize,
+    /// Entries that may be held here without a place in the order, each some 250 bytes of memory, before new appends are
+    /// refused. What comes from others is taken in all the same: it may be what the order waits for.
+    pub unreleased_max: usize,
     /// Bytes on their way to one peer that it has not yet taken off our hands.
     pub peer_window_bytes: usize,
     /// Bytes of entries in one message to a peer.
@@ -71,6 +74,7 @@ impl Default for Limits {
             batch_bytes_max: 8 << 20,
             waiting_bytes_max: 64 << 20,
             waiting_appends_max: 10_000,
+            unreleased_max: 10_000_000,
             peer_window_bytes: 16 << 20,
             message_bytes: 512 << 10,
             checkpoint_bytes: 256 << 20,

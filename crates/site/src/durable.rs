@@ -24,9 +24,7 @@ impl Site {
         }
         self.state.pulse.news = true;
         self.count_own();
-        if self.state.alarms.remove(DISK_FULL) {
-            step.out.push(Action::ViewChanged);
-        }
+        self.tell_room(step);
         Ok(())
     }
 
@@ -204,6 +202,24 @@ impl Site {
     pub(crate) fn write_refused(&mut self, id: u64, step: &mut Step<'_>) {
         if self.pipeline.refused(id, step.now.mono_us) {
             self.alarm(DISK_FULL.to_owned(), step);
+        }
+    }
+
+    /// The disk is low, or is so no longer.
+    pub(crate) fn disk_low(&mut self, low: bool, step: &mut Step<'_>) {
+        if !self.pipeline.set_low(low) {
+            return;
+        }
+        match low {
+            true => self.alarm(DISK_FULL.to_owned(), step),
+            false => self.tell_room(step),
+        }
+        step.out.push(Action::ViewChanged);
+    }
+
+    fn tell_room(&mut self, step: &mut Step<'_>) {
+        if !self.pipeline.is_low() && self.state.alarms.remove(DISK_FULL) {
+            step.out.push(Action::ViewChanged);
         }
     }
 

@@ -69,6 +69,9 @@ pub enum Event {
         /// Which.
         id: u64,
     },
+    /// The disk has become low, or has enough free again. While it is low nothing is taken in that can wait: what is left
+    /// is for what was taken in before, and for what sites tell each other.
+    DiskLow(bool),
     /// A WAL segment was made ready ahead of its use, or there was no room for it.
     Prepared {
         /// Whether it is there.

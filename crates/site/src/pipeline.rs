@@ -1,6 +1,7 @@
 //! From "taken in" to "durable": what waits for the WAL.
 //!
-//! One write is in flight at a time; what comes meanwhile goes into the next one. That is the group commit. A write that
+//! One write is in flight at a time; what comes meanwhile goes into the next one. That is the group commit. What is written
+//! here and what is taken over from other sites wait in two lines, which share every write. A write that
 //! finds no room stays at the head of the queue and is tried again: nothing that was taken in is ever taken back, so
 //! nobody is told no about something that happens later all the same.
 
@@ -22,6 +23,8 @@ pub(crate) struct Pipeline {
     pub(crate) wal: Wal,
     /// Stamps of own entries that are not durable yet, in order.
     own: VecDeque<Stamp>,
+    /// Whether the disk is low: what is left is for what the sites agree on.
+    low: bool,
     /// While the disk has no room: when to try again, in monotonic microseconds.
     full_until_us: Option<u64>,
     /// Before this no spare segment is ordered: there was no room for the last one.
@@ -30,7 +33,7 @@ pub(crate) struct Pipeline {
 
 impl Pipeline {
     pub(crate) fn new(wal: Wal) -> Pipeline {
-        Pipeline { wal, own: VecDeque::new(), full_until_us: None, spare_after_us: 0 }
+        Pipeline { wal, own: VecDeque::new(), low: false, full_until_us: None, spare_after_us: 0 }
     }
 
     /// Gives an entry of this site's own journal to the WAL.
@@ -43,7 +46,7 @@ impl Pipeline {
     pub(crate) fn vouched(&mut self, entries: &[Encoded], notes: impl IntoIterator<Item = Note>) {
         let entries = entries.iter().map(|entry| Record::Entry(entry.clone()));
         let notes = notes.into_iter().map(|note| Record::Note(note.encode()));
-        self.wal.push_together(entries.chain(notes));
+        self.wal.push_replica(entries.chain(notes));
     }
 
     /// Gives a note to the WAL.
@@ -91,6 +94,16 @@ impl Pipeline {
     pub(crate) fn refused(&mut self, id: u64, mono_us: u64) -> bool {
         self.wal.refused(id);
         self.full_until_us.replace(mono_us + ROOM_RETRY_US).is_none()
+    }
+
+    /// The shell says how the disk stands. Returns whether that is news.
+    pub(crate) fn set_low(&mut self, low: bool) -> bool {
+        std::mem::replace(&mut self.low, low) != low
+    }
+
+    /// Whether there is no room for records: the disk is low, or full.
+    pub(crate) fn is_low(&self) -> bool {
+        self.low || self.is_full()
     }
 
     /// Whether the disk has no room.

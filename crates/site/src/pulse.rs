@@ -100,7 +100,7 @@ impl Site {
     fn notice_own_elsewhere(&mut self, from: SiteId, step: &mut Step<'_>) {
         let Some(journal) = self.identity.journal() else { return };
         if self.peers.holds(from, journal) > self.journals.next(journal) && self.is_own_and_closed(journal) {
-            self.halt_own(&format!("{} holds more of it than is here", self.config.name_of(from)), step);
+            self.more_elsewhere(from, step);
         }
     }
 }

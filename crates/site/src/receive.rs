@@ -97,8 +97,7 @@ impl Site {
     ) {
         let journal = head.journal;
         if self.is_own_and_closed(journal) {
-            let reason = format!("{} holds entries of it that are not here", self.config.name_of(from));
-            return self.halt_own(&reason, step);
+            return self.more_elsewhere(from, step);
         }
         let observed = self.clock.observe(head.stamp, step.now);
         if let Err(error) = observed
@@ -106,6 +105,10 @@ impl Site {
         {
             self.alarm(format!("entries of {} are held back: {error}", self.journal_name(journal)), step);
             return self.ask_again(journal, step);
+        }
+        if self.pipeline.is_low() && fresh.iter().any(|entry| matches!(entry.body(), Ok(Body::Batch(_)))) {
+            // Asked for again when there is room.
+            return;
         }
         if !fresh.iter().all(reads) {
             return self.quarantine(journal, "an entry of it does not read", step);

@@ -324,9 +324,9 @@ impl Site {
         self.state.deleted = true;
         self.rebuild_admission();
         self.count_own();
-        if let Some(journal) = self.identity.journal()
-            && self.merge.order.parted_first(journal).is_some()
-        {
+        let Some(journal) = self.identity.journal() else { return };
+        self.merge.order.forget_promise(journal);
+        if self.merge.order.parted_first(journal).is_some() {
             self.state.start.parted();
         }
     }

@@ -24,7 +24,7 @@ impl Site {
     pub(crate) fn choose_sources(&mut self, step: &mut Step<'_>) {
         for journal in self.peers.journals() {
             if self.journals.is_quarantined(journal)
-                || self.pipeline.is_full()
+                || self.pipeline.is_low()
                 || self.is_own_and_closed(journal)
                 || self.state.copying.lacks(journal)
             {

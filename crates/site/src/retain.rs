@@ -1,8 +1,10 @@
 //! How long the WAL is kept.
 //!
 //! A segment goes once no recovery here needs it and every other member holds its entries. One silent member must not
-//! fill the disk: above a bound the WAL goes on without it, as long as a quorum holds what is dropped. Such a site takes
-//! over a copy when it is back. It is said whom the WAL waits for, and loudly whom it waits for no longer.
+//! fill the disk: above a bound the WAL goes on without it, as long as a quorum holds what is dropped. A fenced one is
+//! waited for only up to half of that: nobody expects it soon, but one that is back within the hour should not have to
+//! copy. Who is not waited for takes over a copy when it is back. It is said whom the WAL waits for, and loudly whom it
+//! waits for no longer.
 
 use entry::{JournalId, Seq, SiteId};
 use journal::WalPosition;
@@ -24,6 +26,8 @@ pub struct WalStatus {
     pub left_behind: Vec<SiteId>,
 }
 
+/// For a fenced site the WAL grows to this part of its bound.
+const FENCED_SHARE: u64 = 2;
 /// How often it is looked at who was left behind, in microseconds.
 const LOOK_US: u64 = 1_000_000;
 
@@ -32,10 +36,18 @@ impl Site {
     pub(crate) fn drop_wal(&mut self, position: WalPosition, step: &mut Step<'_>) -> Result<(), Fatal> {
         let (most, quorum) = (self.config.limits.wal_bytes_max, self.config.quorum());
         let (config, peers) = (&self.config, &self.peers);
+        let fenced: Vec<SiteId> = config.others().filter(|site| self.is_fenced(*site)).collect();
         let careless = self.state.switch.has(Mutant::DroppedWhileNeeded);
         let may_drop = |journal: JournalId, last: Seq, bytes: u64| {
-            let holders = config.others().filter(|site| peers.holds(*site, journal) > last).count() + 1;
-            careless || holders == config.members.len() || (bytes > most && holders >= quorum)
+            let lack = config.others().filter(|site| peers.holds(*site, journal) <= last);
+            let (mut lacking, mut unfenced) = (0, 0);
+            for site in lack {
+                lacking += 1;
+                unfenced += usize::from(!fenced.contains(&site));
+            }
+            let enough = config.members.len() - lacking >= quorum;
+            let waited = bytes > most || (unfenced == 0 && bytes > most / FENCED_SHARE);
+            careless || lacking == 0 || (waited && enough)
         };
         self.pipeline.wal.drop_before(step.disk, position, &may_drop)?;
         for (journal, next) in self.journals.frontier() {
@@ -43,6 +55,12 @@ impl Site {
             self.state.heads.forget_before(journal, first);
         }
         Ok(())
+    }
+
+    /// Whether the latest journal that is known of a site has ended, and no other was begun.
+    fn is_fenced(&self, site: SiteId) -> bool {
+        let latest = self.known_journals().filter(|journal| journal.site == site).max();
+        latest.is_some_and(|journal| self.state.seals.cut(journal).is_some())
     }
 
     /// Says who was left behind, as long as that is so.

@@ -172,6 +172,7 @@ impl Site {
             Event::Room { site, bytes } => self.room(site, bytes),
             Event::Written { id } => self.written(id, step)?,
             Event::WriteRefused { id } => self.write_refused(id, step),
+            Event::DiskLow(low) => self.disk_low(low, step),
             Event::Prepared { done } => self.pipeline.prepared(done, step.now.mono_us),
             Event::Checkpointed { id, drop_before } => self.checkpointed(id, drop_before, step)?,
             Event::FilesDone { id, answer } => self.files_done(id, answer, step)?,
@@ -257,7 +258,7 @@ impl Site {
     /// "All my entries stamped at most w are durable and below head, and nothing later will be."
     pub(crate) fn own_promise(&mut self, now: Now) -> Option<(JournalId, Stamp, Seq)> {
         let journal = self.identity.journal()?;
-        if self.state.start.holds_writes().is_some() {
+        if self.state.start.holds_writes().is_some() || self.may_lack_own(journal) {
             // Others may hold entries of ours that are to come back here: below them nothing can be promised.
             return None;
         }
@@ -266,6 +267,7 @@ impl Site {
             Some(waiting) if !self.state.switch.has(Mutant::PromiseOverWaiting) => waiting.pred(),
             _ => self.clock.promise(now).ok()?,
         };
+        self.state.start.spoke = true;
         Some((journal, w, head))
     }
 
@@ -279,6 +281,7 @@ impl Site {
             Entry { journal, seq: tip.next, stamp, epoch: self.config.epoch, previous: tip.hash, body }
                 .encode()?;
         self.journals.take(&entry).expect("an entry made from the tip continues it");
+        self.state.start.spoke = true;
         self.pipeline.own_entry(&entry);
         Ok(tip.next)
     }
@@ -306,6 +309,27 @@ impl Site {
         self.identity.journal().ok_or_else(|| Refusal::NotReady("no incarnation was granted yet".into()))
     }
 
+    /// Whether clients may write here now: as [`Site::may_write`], and there is room for what they write.
+    pub(crate) fn may_take(&self) -> Result<JournalId, Refusal> {
+        let journal = self.may_write()?;
+        if self.pipeline.is_low() {
+            return Err(Refusal::DiskFull);
+        }
+        let waiting = self.merge.unreleased();
+        if waiting >= self.config.limits.unreleased_max {
+            return Err(Refusal::Backlog { waiting, holder: self.held_back_by() });
+        }
+        Ok(journal)
+    }
+
+    /// Who holds the order back, in words.
+    fn held_back_by(&self) -> String {
+        match self.merge.order.blocker() {
+            Some(blocker) => self.config.name_of(blocker.journal.site).to_owned(),
+            None => "a quorum that is out of reach".to_owned(),
+        }
+    }
+
     /// Raises an alarm, once until it is cleared.
     pub(crate) fn alarm(&mut self, text: String, step: &mut Step<'_>) {
         if self.state.alarms.insert(text.clone()) {
@@ -319,9 +343,16 @@ impl Site {
         self.next_pulse_us()
     }
 
-    /// Bytes that wait for the WAL: a shell that reads more from its peers while this is high only fills memory.
-    #[must_use]
-    pub fn waiting_bytes(&self) -> usize {
+    /// Bytes of own entries and notes that wait for the WAL.
+    #[cfg(test)]
+    pub(crate) fn waiting_bytes(&self) -> usize {
         self.pipeline.wal.waiting_bytes()
+    }
+
+    /// Bytes of others' entries that wait for the WAL: a shell that reads more from its peers while this is high only fills
+    /// memory.
+    #[must_use]
+    pub fn replica_bytes(&self) -> usize {
+        self.pipeline.wal.replica_bytes()
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Start {
     most_held: Seq,
     /// Whether some could not be asked.
     pub(crate) unconfirmed: bool,
+    /// Whether this process has said anything of our journal yet: an entry, or a promise.
+    pub(crate) spoke: bool,
     /// Whether others remember more of this storage than it holds: it was put back, and is another one now.
     put_back: bool,
     /// The id that this storage takes then.
@@ -110,6 +112,11 @@ impl Start {
         self.parted = true;
     }
 
+    /// Whether it went on without having heard anybody.
+    fn is_alone(&self) -> bool {
+        self.unconfirmed && self.heard.is_empty()
+    }
+
     /// Whether our journal waits for an opening.
     pub(crate) fn waits_for_opening(&self) -> bool {
         self.parted
@@ -127,6 +134,26 @@ impl Site {
         if let Some(promised) = hello.promised.get(&journal) {
             self.clock.exceed(*promised);
         }
+    }
+
+    /// Another site shows more of our journal than is here, and nothing more of it is taken any more. As long as this
+    /// process has said nothing of it, that was only too early; otherwise one seq may have two meanings.
+    pub(crate) fn more_elsewhere(&mut self, from: SiteId, step: &mut Step<'_>) {
+        if self.state.start.spoke {
+            let name = self.config.name_of(from).to_owned();
+            return self.halt_own(&format!("{name} holds more of it than is here"), step);
+        }
+        let held = self.identity.journal().map_or(0, |journal| self.peers.holds(from, journal));
+        self.state.start.most_held = self.state.start.most_held.max(held);
+        self.state.start.phase = Phase::TakingBack;
+        step.out.push(Action::ViewChanged);
+    }
+
+    /// Whether nothing may be promised of our journal: others show more of it, so that what is missing here may be stamped
+    /// below; or nobody was heard, so that they may, and a promise would be of use to nobody.
+    pub(crate) fn may_lack_own(&self, journal: JournalId) -> bool {
+        let next = self.journals.next(journal);
+        self.state.start.is_alone() || self.config.others().any(|site| self.peers.holds(site, journal) > next)
     }
 
     /// Another site says what this storage is known to hold.
@@ -176,7 +203,9 @@ impl Site {
         if !all_heard && !waited {
             return;
         }
-        if self.journals.durable(journal) < self.state.start.most_held && !skipped {
+        // All of it, and nothing more of it on its way to the disk.
+        let wanted = self.state.start.most_held.max(self.journals.next(journal));
+        if self.journals.durable(journal) < wanted && !skipped {
             self.state.start.phase = Phase::TakingBack;
             return;
         }

@@ -3,6 +3,7 @@
 
 mod copy;
 mod fencing;
+mod pressure;
 mod relay;
 mod repair;
 mod retention;

@@ -229,13 +229,13 @@ impl Site {
     /// Whether clients may write here.
     #[must_use]
     pub fn is_writing(&self) -> bool {
-        self.may_write().is_ok()
+        self.may_take().is_ok()
     }
 
     /// Why clients may not write here, if they may not.
     #[must_use]
     pub fn not_writing(&self) -> Option<String> {
-        self.may_write().err().map(|refusal| refusal.to_string())
+        self.may_take().err().map(|refusal| refusal.to_string())
     }
 
     /// What is durable here, per journal.
@@ -281,7 +281,7 @@ impl Site {
     }
 
     /// What is held here, and what takes part or has ended without a word.
-    fn known_journals(&self) -> impl Iterator<Item = JournalId> {
+    pub(crate) fn known_journals(&self) -> impl Iterator<Item = JournalId> {
         let held = self.journals.frontier().into_keys();
         held.chain(self.merge.order.open()).chain(self.state.seals.cuts().into_keys())
     }

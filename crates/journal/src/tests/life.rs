@@ -64,9 +64,9 @@ fn records_that_belong_together_share_a_commit_however_long_they_are() {
     let limit = usize::try_from(options().segment_bytes).unwrap();
     let note = |bytes: usize| Record::Note(Bytes::from(vec![7; bytes]));
     wal.push_note(Bytes::from_static(b"before"));
-    wal.push_together([note(limit / 2), note(limit / 3)]);
-    wal.push_together([note(limit / 2), note(1)]);
-    wal.push_together([note(limit), note(limit), note(1)]);
+    wal.push_replica([note(limit / 2), note(limit / 3)]);
+    wal.push_replica([note(limit / 2), note(1)]);
+    wal.push_replica([note(limit), note(limit), note(1)]);
     wal.push_note(Bytes::from_static(b"behind"));
     let mut commits = Vec::new();
     while let Some(write) = wal.start_write() {
@@ -76,7 +76,7 @@ fn records_that_belong_together_share_a_commit_however_long_they_are() {
     }
     assert_eq!(
         commits,
-        [vec![6, limit / 2, limit / 3], vec![limit / 2, 1], vec![limit, limit, 1], vec![6]],
+        [vec![6, 6, limit / 2, limit / 3], vec![limit / 2, 1], vec![limit, limit, 1]],
         "two that would fit one by one are not torn apart, and three that never fit still go as one"
     );
     let (_, played, _) = reopen(&mut disk, WalPosition::START).unwrap();

@@ -116,6 +116,7 @@ fn limits(root: &Section<'_>) -> Result<Limits, ConfigError> {
             "request_bytes_max",
             "fetch_bytes_max",
             "pending_bytes_max",
+            "unreleased_entries_max",
             "peer_window_bytes",
             "disk_free_bytes_min",
         ],
@@ -127,6 +128,11 @@ fn limits(root: &Section<'_>) -> Result<Limits, ConfigError> {
         request_bytes_max: memory("request_bytes_max", 16 << 20)?,
         fetch_bytes_max: memory("fetch_bytes_max", 64 << 20)?,
         pending_bytes_max: memory("pending_bytes_max", 64 << 20)?,
+        unreleased_entries_max: limits.or(
+            "unreleased_entries_max",
+            10_000_000,
+            whole(1_000..=1_000_000_000),
+        )?,
         peer_window_bytes: memory("peer_window_bytes", 32 << 20)?,
         disk_free_bytes_min: limits.or("disk_free_bytes_min", 256 << 20, whole(0..=*DISK_BYTES.end()))?,
     })

@@ -98,6 +98,7 @@ fn refusal(refusal: &Refusal) -> ProduceRefusal {
         Refusal::NotReady(_)
         | Refusal::Stopping
         | Refusal::Halted(_)
+        | Refusal::Backlog { .. }
         | Refusal::Clock(_)
         | Refusal::Fence(_)
         | Refusal::Catalog(_) => ProduceRefusal::NotWritable(refusal.to_string()),

@@ -239,6 +239,12 @@ impl Trio {
         }
     }
 
+    /// Every site takes one step.
+    pub(super) fn step_once(&mut self) {
+        self.now_us += 10;
+        (1..=3).for_each(|id| self.step(id));
+    }
+
     fn step(&mut self, id: u16) {
         let now = self.now(id);
         let node = self.nodes.get_mut(&id).unwrap();
