@@ -1,6 +1,6 @@
 //! What comes off a disk, or out of a client's hands into a log: batches, WAL files, checkpoints, identities.
 
-use batch::{Builder, DecompressLimits, Limits, NewRecord};
+use batch::{Builder, DecompressLimits, Left, Limits, NewRecord};
 use bytes::Bytes;
 use disk::{Disk, FileName, MemoryDisk};
 use journal::frame::{BLOCK_BYTES, FrameHead, HEAD_BYTES};
@@ -15,7 +15,7 @@ pub(crate) fn batch(bytes: &[u8]) {
     }
     let bytes = Bytes::from(bytes);
     let validated = batch::validate(&bytes, &Limits { batch_bytes_max: 1 << 20 });
-    let Ok(header) = batch::parse(&bytes) else { return };
+    let Ok(header) = batch::parse_kept(&bytes) else { return };
     if let Ok(batches) = validated {
         assert_eq!(batches[0], header.info(), "a validated batch is the one that was read");
     }
@@ -23,6 +23,13 @@ pub(crate) fn batch(bytes: &[u8]) {
         return;
     };
     let Ok(records) = records.collect::<Result<Vec<_>, _>>() else { return };
+    let limits = DecompressLimits { bytes_max: 1 << 20, ratio_max: 1000 };
+    let left = batch::rewrite(&bytes, limits, |record| record.offset_delta % 2 == 0);
+    if let Left::Some(some) = left.expect("its records read") {
+        let kept: Result<Vec<_>, _> = batch::records(&some, limits).expect("what is left reads").collect();
+        let wanted: Vec<_> = records.iter().filter(|record| record.offset_delta % 2 == 0).cloned().collect();
+        assert_eq!(kept.expect("what is left reads"), wanted);
+    }
     let mut builder = Builder::new();
     for record in &records {
         builder.push(&NewRecord {

@@ -22,6 +22,16 @@ use crate::BatchError;
 pub const HEADER_BYTES: usize = 61;
 /// What the length field does not count: the base offset and itself.
 pub(crate) const UNCOUNTED_BYTES: usize = 12;
+/// Where the length stands.
+pub(crate) const LENGTH_AT: usize = 8;
+/// Where the attributes stand.
+pub(crate) const ATTRIBUTES_AT: usize = 21;
+/// Where the largest timestamp stands.
+pub(crate) const NEWEST_AT: usize = 35;
+/// Where the number of records stands.
+pub(crate) const COUNT_AT: usize = 57;
+/// The bits of the attributes' low byte that name the codec.
+pub(crate) const CODEC: u8 = 7;
 /// Where the checksum stands.
 pub(crate) const CRC_AT: usize = 17;
 /// From where on the checksum counts.
@@ -141,7 +151,7 @@ pub struct BatchInfo {
     pub base_offset: i64,
     /// How many records it has, by its own account; more than none.
     pub records: u32,
-    /// Always `records − 1` here: gaps are made by compaction only.
+    /// `records − 1`, unless compaction has made gaps.
     pub last_offset_delta: i32,
     /// Compression, timestamp type and the rest.
     pub attributes: Attributes,
@@ -155,6 +165,14 @@ pub struct BatchInfo {
     pub producer_epoch: i16,
     /// The first record's number among the producer's for the partition.
     pub base_sequence: i32,
+}
+
+impl BatchInfo {
+    /// How many offsets it takes.
+    #[must_use]
+    pub fn offsets(&self) -> u32 {
+        self.last_offset_delta.cast_unsigned() + 1
+    }
 }
 
 /// A parsed header.
@@ -176,6 +194,17 @@ impl Header {
 /// Reads and checks the header that these bytes begin with. The records after it need not be there, and the checksum is
 /// not looked at: that is [`crate::validate`]'s to do, once, when a batch enters.
 pub fn parse(bytes: &[u8]) -> Result<Header, BatchError> {
+    let header = parse_kept(bytes)?;
+    let BatchInfo { records, last_offset_delta, .. } = header.info;
+    if records == header.info.offsets() {
+        return Ok(header);
+    }
+    let records = i32::try_from(records).unwrap_or(i32::MAX);
+    Err(BatchError::RecordCount { records, last_offset_delta })
+}
+
+/// The same of a batch that was kept, which compaction may have made gaps in: it may take more offsets than it has records.
+pub fn parse_kept(bytes: &[u8]) -> Result<Header, BatchError> {
     if bytes.is_empty() {
         return Err(BatchError::Empty);
     }
@@ -224,6 +253,7 @@ fn size(length: i32) -> Result<u32, BatchError> {
 fn count(records: i32, last_offset_delta: i32) -> Result<u32, BatchError> {
     let wrong = BatchError::RecordCount { records, last_offset_delta };
     let count = u32::try_from(records).map_err(|_| wrong)?;
-    let dense = count > 0 && i64::from(last_offset_delta) == i64::from(records) - 1;
-    if dense { Ok(count) } else { Err(wrong) }
+    let fits =
+        count > 0 && (i64::from(records) - 1..i64::from(i32::MAX)).contains(&i64::from(last_offset_delta));
+    if fits { Ok(count) } else { Err(wrong) }
 }

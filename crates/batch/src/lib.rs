@@ -14,6 +14,7 @@ mod error;
 mod header;
 mod patch;
 mod records;
+mod rewrite;
 mod validate;
 mod varint;
 mod xerial;
@@ -21,9 +22,12 @@ mod xerial;
 pub use build::{Builder, NewRecord};
 pub use compress::DecompressLimits;
 pub use error::{BatchError, RecordError};
-pub use header::{Attributes, BatchInfo, Compression, HEADER_BYTES, Header, TimestampType, parse};
+pub use header::{
+    Attributes, BatchInfo, Compression, HEADER_BYTES, Header, TimestampType, parse, parse_kept,
+};
 pub use patch::{PLACED_BYTES, placed, set_append_time, set_base_offset, set_leader_epoch};
 pub use records::{Record, RecordHeader, Records, records};
+pub use rewrite::{Left, keyless, rewrite};
 pub use validate::{Limits, validate};
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use crate::compress::{DecompressLimits, decompress};
-use crate::header::{TimestampType, parse};
+use crate::header::{TimestampType, parse_kept};
 use crate::{BatchError, BatchInfo, HEADER_BYTES, RecordError, varint};
 
 /// One record.
@@ -40,18 +40,20 @@ pub struct Records {
     plain: Bytes,
     at: usize,
     index: u32,
+    /// Of the last record.
+    offset_delta: i64,
     ended: bool,
 }
 
 /// The records of the batch that these bytes begin with. Its checksum is not looked at.
 pub fn records(batch: &Bytes, limits: DecompressLimits) -> Result<Records, RecordError> {
-    let info = parse(batch)?.info();
+    let info = parse_kept(batch)?.info();
     let size = info.size as usize;
     if batch.len() < size {
         return Err(BatchError::Truncated { have: batch.len(), need: u64::from(info.size) }.into());
     }
     let plain = decompress(info.attributes.compression(), &batch.slice(HEADER_BYTES..size), limits)?;
-    Ok(Records { info, plain, at: 0, index: 0, ended: false })
+    Ok(Records { info, plain, at: 0, index: 0, offset_delta: -1, ended: false })
 }
 
 impl Iterator for Records {
@@ -74,6 +76,16 @@ impl Iterator for Records {
 }
 
 impl Records {
+    /// The records, unpacked.
+    pub(crate) fn plain(&self) -> &Bytes {
+        &self.plain
+    }
+
+    /// Where the next record begins in them.
+    pub(crate) fn reached(&self) -> usize {
+        self.at
+    }
+
     fn record(&mut self) -> Result<Record, &'static str> {
         let mut rest = &self.plain[self.at..];
         let length = varint::read(&mut rest).ok_or("its length is cut short")?;
@@ -85,6 +97,7 @@ impl Records {
         self.at = start + length;
         let mut fields = Fields { bytes: self.plain.slice(start..self.at) };
         let record = self.fields(&mut fields)?;
+        self.offset_delta = i64::from(record.offset_delta);
         if fields.bytes.is_empty() { Ok(record) } else { Err("it is longer than its fields") }
     }
 
@@ -99,7 +112,12 @@ impl Records {
             TimestampType::Append => self.info.max_timestamp,
         };
         let offset_delta = fields.varint()?;
-        if offset_delta != i64::from(self.index) {
+        let follows = match self.info.offsets() == self.info.records {
+            true => offset_delta == i64::from(self.index),
+            // Compaction has made gaps.
+            false => (self.offset_delta + 1..i64::from(self.info.offsets())).contains(&offset_delta),
+        };
+        if !follows {
             return Err("its offset does not follow the one before");
         }
         let offset_delta = i32::try_from(offset_delta).map_err(|_| "its offset is too large")?;
