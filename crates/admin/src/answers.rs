@@ -244,6 +244,12 @@ pub struct LogDigest {
     pub end: u64,
     /// The digest, in hexadecimal.
     pub digest: String,
+    /// How often the log was compacted.
+    #[serde(default)]
+    pub generation: u64,
+    /// The digest of what came of that, in hexadecimal.
+    #[serde(default)]
+    pub compacted: String,
 }
 
 /// A consumer group as one site knows it.

@@ -111,7 +111,8 @@ impl Admin for Pretend {
         }
         let (partition, end) = (query.partition.unwrap_or(0), query.end.unwrap_or(9));
         let (topic_id, digest) = ("id".to_owned(), "ab".to_owned());
-        Ok(vec![LogDigest { topic, topic_id, partition, start: 0, end, digest }])
+        let compacted = String::new();
+        Ok(vec![LogDigest { topic, topic_id, partition, start: 0, end, digest, generation: 0, compacted }])
     }
 
     async fn groups(&self) -> Result<Vec<Group>, AdminError> {

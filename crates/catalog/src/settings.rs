@@ -32,6 +32,14 @@ pub struct Settings {
     pub min_insync_sites: u16,
     /// What `acks=all` waits for.
     pub ack_all: AckAll,
+    /// Whether only the latest record of every key is kept.
+    pub compacts: bool,
+    /// Whether records go when they are too old or too many.
+    pub deletes: bool,
+    /// How much of a compacted log must be new for it to be compacted again, in thousandths.
+    pub dirty_permille: u16,
+    /// How long tombstones of a compacted log stay after they were first compacted, in milliseconds.
+    pub tombstones_ms: u64,
     /// How long records are kept at least, in milliseconds; `None`: for ever.
     pub retention_ms: Option<u64>,
     /// How many bytes of each partition are kept at least; `None`: all.
@@ -53,6 +61,8 @@ enum Shape {
     Number { least: i64, most: i64 },
     /// One of these words.
     Word(&'static [&'static str]),
+    /// A share, from 0 to 1.
+    Share,
     /// Taken from clients that send it, and without effect here.
     Ignored,
 }
@@ -90,9 +100,16 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "cleanup.policy",
         default: "delete",
-        expected: "`delete` (compaction is not built yet)",
-        about: "What becomes of old records.",
-        shape: Shape::Word(&["delete"]),
+        expected: "`delete`, `compact` or `compact,delete`",
+        about: "Whether old records go by age and size, or when a later one has their key, or both.",
+        shape: Shape::Word(&["delete", "compact", "compact,delete", "delete,compact"]),
+    },
+    Setting {
+        name: "delete.retention.ms",
+        default: "86400000",
+        expected: "a number of milliseconds",
+        about: "How long a compacted topic keeps a tombstone after it was first compacted.",
+        shape: Shape::Number { least: 0, most: i64::MAX },
     },
     Setting {
         name: "max.message.bytes",
@@ -107,6 +124,13 @@ pub const SETTINGS: &[Setting] = &[
         expected: "`CreateTime` or `LogAppendTime`",
         about: "Whether a timestamp is the producer's or the time at which its site took the record in.",
         shape: Shape::Word(&["CreateTime", "LogAppendTime"]),
+    },
+    Setting {
+        name: "min.cleanable.dirty.ratio",
+        default: "0.5",
+        expected: "a share from 0 to 1",
+        about: "How much of a compacted log must be new for it to be compacted again.",
+        shape: Shape::Share,
     },
     Setting {
         name: "min.insync.sites",
@@ -147,7 +171,6 @@ pub const SETTINGS: &[Setting] = &[
 
 /// Settings that clients and tools commonly send, which have no effect here: a topic is created all the same.
 const IGNORED: &[&str] = &[
-    "delete.retention.ms",
     "file.delete.delay.ms",
     "flush.messages",
     "flush.ms",
@@ -160,7 +183,6 @@ const IGNORED: &[&str] = &[
     "message.timestamp.after.max.ms",
     "message.timestamp.before.max.ms",
     "message.timestamp.difference.max.ms",
-    "min.cleanable.dirty.ratio",
     "min.compaction.lag.ms",
     "preallocate",
     "segment.bytes",
@@ -215,6 +237,7 @@ impl Setting {
                 value.parse().is_ok_and(|number: i64| (least..=most).contains(&number))
             }
             Shape::Word(words) => words.contains(&value),
+            Shape::Share => value.parse().is_ok_and(|share: f64| (0.0..=1.0).contains(&share)),
             Shape::Ignored => true,
         }
     }
@@ -268,9 +291,15 @@ impl Settings {
         let number =
             |name: &str| -> i64 { text(name).parse().expect("values and defaults of numbers are numbers") };
         let limit = |name: &str| u64::try_from(number(name)).ok();
+        let policy = |wanted: &str| text("cleanup.policy").split(',').any(|word| word == wanted);
+        let share: f64 = text("min.cleanable.dirty.ratio").parse().expect("values of shares are numbers");
         Settings {
             min_insync_sites: u16::try_from(number("min.insync.sites")).expect("the table's range fits"),
             ack_all: if text("ack.all") == "released" { AckAll::Released } else { AckAll::Durable },
+            compacts: policy("compact"),
+            deletes: policy("delete"),
+            dirty_permille: (share * 1000.0).round() as u16,
+            tombstones_ms: limit("delete.retention.ms").expect("the table's range fits"),
             retention_ms: limit("retention.ms"),
             retention_bytes: limit("retention.bytes"),
             unreplicated_bytes_max: limit("replication.max.unreplicated.bytes"),
@@ -301,6 +330,8 @@ mod tests {
         let settings = Settings::of(&BTreeMap::new());
         assert_eq!((settings.min_insync_sites, settings.ack_all), (1, AckAll::Durable));
         assert_eq!((settings.retention_ms, settings.retention_bytes), (None, None));
+        assert_eq!((settings.compacts, settings.deletes), (false, true));
+        assert_eq!((settings.dirty_permille, settings.tombstones_ms), (500, 86_400_000));
         assert_eq!((settings.unreplicated_bytes_max, settings.unreplicated_ms_max), (None, None));
         assert_eq!(
             (settings.max_message_bytes, settings.timestamp_type),
@@ -316,11 +347,14 @@ mod tests {
             ("retention.ms", "60000"),
             ("max.message.bytes", "not a number"),
             ("replication.max.unreplicated.ms", "0"),
+            ("cleanup.policy", "compact"),
+            ("min.cleanable.dirty.ratio", "0.25"),
             ("from.the.future", "1"),
         ]));
         assert_eq!((settings.min_insync_sites, settings.ack_all), (2, AckAll::Released));
         assert_eq!((settings.retention_ms, settings.max_message_bytes), (Some(60_000), 1_048_588));
         assert_eq!(settings.unreplicated_ms_max, Some(0));
+        assert_eq!((settings.compacts, settings.deletes, settings.dirty_permille), (true, false, 250));
     }
 
     #[test]
@@ -330,7 +364,8 @@ mod tests {
             ("ack.all", "maybe"),
             ("retention.ms", "-2"),
             ("replication.max.unreplicated.bytes", "some"),
-            ("cleanup.policy", "compact"),
+            ("cleanup.policy", "compress"),
+            ("min.cleanable.dirty.ratio", "1.5"),
             ("compression.type", "zstd"),
             ("max.message.bytes", "99999999999999999999"),
         ] {

@@ -19,7 +19,7 @@ pub fn read_records(batches: &Bytes, from: i64) -> Result<Vec<ReadRecord>, Clien
     let mut rest = batches.clone();
     let mut read = Vec::new();
     while rest.len() >= batch::HEADER_BYTES {
-        let info = batch::parse(&rest).map_err(unreadable)?.info();
+        let info = batch::parse_kept(&rest).map_err(unreadable)?.info();
         let size = info.size as usize;
         if size > rest.len() {
             break;

@@ -78,7 +78,7 @@ impl From<&ProduceRefusal> for ErrorCode {
             ProduceRefusal::Corrupt(_) => ErrorCode::CorruptMessage,
             ProduceRefusal::OldFormat => ErrorCode::UnsupportedForMessageFormat,
             ProduceRefusal::TooLarge { .. } => ErrorCode::MessageTooLarge,
-            ProduceRefusal::Invalid(_) => ErrorCode::InvalidRecord,
+            ProduceRefusal::Invalid(_) | ProduceRefusal::Keyless { .. } => ErrorCode::InvalidRecord,
             ProduceRefusal::BadTime => ErrorCode::InvalidTimestamp,
             ProduceRefusal::BadCompression(_) => ErrorCode::UnsupportedCompressionType,
             // Fatal to every library, where others would retry for ever.

@@ -292,13 +292,17 @@ fn digests(site: &Site, files: &Files, query: &DigestQuery) -> Result<Vec<LogDig
             let end = query.end.map_or(extent.end, |end| end.min(extent.end));
             let digest = site.digest(files, topic.id, partition, end);
             let digest = digest.map_err(|error| AdminError::Unavailable(error.to_string()))?;
+            let (generation, compacted) = site.generation(topic.id, partition);
+            let hex = |digest: [u8; 16]| digest.iter().map(|byte| format!("{byte:02x}")).collect();
             out.push(LogDigest {
                 topic: topic.name.clone(),
                 topic_id: topic.id.to_string(),
                 partition,
                 start: extent.start,
                 end,
-                digest: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+                digest: hex(digest),
+                generation,
+                compacted: hex(compacted),
             });
         }
     }

@@ -145,7 +145,11 @@ impl Writer {
 
 /// What a task on files takes of the disk.
 fn file_bytes(work: &FileWork) -> u64 {
-    if let FileWork::Write { bytes, .. } = work { bytes.len() as u64 } else { 0 }
+    match work {
+        FileWork::Write { bytes, .. } => bytes.len() as u64,
+        FileWork::Compact(work) => partition::Pass::bytes_of(work),
+        _ => 0,
+    }
 }
 
 /// What an operation takes of the disk, sooner or later and at most.

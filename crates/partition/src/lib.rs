@@ -8,12 +8,16 @@
 //! logs/<topic id>/<partition>/merged.index
 //! logs/<topic id>/<partition>/origin/<site>.<incarnation>/<first offset>.log
 //! logs/<topic id>/<partition>/origin/<site>.<incarnation>/<first offset>.index
+//! logs/<topic id>/<partition>/compacted/<generation>/<first offset>.log
+//! logs/<topic id>/<partition>/compacted/<generation>/<first offset>.index
 //! ```
 //!
 //! Everything here is buffered and synchronous, through an injected [`disk::Disk`]: what is acknowledged is in the WAL,
 //! and what is here can be built again from the last checkpoint and the WAL behind it. What this room refuses to do:
 //! decide what is released, know what an entry means, and serve bytes whose checksum is wrong.
 
+mod compacted;
+mod compacting;
 mod error;
 mod index;
 mod leaving;
@@ -22,10 +26,13 @@ mod merged;
 mod names;
 mod origin;
 mod partition;
+mod pass;
 mod places;
 mod plan;
 mod record;
 mod retention;
+mod rewriting;
+mod row;
 mod segment;
 mod state;
 mod verify;
@@ -33,12 +40,15 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
+pub use compacted::Terms;
 pub use error::{LogsError, OffsetError};
 pub use logs::{At, Logs, OriginKey};
 pub use origin::Placed;
+pub use pass::Pass;
 pub use places::{Place, places};
 pub use plan::{Plan, Slice, TimeHit, read, read_sound};
 pub use retention::Kept;
+pub use rewriting::{CompactDone, CompactWork, Rewrite, Rewritten};
 pub use state::{Checkpoint, LogsState};
 pub use verify::{Kind, Proven, verify};
 

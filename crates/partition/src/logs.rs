@@ -13,6 +13,7 @@ use crate::leaving::Leaving;
 use crate::names;
 use crate::origin::Placed;
 use crate::partition::Partition;
+use crate::pass::Bounds;
 use crate::plan::{Plan, TimeHit};
 use crate::state::{Checkpoint, LogsState};
 
@@ -35,14 +36,15 @@ pub struct OriginKey {
 pub struct Logs {
     pub(crate) partitions: BTreeMap<At, Partition>,
     /// Written since the last checkpoint was taken.
-    written: BTreeSet<FileName>,
+    pub(crate) written: BTreeSet<FileName>,
     /// Named by a checkpoint that is not durable yet.
     syncing: BTreeSet<FileName>,
     /// Merged logs with something that is not readable yet.
     unpublished: BTreeSet<At>,
     /// Topics and segments that are gone, whose files an older checkpoint may still name.
     pub(crate) leaving: Leaving,
-    segment_bytes: u32,
+    pub(crate) segment_bytes: u32,
+    pub(crate) bounds: Bounds,
 }
 
 impl Default for Logs {
@@ -54,6 +56,7 @@ impl Default for Logs {
             unpublished: BTreeSet::new(),
             leaving: Leaving::default(),
             segment_bytes: SEGMENT_BYTES,
+            bounds: Bounds::default(),
         }
     }
 }
@@ -69,6 +72,12 @@ impl Logs {
     #[cfg(test)]
     pub(crate) fn with_segment_bytes(self, segment_bytes: u32) -> Logs {
         Logs { segment_bytes, ..self }
+    }
+
+    /// The same with passes and steps of another size.
+    #[cfg(test)]
+    pub(crate) fn with_bounds(self, keys: usize, step_bytes: usize) -> Logs {
+        Logs { bounds: Bounds { keys, step_bytes }, ..self }
     }
 
     /// Takes up the logs as a checkpoint left them: cuts what lies beyond it (a crash may have torn that), removes files
@@ -270,7 +279,7 @@ impl Logs {
         at: At,
         timestamp: i64,
     ) -> Result<Option<TimeHit>, LogsError> {
-        self.partitions.get(&at).map_or(Ok(None), |held| held.merged.by_time(disk, timestamp))
+        self.partitions.get(&at).map_or(Ok(None), |held| held.merged_by_time(disk, timestamp))
     }
 
     /// The first batch of the merged log with the highest timestamp of all.
@@ -278,7 +287,7 @@ impl Logs {
     /// # Errors
     /// [`LogsError`] if the index cannot be read.
     pub fn merged_newest(&self, disk: &dyn Disk, at: At) -> Result<Option<TimeHit>, LogsError> {
-        self.partitions.get(&at).map_or(Ok(None), |held| held.merged.newest(disk))
+        self.partitions.get(&at).map_or(Ok(None), |held| held.merged_newest(disk))
     }
 
     /// The first batch of a site's origin log with a timestamp of at least `timestamp`.

@@ -35,6 +35,8 @@ pub(crate) struct MergedState {
     pub(crate) gone: u64,
     /// How many bytes the others have.
     pub(crate) kept_bytes: u64,
+    /// How many bytes all of them had.
+    pub(crate) appended: u64,
     /// The highest timestamp in it.
     pub(crate) newest: i64,
     /// The digest of it all.
@@ -65,6 +67,7 @@ impl MergedLog {
             start: 0,
             gone: 0,
             kept_bytes: 0,
+            appended: 0,
             end: 0,
             readable_end: 0,
             newest: i64::MIN,
@@ -126,6 +129,7 @@ impl MergedLog {
         self.index.push(disk, record.clone())?;
         self.state.batches += 1;
         self.state.kept_bytes += u64::from(record.bytes);
+        self.state.appended += u64::from(record.bytes);
         self.state.end = record.end();
         self.state.newest = record.newest;
         self.state.digest = record.digest;
@@ -135,6 +139,19 @@ impl MergedLog {
     /// Per journal: below this origin offset nothing is left in the log.
     pub(crate) fn passed(&self) -> &BTreeMap<JournalId, u64> {
         &self.passed
+    }
+
+    /// Below these origin offsets what is left in the log is kept elsewhere.
+    pub(crate) fn pass(&mut self, passed: &BTreeMap<JournalId, u64>) {
+        for (journal, below) in passed {
+            let known = self.passed.entry(*journal).or_default();
+            *known = (*known).max(*below);
+        }
+    }
+
+    /// Some batches from the one numbered `at` on, none only if there are none below `end`.
+    pub(crate) fn block(&self, disk: &dyn Disk, at: u64, end: u64) -> Result<Vec<MergedRecord>, LogsError> {
+        self.index.block(disk, at, end)
     }
 
     /// Lets the log begin behind what need not be kept.
@@ -213,9 +230,14 @@ impl MergedLog {
         Ok(())
     }
 
-    /// The first readable batch at or above the start with a timestamp of at least `timestamp`.
-    pub(crate) fn by_time(&self, disk: &dyn Disk, timestamp: i64) -> Result<Option<TimeHit>, LogsError> {
-        let (start, end) = (self.state.start, self.state.readable);
+    /// The first readable batch at or above the start, and `from`, with a timestamp of at least `timestamp`.
+    pub(crate) fn by_time(
+        &self,
+        disk: &dyn Disk,
+        timestamp: i64,
+        from: u64,
+    ) -> Result<Option<TimeHit>, LogsError> {
+        let (start, end) = (self.state.start.max(from), self.state.readable);
         // What lies below the start may be newer than all above it, so above it each batch is looked at.
         let mut at =
             self.index.search(disk, end, |record| record.newest < timestamp || record.end() <= start)?;
@@ -231,10 +253,22 @@ impl MergedLog {
         Ok(None)
     }
 
-    /// The first readable batch with the highest timestamp.
-    pub(crate) fn newest(&self, disk: &dyn Disk) -> Result<Option<TimeHit>, LogsError> {
+    /// The highest timestamp in the log, or in what of it was compacted away.
+    pub(crate) fn newest(&self, disk: &dyn Disk) -> Result<Option<i64>, LogsError> {
         let Some(last) = self.state.readable.checked_sub(1) else { return Ok(None) };
-        self.by_time(disk, self.index.get(disk, last)?.newest)
+        self.index.get(disk, last).map(|record| Some(record.newest))
+    }
+
+    /// The highest timestamp of the readable batches from the one numbered `at` on.
+    pub(crate) fn newest_from(&self, disk: &dyn Disk, mut at: u64) -> Result<Option<i64>, LogsError> {
+        let mut newest = None;
+        while at < self.state.readable {
+            for record in self.index.block(disk, at, self.state.readable)? {
+                at += 1;
+                newest = newest.max(Some(record.max_timestamp));
+            }
+        }
+        Ok(newest)
     }
 
     /// Which offsets' places lie in a range of bytes of its file, in words.
@@ -286,7 +320,7 @@ impl MergedLog {
     }
 }
 
-fn slice(folder: &FileName, record: &MergedRecord) -> Slice {
+pub(crate) fn slice(folder: &FileName, record: &MergedRecord) -> Slice {
     Slice {
         file: names::segment(folder, record.journal, record.segment),
         at: u64::from(record.at),

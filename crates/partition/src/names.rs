@@ -33,6 +33,17 @@ pub(crate) fn index(folder: &FileName, journal: JournalId, first: u64) -> FileNa
     folder.join(format!("origin/{journal}/{first:020}.index"))
 }
 
+/// One segment of a generation of what was compacted, and its index.
+pub(crate) fn compacted(folder: &FileName, generation: u64, first: u64) -> (FileName, FileName) {
+    let name = |end| folder.join(format!("compacted/{generation:010}/{first:020}.{end}"));
+    (name("log"), name("index"))
+}
+
+/// Whether a segment is one of those.
+pub(crate) fn is_compacted(file: &FileName) -> bool {
+    file.as_str().split('/').nth_back(2) == Some("compacted")
+}
+
 #[cfg(test)]
 mod tests {
     use super::{folder, merged, segment};

@@ -4,8 +4,10 @@ use disk::{Disk, FileName};
 use entry::{JournalId, origin_base};
 
 use crate::error::LogsError;
-use crate::plan::{Picker, Slice, TimeHit};
+use crate::names;
+use crate::plan::{Picker, TimeHit};
 use crate::record::OriginRecord;
+use crate::row;
 use crate::segment::{Segment, SegmentState};
 
 /// Where a batch was put in its origin log.
@@ -44,7 +46,9 @@ impl OriginLog {
             if let Some(before) = log.segments.last_mut() {
                 before.index.close();
             }
-            log.segments.push(Segment::restore(disk, &log.folder, journal, *state)?);
+            let segment = names::segment(&log.folder, journal, state.first);
+            let index = names::index(&log.folder, journal, state.first);
+            log.segments.push(Segment::restore(disk, (segment, index), *state, false)?);
         }
         Ok(log)
     }
@@ -121,7 +125,7 @@ impl OriginLog {
     /// The batch that begins at `offset`, and its segment.
     pub(crate) fn find(&self, disk: &dyn Disk, offset: u64) -> Result<(&Segment, OriginRecord), LogsError> {
         let missing = || LogsError::NoSuchBatch { journal: self.journal, origin_offset: offset };
-        let segment = self.segments.get(self.segment_of(offset)).ok_or_else(missing)?;
+        let segment = self.segments.get(row::holding(&self.segments, offset)).ok_or_else(missing)?;
         let at = segment.index.search(disk, segment.index.count(), |record| record.offset < offset)?;
         let found = if at < segment.index.count() { Some(segment.index.get(disk, at)?) } else { None };
         let found = found.filter(|record| record.offset == offset).ok_or_else(missing)?;
@@ -130,51 +134,16 @@ impl OriginLog {
 
     /// Offers the batches from the one that holds `offset` on, until the picker has enough.
     pub(crate) fn offer(&self, disk: &dyn Disk, offset: u64, picker: &mut Picker) -> Result<(), LogsError> {
-        for segment in &self.segments[self.segment_of(offset)..] {
-            let end = segment.index.count();
-            let mut at = segment.index.search(disk, end, |record| record.end() <= offset)?;
-            while at < end {
-                for record in segment.index.block(disk, at, end)? {
-                    at += 1;
-                    if !picker.takes(slice(segment, &record)) {
-                        return Ok(());
-                    }
-                }
-            }
-        }
-        Ok(())
+        row::offer(&self.segments, disk, offset, picker)
     }
 
     /// The first batch with a timestamp of at least `timestamp`.
     pub(crate) fn by_time(&self, disk: &dyn Disk, timestamp: i64) -> Result<Option<TimeHit>, LogsError> {
-        let Some(segment) = self.segments.iter().find(|segment| segment.state().newest >= timestamp) else {
-            return Ok(None);
-        };
-        let at = segment.index.search(disk, segment.index.count(), |record| record.newest < timestamp)?;
-        if at == segment.index.count() {
-            return Ok(None);
-        }
-        let record = segment.index.get(disk, at)?;
-        Ok(Some(TimeHit { base_offset: record.offset, max_timestamp: record.max_timestamp }))
+        row::by_time(&self.segments, disk, timestamp, 0)
     }
 
     /// The highest timestamp in it, if it holds anything.
     pub(crate) fn newest(&self) -> Option<i64> {
-        self.segments.iter().map(|segment| segment.state().newest).max()
-    }
-
-    fn segment_of(&self, offset: u64) -> usize {
-        self.segments.partition_point(|segment| segment.end() <= offset)
-    }
-}
-
-fn slice(segment: &Segment, record: &OriginRecord) -> Slice {
-    Slice {
-        file: segment.file.clone(),
-        at: u64::from(record.at),
-        bytes: record.bytes,
-        base_offset: record.offset,
-        records: record.records,
-        crc: record.crc,
+        row::newest(&self.segments)
     }
 }

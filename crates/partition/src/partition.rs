@@ -7,11 +7,13 @@ use disk::{Disk, FileName};
 use entry::{Incarnation, JournalId, PartitionId, SiteId, TopicId};
 use serde::{Deserialize, Serialize};
 
+use crate::compacted::{Compacted, CompactedState};
 use crate::error::{LogsError, OffsetError};
 use crate::merged::{MergedLog, MergedState};
 use crate::names;
 use crate::origin::OriginLog;
 use crate::plan::{Picker, Plan, TimeHit};
+use crate::row;
 use crate::segment::{Segment, SegmentState};
 
 /// How much of each file of a partition counts.
@@ -21,6 +23,7 @@ pub(crate) struct PartitionState {
     origins: BTreeMap<JournalId, Vec<SegmentState>>,
     /// Per journal: below this origin offset nothing is left in the merged log.
     passed: BTreeMap<JournalId, u64>,
+    compacted: CompactedState,
 }
 
 impl PartitionState {
@@ -37,7 +40,12 @@ impl PartitionState {
                 (names::segment(&folder, journal, segment.first), u64::from(segment.bytes))
             })
         });
-        [merged].into_iter().chain(segments).filter(|(_, bytes)| *bytes > 0)
+        let folder = names::folder(topic, partition);
+        let generation = self.compacted.generation;
+        let compacted = self.compacted.segments.iter().map(move |segment| {
+            (names::compacted(&folder, generation, segment.first).0, u64::from(segment.bytes))
+        });
+        [merged].into_iter().chain(segments).chain(compacted).filter(|(_, bytes)| *bytes > 0)
     }
 }
 
@@ -46,13 +54,15 @@ impl PartitionState {
 pub(crate) struct Partition {
     pub(crate) folder: FileName,
     pub(crate) merged: MergedLog,
+    pub(crate) compacted: Compacted,
     origins: BTreeMap<JournalId, OriginLog>,
 }
 
 impl Partition {
     pub(crate) fn new(topic: TopicId, partition: PartitionId) -> Partition {
         let folder = names::folder(topic, partition);
-        Partition { merged: MergedLog::new(&folder), origins: BTreeMap::new(), folder }
+        let (merged, compacted) = (MergedLog::new(&folder), Compacted::default());
+        Partition { merged, compacted, origins: BTreeMap::new(), folder }
     }
 
     /// One as a checkpoint left it.
@@ -67,7 +77,8 @@ impl Partition {
             origins.insert(*journal, OriginLog::restore(disk, folder.clone(), *journal, segments)?);
         }
         let merged = MergedLog::restore(disk, &folder, state.merged, state.passed.clone())?;
-        Ok(Partition { merged, origins, folder })
+        let compacted = Compacted::restore(disk, &folder, &state.compacted)?;
+        Ok(Partition { merged, compacted, origins, folder })
     }
 
     pub(crate) fn state(&self) -> PartitionState {
@@ -76,23 +87,26 @@ impl Partition {
             merged: self.merged.state(),
             origins: origins.collect(),
             passed: self.merged.passed().clone(),
+            compacted: self.compacted.state(),
         }
     }
 
     /// All its files.
     pub(crate) fn files(&self) -> BTreeSet<FileName> {
-        self.origins.values().flat_map(OriginLog::files).chain([self.merged.file()]).cloned().collect()
+        let origins = self.origins.values().flat_map(OriginLog::files);
+        origins.chain(self.compacted.files()).chain([self.merged.file()]).cloned().collect()
     }
 
     /// The indexes of its segments, and how much of each counts.
     pub(crate) fn indexes(&self) -> impl Iterator<Item = (FileName, u64)> + '_ {
-        self.origins.values().flat_map(OriginLog::segments).map(Segment::index_extent)
+        let origins = self.origins.values().flat_map(OriginLog::segments);
+        origins.chain(&self.compacted.segments).map(Segment::index_extent)
     }
 
     /// Builds the index of one of its segments again, if it is one.
     pub(crate) fn rebuild_index(&mut self, disk: &mut dyn Disk, index: &FileName) -> Result<(), LogsError> {
-        let segments = self.origins.values_mut().flat_map(OriginLog::segments_mut);
-        match segments.into_iter().find(|segment| segment.index.file == *index) {
+        let origins = self.origins.values_mut().flat_map(OriginLog::segments_mut);
+        match origins.chain(&mut self.compacted.segments).find(|segment| segment.index.file == *index) {
             Some(segment) => segment.rebuild_index(disk),
             None => Ok(()),
         }
@@ -108,6 +122,10 @@ impl Partition {
         if self.merged.file() == file {
             return Some(Ok(self.merged.offsets_of(disk, bytes)));
         }
+        if let Some(segment) = self.compacted.segments.iter().find(|segment| segment.file == *file) {
+            let offsets = segment.offsets_of(disk, bytes);
+            return Some(offsets.map(|offsets| format!("merged offsets {}..{}", offsets.start, offsets.end)));
+        }
         let mut segments = self.origins.values().flat_map(OriginLog::segments);
         let segment = segments.find(|segment| segment.file == *file)?;
         Some(segment.offsets_of(disk, bytes).and_then(|offsets| {
@@ -118,6 +136,10 @@ impl Partition {
 
     /// Lets go of segments of which nothing is left in the merged log; returns their files.
     pub(crate) fn release_segments(&mut self) -> Vec<FileName> {
+        // A pass of compaction may read them yet.
+        if self.compacted.is_behind() {
+            return Vec::new();
+        }
         let passed = self.merged.passed().clone();
         let logs = self.origins.iter_mut();
         logs.filter_map(|(journal, log)| Some(log.release(*passed.get(journal)?))).flatten().collect()
@@ -155,8 +177,37 @@ impl Partition {
         let state = self.merged.state();
         check(offset, state.start, state.readable_end)?;
         let mut picker = Picker::new(offset, bytes_max);
-        self.merged.offer(disk, &self.folder, offset, &mut picker)?;
+        let upto = self.compacted.upto();
+        if offset < upto {
+            row::offer(&self.compacted.segments, disk, offset, &mut picker)?;
+        }
+        if !picker.is_full() {
+            self.merged.offer(disk, &self.folder, offset.max(upto), &mut picker)?;
+        }
         Ok(picker.plan())
+    }
+
+    pub(crate) fn merged_by_time(
+        &self,
+        disk: &dyn Disk,
+        timestamp: i64,
+    ) -> Result<Option<TimeHit>, LogsError> {
+        let (start, upto) = (self.merged.state().start, self.compacted.upto());
+        match row::by_time(&self.compacted.segments, disk, timestamp, start)? {
+            Some(hit) => Ok(Some(hit)),
+            None => self.merged.by_time(disk, timestamp, upto),
+        }
+    }
+
+    /// The first readable batch of the merged log with the highest timestamp.
+    pub(crate) fn merged_newest(&self, disk: &dyn Disk) -> Result<Option<TimeHit>, LogsError> {
+        let newest = if self.compacted.batches() == 0 {
+            self.merged.newest(disk)?
+        } else {
+            let behind = self.merged.newest_from(disk, self.compacted.batches())?;
+            row::newest(&self.compacted.segments).max(behind)
+        };
+        newest.map_or(Ok(None), |newest| self.merged_by_time(disk, newest))
     }
 
     pub(crate) fn plan_origin(

@@ -44,10 +44,15 @@ impl Logs {
     }
 
     fn release_segments(&mut self, at: At, before: u64) -> Result<bool, LogsError> {
-        let Some(held) = self.partitions.get_mut(&at) else { return Ok(false) };
+        self.let_segments_go(at);
+        Ok(self.partitions.get(&at).is_some_and(|held| held.merged.state().start > before))
+    }
+
+    /// Lets go of the segments of which nothing is wanted any more.
+    pub(crate) fn let_segments_go(&mut self, at: At) {
+        let Some(held) = self.partitions.get_mut(&at) else { return };
         let gone = held.release_segments();
         gone.iter().for_each(|file| self.leaving.add_file(file));
-        Ok(held.merged.state().start > before)
     }
 
     /// The stamp at which the first batch of a merged log was sorted, if there is one.

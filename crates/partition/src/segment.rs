@@ -37,6 +37,8 @@ pub(crate) struct Segment {
     pub(crate) file: FileName,
     pub(crate) index: Index<OriginRecord>,
     state: SegmentState,
+    /// Whether there may be gaps between its offsets.
+    gaps: bool,
 }
 
 impl Segment {
@@ -46,30 +48,29 @@ impl Segment {
             file: names::segment(folder, journal, first),
             index: Index::new(names::index(folder, journal, first)),
             state: SegmentState { first, end: first, bytes: 0, batches: 0, newest: i64::MIN },
+            gaps: false,
         }
     }
 
     /// One as a checkpoint left it. What lies behind that is cut off; a lost or damaged index is built again.
     pub(crate) fn restore(
         disk: &mut dyn Disk,
-        folder: &FileName,
-        journal: JournalId,
+        (file, name): (FileName, FileName),
         state: SegmentState,
+        gaps: bool,
     ) -> Result<Segment, LogsError> {
-        let file = names::segment(folder, journal, state.first);
         match disk.len(&file)? {
             Some(len) if len > u64::from(state.bytes) => disk.set_len(&file, u64::from(state.bytes))?,
             Some(len) if len == u64::from(state.bytes) => {}
             None if state.bytes == 0 => {}
             _ => return Err(LogsError::damaged(&file, "it is shorter than its checkpoint says")),
         }
-        let name = names::index(folder, journal, state.first);
         let index = match Index::restore(disk, name.clone(), state.batches) {
             Ok(index) if ends_well(disk, &index, state)? => index,
-            Ok(_) | Err(LogsError::Damaged { .. }) => rebuild(disk, &file, name, state)?,
+            Ok(_) | Err(LogsError::Damaged { .. }) => rebuild(disk, &file, name, (state, gaps))?,
             Err(error) => return Err(error),
         };
-        Ok(Segment { file, index, state })
+        Ok(Segment { file, index, state, gaps })
     }
 
     pub(crate) fn state(&self) -> SegmentState {
@@ -83,7 +84,7 @@ impl Segment {
 
     /// Builds its index again.
     pub(crate) fn rebuild_index(&mut self, disk: &mut dyn Disk) -> Result<(), LogsError> {
-        self.index = rebuild(disk, &self.file, self.index.file.clone(), self.state)?;
+        self.index = rebuild(disk, &self.file, self.index.file.clone(), (self.state, self.gaps))?;
         Ok(())
     }
 
@@ -118,7 +119,7 @@ impl Segment {
         info: &BatchInfo,
         batch: &[u8],
     ) -> Result<OriginRecord, LogsError> {
-        let record = next_record(&self.state, info);
+        let record = next_record(&self.state, info, false);
         let mut stored = BytesMut::from(batch);
         place(&mut stored, record.offset);
         disk.write(&self.file, u64::from(record.at), &stored)?;
@@ -134,10 +135,12 @@ pub(crate) fn place(stored: &mut [u8], base_offset: u64) {
     batch::set_leader_epoch(stored, 0);
 }
 
-fn next_record(state: &SegmentState, info: &BatchInfo) -> OriginRecord {
+/// What the index says of the next batch: it follows without a gap, or stands where its own header says.
+pub(crate) fn next_record(state: &SegmentState, info: &BatchInfo, gaps: bool) -> OriginRecord {
+    let own = u64::try_from(info.base_offset).unwrap_or(state.end);
     OriginRecord {
-        offset: state.end,
-        records: info.records,
+        offset: if gaps { own } else { state.end },
+        records: info.offsets(),
         bytes: info.size,
         at: state.bytes,
         crc: info.crc,
@@ -146,7 +149,7 @@ fn next_record(state: &SegmentState, info: &BatchInfo) -> OriginRecord {
     }
 }
 
-fn after(state: &SegmentState, record: &OriginRecord) -> SegmentState {
+pub(crate) fn after(state: &SegmentState, record: &OriginRecord) -> SegmentState {
     SegmentState {
         first: state.first,
         end: record.end(),
@@ -167,28 +170,34 @@ fn rebuild(
     disk: &mut dyn Disk,
     file: &FileName,
     index: FileName,
-    state: SegmentState,
+    (state, gaps): (SegmentState, bool),
 ) -> Result<Index<OriginRecord>, LogsError> {
-    let records = scan(disk, file, state)?;
+    let records = scan(disk, file, state, gaps)?;
     Index::rebuild(disk, index, records)
 }
 
 /// Reads the batches' headers, one after the other.
-fn scan(disk: &dyn Disk, file: &FileName, state: SegmentState) -> Result<Vec<OriginRecord>, LogsError> {
+fn scan(
+    disk: &dyn Disk,
+    file: &FileName,
+    state: SegmentState,
+    gaps: bool,
+) -> Result<Vec<OriginRecord>, LogsError> {
     let damaged = |what| LogsError::damaged(file, what);
     let mut reached = SegmentState { end: state.first, bytes: 0, batches: 0, newest: i64::MIN, ..state };
     let mut records = Vec::new();
     while reached.bytes < state.bytes {
         let left = (state.bytes - reached.bytes) as usize;
         let header = disk.read(file, u64::from(reached.bytes), left.min(batch::HEADER_BYTES))?;
-        let info = batch::parse(&header).map_err(|_| damaged("a batch's header does not read"))?.info();
-        if u64::try_from(info.base_offset) != Ok(reached.end) {
+        let info = batch::parse_kept(&header).map_err(|_| damaged("a batch's header does not read"))?.info();
+        let at = u64::try_from(info.base_offset).ok();
+        if at != Some(reached.end) && !(gaps && at > Some(reached.end)) {
             return Err(damaged("a batch does not follow the one before it"));
         }
         if info.size as usize > left {
             return Err(damaged("its last batch is cut short"));
         }
-        records.push(next_record(&reached, &info));
+        records.push(next_record(&reached, &info, gaps));
         reached = after(&reached, &records[records.len() - 1]);
     }
     if reached == state { Ok(records) } else { Err(damaged("it does not hold what its checkpoint says")) }

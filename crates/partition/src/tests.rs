@@ -1,5 +1,7 @@
 //! Logs against a naive model: lists of batches in memory.
 
+mod compaction;
+
 use std::collections::BTreeMap;
 
 use batch::{Builder, NewRecord};

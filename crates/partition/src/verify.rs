@@ -10,6 +10,7 @@ use bytes::Bytes;
 use disk::{Disk, DiskError, FileName};
 
 use crate::error::LogsError;
+use crate::names;
 use crate::record::{MergedRecord, OriginRecord, Record};
 
 /// How much is read at a time; a batch that is longer is read as a whole.
@@ -34,7 +35,7 @@ pub fn verify(disk: &dyn Disk, file: &FileName, bytes: u64) -> Result<Proven, Di
     let mut window =
         Window { disk, file, end: bytes, at: 0, held: Bytes::new(), hasher: blake3::Hasher::new() };
     let damaged = match Kind::of(file) {
-        Some(Kind::Segment) => segment(&mut window)?,
+        Some(Kind::Segment) => segment(&mut window, names::is_compacted(file))?,
         Some(Kind::Index) => {
             records(&mut window, OriginRecord::BYTES, |bytes| OriginRecord::decode(bytes).is_some())?
         }
@@ -111,16 +112,16 @@ impl Window<'_> {
     }
 }
 
-/// Walks a segment. Behind a header that does not read nothing can be told apart any more.
-fn segment(window: &mut Window<'_>) -> Result<Vec<Range<u64>>, DiskError> {
+/// Walks a segment, with gaps between its offsets or without. Behind a header that does not read nothing can be told apart any more.
+fn segment(window: &mut Window<'_>, gaps: bool) -> Result<Vec<Range<u64>>, DiskError> {
     let mut damaged = Vec::new();
     let mut next = window.file.last().strip_suffix(".log").and_then(|first| first.parse::<i64>().ok());
     while window.left() > 0 {
         let (at, left) = (window.at, window.left());
         let front = usize::try_from(left).unwrap_or(usize::MAX).min(batch::HEADER_BYTES);
-        let info = batch::parse(window.peek(front)?).ok().map(|header| header.info());
+        let info = batch::parse_kept(window.peek(front)?).ok().map(|header| header.info());
         let fits = |size: u32| u64::from(size) <= left && size as usize <= BATCH_BYTES_MAX;
-        let follows = |offset: i64| next.is_none_or(|next| next == offset);
+        let follows = |offset: i64| next.is_none_or(|next| next == offset || (gaps && next < offset));
         let Some(info) = info.filter(|info| fits(info.size) && follows(info.base_offset)) else {
             damaged.push(at..window.end);
             return Ok(damaged);
@@ -129,7 +130,7 @@ fn segment(window: &mut Window<'_>) -> Result<Vec<Range<u64>>, DiskError> {
         if !is_sound(&stored, info.crc) {
             damaged.push(at..at + u64::from(info.size));
         }
-        next = Some(info.base_offset + i64::from(info.records));
+        next = Some(info.base_offset.saturating_add(i64::from(info.offsets())));
     }
     Ok(damaged)
 }

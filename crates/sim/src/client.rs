@@ -48,6 +48,8 @@ pub struct Allowed {
     pub deletes: bool,
     /// Whether the topic `audit` bounds what only one site has of it.
     pub bounded: bool,
+    /// Whether the topic `events` is compacted.
+    pub compacted: bool,
     /// How many sites there are.
     pub sites: u16,
 }
@@ -55,6 +57,8 @@ pub struct Allowed {
 const NAMES: [&str; 3] = ["orders", "events", "audit"];
 /// The one that may be bounded; whoever creates it says so, and nobody changes it.
 const BOUNDED: &str = NAMES[2];
+/// The one that may be compacted, likewise.
+const COMPACTED: &str = NAMES[1];
 
 impl Client {
     /// A client at its home.
@@ -122,7 +126,7 @@ impl Client {
         let topics: Vec<_> = site.topics().cloned().collect();
         let dice = self.rng.below(100);
         if topics.is_empty() || dice < 4 {
-            return self.create(allowed.bounded);
+            return self.create(allowed);
         }
         let topic = self.rng.pick(&topics).clone();
         let partition = self.rng.below(u64::from(topic.partitions)) as PartitionId;
@@ -153,7 +157,7 @@ impl Client {
         }
     }
 
-    fn create(&mut self, bounded: bool) {
+    fn create(&mut self, allowed: Allowed) {
         let name = (*self.rng.pick(&NAMES)).to_owned();
         let mut settings = BTreeMap::new();
         if self.rng.chance(300) {
@@ -165,7 +169,15 @@ impl Client {
         if self.rng.chance(200) {
             settings.insert("message.timestamp.type".to_owned(), "LogAppendTime".to_owned());
         }
-        if bounded && name == BOUNDED {
+        if allowed.compacted && name == COMPACTED {
+            let given = [
+                ("cleanup.policy", "compact"),
+                ("min.cleanable.dirty.ratio", "0.1"),
+                ("delete.retention.ms", "1000"),
+            ];
+            settings.extend(given.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        }
+        if allowed.bounded && name == BOUNDED {
             settings.insert("replication.max.unreplicated.bytes".to_owned(), "4000".to_owned());
         }
         let partitions = u32::try_from(self.rng.between(1, 4)).unwrap_or(1);
@@ -187,6 +199,9 @@ impl Client {
 
     fn append(&mut self, topic: &catalog::Topic, partition: PartitionId, checkers: &mut Checkers) {
         let at = (topic.id, partition);
+        if topic.settings.compacts {
+            checkers.submissions.compact(topic.id);
+        }
         if let Some(most) = topic.settings.unreplicated_bytes_max {
             checkers.submissions.bound(topic.id, most);
         }

@@ -216,7 +216,10 @@ fn whole(world: &mut World) -> Verdict {
     loop {
         world.run_steps(100)?;
         let verdict = world.agree();
-        if verdict.is_ok() || world.now_us > until_us {
+        if verdict.is_ok() {
+            return world.read_all_again();
+        }
+        if world.now_us > until_us {
             return verdict;
         }
     }

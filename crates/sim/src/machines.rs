@@ -40,6 +40,7 @@ impl World {
                 wal_segment_bytes: swarm.segment_bytes,
                 look_bytes_per_second: 0,
                 wal_bytes_max: swarm.wal_bytes_max,
+                period_ms: if swarm.compacted { 700 } else { Limits::default().period_ms },
                 hot_bytes: 8 << 10,
                 ..Limits::default()
             },

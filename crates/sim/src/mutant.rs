@@ -58,7 +58,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 52] = [
+    pub const ALL: [Mutant; 53] = [
         Mutant::AckBeforeSync,
         Mutant::SyncLies,
         Mutant::SyncErrorIgnored,
@@ -111,6 +111,7 @@ impl Mutant {
         Mutant::Inside(site::Mutant::LastMayLeave),
         Mutant::Inside(site::Mutant::WipedVotesAtOnce),
         Mutant::Inside(site::Mutant::SignatureUnchecked),
+        Mutant::Inside(site::Mutant::CompactionLosesAStep),
     ];
 
     /// The faults that a bug needs to show: without them it does no harm.

@@ -37,7 +37,12 @@ pub struct Submissions {
     doomed: BTreeSet<TopicId>,
     /// Topics of which one site may have so many bytes that no other has.
     bounds: BTreeMap<TopicId, u64>,
+    /// Topics that are compacted.
+    compacted: BTreeSet<TopicId>,
 }
+
+/// How many keys records of a compacted topic have.
+const KEYS: u64 = 12;
 
 /// A producer's id and the number of a batch's first record; none for a producer without.
 pub type Numbering = Option<(i64, i32)>;
@@ -58,7 +63,14 @@ impl Submissions {
         }
         for record in 0..records {
             let value = format!("{number}.{record}.{}", "x".repeat(padding));
-            builder.push(&NewRecord::value(1_790_000_000_000 + number as i64, value));
+            let mut new = NewRecord::value(1_790_000_000_000 + number as i64, value);
+            if self.compacted.contains(&topic) {
+                let which = number as u64 * 5 + record;
+                new.key = Some(format!("key {}", which % KEYS).into());
+                // The first record tells whose batch it is.
+                new.value = new.value.filter(|_| record == 0 || !which.is_multiple_of(7));
+            }
+            builder.push(&new);
         }
         self.all.push(Submission {
             topic,
@@ -102,6 +114,16 @@ impl Submissions {
     /// A topic bounds what only one site has of it.
     pub fn bound(&mut self, topic: TopicId, bytes_max: u64) {
         self.bounds.insert(topic, bytes_max);
+    }
+
+    /// A topic is compacted.
+    pub fn compact(&mut self, topic: TopicId) {
+        self.compacted.insert(topic);
+    }
+
+    /// Whether a topic is compacted.
+    pub(crate) fn is_compacted(&self, topic: TopicId) -> bool {
+        self.compacted.contains(&topic)
     }
 
     /// How much of a topic one site may have that no other has, if that is bounded.

@@ -144,6 +144,8 @@ pub struct Swarm {
     pub fence_timeout_ms: u64,
     /// Whether one of the topics bounds what only one site has of it.
     pub bounded: bool,
+    /// Whether one of the topics is compacted.
+    pub compacted: bool,
 }
 
 impl Swarm {
@@ -167,6 +169,7 @@ impl Swarm {
             disk_us: *rng.pick(&[50, 500, 5_000]),
             fence_timeout_ms: *rng.pick(&[0, 0, 1_000, 4_000]),
             bounded: false,
+            compacted: false,
         }
     }
 

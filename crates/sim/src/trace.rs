@@ -175,6 +175,7 @@ fn file_answer_name(answer: &site::FileAnswer) -> String {
         FileAnswer::Read(bytes) => format!("read:{}", bytes.len()),
         FileAnswer::Written => "written".into(),
         FileAnswer::Summed(proven) => format!("summed:{}", proven.damaged.len()),
+        FileAnswer::Compacted(_) => "compacted".into(),
         FileAnswer::Installed => "installed".into(),
         FileAnswer::Failed(error) => format!("failed:{error}"),
     }

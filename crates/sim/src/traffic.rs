@@ -18,7 +18,9 @@ impl World {
     pub(crate) fn wake(&mut self, number: usize) -> Verdict {
         let now_us = self.now_us;
         let sites = self.options.sites;
-        let allowed = Allowed { deletes: self.swarm.deletes, bounded: self.swarm.bounded, sites };
+        let swarm = &self.swarm;
+        let (deletes, bounded, compacted) = (swarm.deletes, swarm.bounded, swarm.compacted);
+        let allowed = Allowed { deletes, bounded, compacted, sites };
         let client = &mut self.clients[number];
         let late = client.open.iter().any(|open| open.ticket.is_some() && open.until_us <= now_us);
         if late {

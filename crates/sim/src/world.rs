@@ -131,6 +131,7 @@ impl World {
             swarm.latest(&mut Rng::stream(seed, "latest"));
         }
         swarm.bounded = !options.plain && Rng::stream(seed, "bounded").chance(300);
+        swarm.compacted = !options.plain && Rng::stream(seed, "compacted").chance(300);
         swarm.also(&options.also);
         if options.core_only {
             swarm.fences_for_sure();
@@ -375,6 +376,16 @@ impl World {
             })?;
         }
         self.checkers.agree(&self.pairs())
+    }
+
+    /// What is readable is read again: of a compacted log less is left by now.
+    pub(crate) fn read_all_again(&mut self) -> Verdict {
+        for host in self.hosts.values() {
+            if let Some(process) = &host.process {
+                self.checkers.opened(host.actor(), &process.site, &host.disk)?;
+            }
+        }
+        Ok(())
     }
 
     /// The sites that run, and their disks.

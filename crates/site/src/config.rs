@@ -66,6 +66,9 @@ pub struct Limits {
     pub wal_segments_spare: usize,
     /// Recent entries kept in memory to serve peers, in bytes.
     pub hot_bytes: usize,
+    /// How often, by merged stamps, it is looked at what need not be kept, in milliseconds. Not this machine's to choose:
+    /// the same at all sites, for ever. Only the simulator, whose time is short, has another.
+    pub period_ms: u64,
 }
 
 impl Default for Limits {
@@ -84,6 +87,7 @@ impl Default for Limits {
             look_bytes_per_second: 8 << 20,
             wal_segments_spare: 8,
             hot_bytes: 64 << 20,
+            period_ms: 10_000,
         }
     }
 }

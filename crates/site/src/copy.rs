@@ -545,7 +545,7 @@ impl Site {
 
     /// The machine is let go when the disk has nothing of it under way.
     pub(crate) fn finish_installing(&mut self, step: &mut Step<'_>) {
-        let busy = self.pipeline.wal.is_writing();
+        let busy = self.pipeline.wal.is_writing() || !self.state.tasks.running.is_empty();
         if let Phase::Installing { done: true, said } = &mut self.state.copying.phase
             && !busy
             && !std::mem::replace(said, true)

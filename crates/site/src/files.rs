@@ -11,7 +11,7 @@ use bytes::Bytes;
 use disk::{Disk, DiskError, FileName};
 use journal::WalPosition;
 use journal::checkpoint::Draft;
-use partition::Proven;
+use partition::{CompactDone, CompactWork, Proven};
 
 use crate::action::Action;
 use crate::site::{Fatal, Site, Step};
@@ -55,6 +55,8 @@ pub enum FileWork {
         /// Whether it is to be made durable first.
         sync: bool,
     },
+    /// A step of compaction.
+    Compact(CompactWork),
     /// Put a copy in force: the files are given their names in the waiting room, and then the checkpoint that relies on
     /// them is written. To be done behind all checkpoints and WAL segments that were ordered before.
     Install {
@@ -78,6 +80,8 @@ pub enum FileAnswer {
     Written,
     /// This is the sum, and what of it is damaged.
     Summed(Proven),
+    /// This came of the step of compaction.
+    Compacted(CompactDone),
     /// The copy is in force from the next start on.
     Installed,
     /// It was not done.
@@ -99,6 +103,7 @@ impl FileWork {
                 let synced = if *sync { disk.sync(file) } else { Ok(()) };
                 synced.and_then(|()| look(disk, file, *bytes)).map(FileAnswer::Summed)
             }
+            FileWork::Compact(work) => work.carry_out(disk).map(FileAnswer::Compacted),
             FileWork::Install { sync, moves, position, state } => {
                 install(disk, sync, moves, *position, state).map(|()| FileAnswer::Installed)
             }
@@ -109,7 +114,13 @@ impl FileWork {
     /// Whether this writes: a failure then ends the process.
     #[must_use]
     pub fn writes(&self) -> bool {
-        matches!(self, FileWork::Write { .. } | FileWork::Sum { sync: true, .. } | FileWork::Install { .. })
+        matches!(
+            self,
+            FileWork::Write { .. }
+                | FileWork::Sum { sync: true, .. }
+                | FileWork::Compact(CompactWork::Rewrite(_))
+                | FileWork::Install { .. }
+        )
     }
 }
 
@@ -164,6 +175,8 @@ pub(crate) enum Purpose {
     Look(FileName, u64),
     /// A damaged range is overwritten.
     Mend(FileName),
+    /// A log is compacted.
+    Compact,
 }
 
 /// The tasks under way.
@@ -198,6 +211,7 @@ impl Site {
             Purpose::Install => self.install_done(answer, step)?,
             Purpose::Look(file, bytes) => self.looked(&file, bytes, answer, step)?,
             Purpose::Mend(file) => self.mended(&file, answer, step)?,
+            Purpose::Compact => self.compacted(answer, step)?,
         }
         Ok(())
     }

@@ -18,7 +18,7 @@
 //! | `retain` | how long the WAL is kept |
 //! | `jump` | a wall clock that jumped |
 //! | `unreplicated` | how much this site may have that no other has |
-//! | `retention` | what merged logs keep, and for how long |
+//! | `retention`, `compaction` | what merged logs keep, and for how long |
 //! | `seal` | fencing: the ends of journals, and what lies beyond |
 //! | `checkpoint`, `recover`, `identity`, `notes` | what survives |
 //! | `view` | looking at it |
@@ -26,6 +26,7 @@
 mod action;
 mod append;
 mod checkpoint;
+mod compaction;
 mod config;
 mod copy;
 mod desk;

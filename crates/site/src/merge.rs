@@ -32,8 +32,9 @@ pub(crate) struct Merge {
     releasing: Option<Vec<Release>>,
     /// Counts, for metrics.
     pub(crate) counts: Counts,
-    /// The period, by merged stamps, in which it was last looked at what need not be kept.
+    /// The period, by merged stamps, in which it was last looked at what need not be kept; and how long one is.
     pub(crate) retained: u64,
+    pub(crate) period_ms: u64,
     /// The hour, by merged stamps, in which producers were last expired.
     expired_hour: u64,
 }
@@ -101,7 +102,7 @@ pub(crate) enum Outcome {
 }
 
 impl Merge {
-    pub(crate) fn new(order: Order, catalog: Catalog) -> Merge {
+    pub(crate) fn new(order: Order, catalog: Catalog, period_ms: u64) -> Merge {
         Merge {
             order,
             producers: Producers::default(),
@@ -110,6 +111,7 @@ impl Merge {
             releasing: None,
             counts: Counts::default(),
             retained: 0,
+            period_ms,
             expired_hour: 0,
         }
     }
@@ -271,7 +273,7 @@ impl Merge {
     }
 
     /// Continues from a checkpoint.
-    pub(crate) fn restore(state: MergeState, catalog: Catalog) -> Merge {
+    pub(crate) fn restore(state: MergeState, catalog: Catalog, period_ms: u64) -> Merge {
         Merge {
             order: state.order,
             producers: state.producers,
@@ -280,6 +282,7 @@ impl Merge {
             releasing: None,
             counts: state.counts,
             retained: state.retained,
+            period_ms,
             expired_hour: 0,
         }
     }

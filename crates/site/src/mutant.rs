@@ -83,6 +83,8 @@ pub enum Mutant {
     WipedVotesAtOnce,
     /// Entries are taken in whoever has signed them.
     SignatureUnchecked,
+    /// A pass of compaction leaves a step out, and with it the latest values of keys.
+    CompactionLosesAStep,
 }
 
 /// The bug that is in this machine, if one is.

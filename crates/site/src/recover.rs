@@ -197,12 +197,14 @@ impl Site {
         let (own, cluster) = (config.own, config.cluster);
         let founders: Vec<_> = config.members.iter().map(|member| member.site).collect();
         let (bound, actor) = (config.clock_bound_ms, Actor(entropy.actor));
+        let period_ms = config.limits.period_ms;
         let mut state = State::default();
         let mut desk = Desk::default();
         let mut heads = HeadState::default();
         let (journals, merge, logs, positions, private) = match checkpoint {
             None => {
-                let merge = Merge::new(Order::new(own, &founders), Catalog::genesis(cluster, actor));
+                let merge =
+                    Merge::new(Order::new(own, &founders), Catalog::genesis(cluster, actor), period_ms);
                 // What lies there without a checkpoint is built again from the WAL.
                 let logs = Logs::restore(disk, &LogsState::default())?;
                 (Journals::default(), merge, logs, Positions::default(), Private::default())
@@ -217,7 +219,7 @@ impl Site {
                 }
                 (
                     Journals::restore(found.chains),
-                    Merge::restore(found.merge, catalog),
+                    Merge::restore(found.merge, catalog, period_ms),
                     logs,
                     found.positions,
                     found.private,

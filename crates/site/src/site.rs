@@ -84,6 +84,8 @@ pub(crate) struct State {
     pub(crate) giving: Giving,
     /// What is looked at, and repaired.
     pub(crate) repairing: Repairing,
+    /// What is being compacted.
+    pub(crate) compacting: crate::compaction::Compacting,
     /// Tasks on files under way.
     pub(crate) tasks: Tasks,
     /// A bug on purpose.
@@ -204,6 +206,7 @@ impl Site {
         self.pump(step)?;
         self.advance_copy(step)?;
         self.advance_repair(step)?;
+        self.advance_compaction(step)?;
         self.mark_time(step)?;
         self.give(step);
         self.pulse_if_due(step);

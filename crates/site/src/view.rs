@@ -210,6 +210,12 @@ impl Site {
         self.logs.digest(disk, (topic, partition), end)
     }
 
+    /// Which generation of a compacted log is in place, and its digest: equal wherever that generation is.
+    #[must_use]
+    pub fn generation(&self, topic: TopicId, partition: PartitionId) -> (u64, [u8; 16]) {
+        self.logs.generation(topic, partition)
+    }
+
     /// A group's position.
     #[must_use]
     pub fn position(&self, group: &str, topic: TopicId, partition: PartitionId) -> Option<&Position> {

@@ -47,6 +47,8 @@ type Answered = Result<Produced, Refused>;
 struct Refused {
     error: ErrorCode,
     message: String,
+    /// The records that are to blame, where not all are.
+    records: Vec<u32>,
 }
 
 impl From<&Refused> for ErrorCode {
@@ -57,7 +59,9 @@ impl From<&Refused> for ErrorCode {
 
 impl From<ProduceRefusal> for Refused {
     fn from(refusal: ProduceRefusal) -> Refused {
-        Refused { error: ErrorCode::from(&refusal), message: refusal.to_string() }
+        let (error, message) = (ErrorCode::from(&refusal), refusal.to_string());
+        let records = if let ProduceRefusal::Keyless { records } = refusal { records } else { Vec::new() };
+        Refused { error, message, records }
     }
 }
 
@@ -130,7 +134,7 @@ impl Terms {
     ) -> Result<ProduceBatch, Refused> {
         let Some(acks) = self.acks else {
             let message = "acks must be 0, 1 or -1 (all)".to_owned();
-            return Err(Refused { error: ErrorCode::InvalidRequiredAcks, message });
+            return Err(Refused { error: ErrorCode::InvalidRequiredAcks, message, records: Vec::new() });
         };
         if self.transactional {
             return Err(ProduceRefusal::Transactional.into());
@@ -191,8 +195,12 @@ fn write_partition(w: &mut Writer, version: i16, answered: &Answered) {
         w.i64(produced.map_or(NONE, |produced| produced.log_start));
     }
     if version >= 8 {
-        w.structs(&[], |_, _: &()| {}); // records to blame one by one: a batch stands or falls as a whole
-        w.nullable_string(answered.as_ref().err().map(|refused| refused.message.as_str()));
+        let refused = answered.as_ref().err();
+        w.structs(refused.map_or(&[][..], |refused| &refused.records), |w, record| {
+            w.i32(i32::try_from(*record).unwrap_or(i32::MAX));
+            w.nullable_string(Some("it has no key"));
+        });
+        w.nullable_string(refused.map(|refused| refused.message.as_str()));
     }
 }
 

@@ -67,6 +67,12 @@ pub enum ProduceRefusal {
     #[error("invalid record: {0}")]
     Invalid(String),
     /// Do not retry.
+    #[error("records without a key: a compacted topic keeps the latest record of every key")]
+    Keyless {
+        /// Which records of the batch.
+        records: Vec<u32>,
+    },
+    /// Do not retry.
     #[error("the batch's time is out of the bounds that the topic sets")]
     BadTime,
     /// Do not retry.

@@ -15,6 +15,7 @@ use kafka_protocol::messages::{
 use uuid::Uuid;
 
 use crate::client::{Server, batch, produce, text};
+use crate::memory::KEYLESS;
 use crate::topics::create;
 
 pub(crate) fn fetch(topic: &str, id: Uuid, partitions: &[(i32, i64)], version: i16) -> FetchRequest {
@@ -90,6 +91,21 @@ async fn a_producer_is_told_what_is_wrong_and_with_which_partition() {
         view.add_topic(topic.into());
     });
     assert_eq!(code(client.ask(9, &produce("orders", 0, batch(1, 99, 1), 1)).await), (17, true));
+}
+
+#[tokio::test]
+async fn records_that_are_to_blame_are_named_one_by_one() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    create(&mut client, "prices", 1).await;
+    for version in 3..=11 {
+        let response = client.ask(version, &produce("prices", 0, batch(3, 99, KEYLESS), 1)).await;
+        let answer = &response.responses[0].partition_responses[0];
+        let blamed: Vec<i32> = answer.record_errors.iter().map(|blamed| blamed.batch_index).collect();
+        let named: &[i32] = if version >= 8 { &[0, 2] } else { &[] };
+        assert_eq!((answer.error_code, &blamed[..]), (87, named), "in {version}");
+        assert!(answer.record_errors.iter().all(|blamed| blamed.batch_index_error_message.is_some()));
+    }
 }
 
 #[tokio::test]

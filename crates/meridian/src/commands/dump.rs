@@ -122,7 +122,7 @@ impl File {
         let mut rest = Bytes::from(self.bytes()?);
         let mut at = 0;
         while !rest.is_empty() {
-            let whole = match batch::parse(&rest).map(|header| header.info().size as usize) {
+            let whole = match batch::parse_kept(&rest).map(|header| header.info().size as usize) {
                 Ok(size) if size <= rest.len() => rest.split_to(size),
                 Ok(size) => {
                     anyhow::bail!("the batch at byte {at} is cut: {size} bytes, and {} are left", rest.len())
@@ -136,7 +136,7 @@ impl File {
     }
 
     fn batch(&self, at: u64, whole: &Bytes) -> anyhow::Result<()> {
-        let info = batch::parse(whole)?.info();
+        let info = batch::parse_kept(whole)?.info();
         let fault = batch::validate(whole, &batch::Limits { batch_bytes_max: usize::MAX }).err();
         let last = info.base_offset + i64::from(info.last_offset_delta);
         let compression = format!("{:?}", info.attributes.compression()).to_lowercase();

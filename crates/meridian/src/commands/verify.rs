@@ -97,9 +97,24 @@ async fn judge(witnesses: &[Witness], log: Log) -> anyhow::Result<Verdict> {
     let ends: BTreeMap<String, u64> = witnesses.iter().map(|w| (w.name.clone(), end_of(w))).collect();
     let compared = ends.values().copied().min().unwrap_or(0);
     let identical = compared == 0 || agree(witnesses, &log, compared).await?;
+    let compacted_alike = compacted_alike(witnesses, &log);
+    if identical && !compacted_alike {
+        let (topic, partition) = log;
+        let differs_at = None;
+        return Ok(Verdict { topic, partition, compared, ends, identical: false, differs_at });
+    }
     let differs_at = if identical { None } else { Some(first_difference(witnesses, &log, compared).await?) };
     let (topic, partition) = log;
     Ok(Verdict { topic, partition, compared, ends, identical, differs_at })
+}
+
+/// Whether sites that have compacted the log as often have made the same of it.
+fn compacted_alike(witnesses: &[Witness], log: &Log) -> bool {
+    let mut by_generation = BTreeMap::new();
+    let known = witnesses.iter().filter_map(|witness| witness.logs.get(log));
+    known
+        .into_iter()
+        .all(|known| *by_generation.entry(known.generation).or_insert(&known.compacted) == &known.compacted)
 }
 
 /// Whether all say the same of what lies below `end`.
@@ -153,7 +168,8 @@ fn text(verdicts: &[Verdict]) -> String {
     let mut table = Table::new(&head);
     for verdict in verdicts {
         let said = match verdict.differs_at {
-            None => "identical".to_owned(),
+            None if verdict.identical => "identical".to_owned(),
+            None => "DIFFERENT after compaction".to_owned(),
             Some(offset) => format!("DIFFERENT, first in the batch with offset {offset}"),
         };
         let ends: Vec<String> = verdict.ends.iter().map(|(site, end)| format!("{site} {end}")).collect();

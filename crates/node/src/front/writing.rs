@@ -25,7 +25,11 @@ impl Front {
         batch: ProduceBatch,
     ) -> impl Future<Output = Result<Produced, ProduceRefusal>> + Send + use<> {
         let log = self.views.current().log(batch.topic);
+        let keyless = self.keyless(&batch);
         let waiting = match log {
+            Some((_, Reading::Merged)) if !keyless.is_empty() => {
+                Err(ProduceRefusal::Keyless { records: keyless })
+            }
             Some((topic, Reading::Merged)) => {
                 let acknowledge = if batch.acks == Acks::All { Acknowledge::All } else { Acknowledge::Local };
                 let (partition, records, patience_ms) = (batch.partition, batch.records, batch.timeout_ms);
@@ -63,6 +67,18 @@ impl Front {
                 other => unreachable!("an append is answered as one, not with {other:?}"),
             }
         }
+    }
+
+    /// Records of a compacted topic need keys. Looked for here, since it takes unpacking, which the engine has no time for.
+    fn keyless(&self, batch: &ProduceBatch) -> Vec<u32> {
+        let view = self.views.current();
+        let topic = view.cluster.topics_by_id.get(&batch.topic);
+        let policy = topic.and_then(|topic| topic.settings.get("cleanup.policy"));
+        if policy.is_none_or(|policy| !policy.contains("compact")) {
+            return Vec::new();
+        }
+        // What cannot be unpacked is kept as it is; of what is no batch at all the machine says what is wrong with it.
+        batch::keyless(&batch.records, batch::DecompressLimits::default()).unwrap_or_default()
     }
 
     fn appends_time(&self, topic: uuid::Uuid) -> bool {

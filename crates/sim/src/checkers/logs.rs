@@ -9,6 +9,7 @@ use entry::{Incarnation, JournalId, PartitionId, SiteId, TopicId};
 use partition::Slice;
 use site::{Grown, Reading, Site};
 
+use super::compaction::Compactions;
 use super::release::Releases;
 use super::truth::{KnownBatch, Truth};
 use super::{Verdict, Violation, broken, ensure};
@@ -34,6 +35,8 @@ pub(super) struct Readings {
     ends: BTreeMap<(SiteId, Log), u64>,
     /// How many of a journal's batches of a partition the merged log has passed.
     passed: BTreeMap<(TopicId, PartitionId, JournalId), usize>,
+    /// What compaction has left out, and what it may.
+    compaction: Compactions,
 }
 
 /// Where one looks: a site and its disk.
@@ -85,7 +88,11 @@ impl Readings {
                 }
             };
             for slice in &plan.slices {
+                if grown.origin.is_none() && offset < slice.base_offset {
+                    self.compaction.skipped(id, (grown.topic, grown.partition), offset..slice.base_offset)?;
+                }
                 self.read(look, log, slice, oracle)?;
+                offset = slice.base_offset + u64::from(slice.records);
             }
             offset = plan.next_offset;
         }
@@ -136,6 +143,9 @@ impl Readings {
             Ok(bytes) => bytes,
             Err(error) => return broken("I-20", format!("site {id} cannot read {log:?}: {error}")),
         };
+        if log.2.is_none() && slice.file.as_str().contains("/compacted/") {
+            return self.compaction.kept(id, (log.0, log.1), slice, &bytes);
+        }
         let placed = Placed {
             end: slice.base_offset + u64::from(slice.records),
             crc: slice.crc,
@@ -160,6 +170,9 @@ impl Readings {
         }
         known.insert(slice.base_offset, placed);
         if log.2.is_none() {
+            if oracle.submissions.is_compacted(log.0) {
+                self.compaction.written((log.0, log.1), slice, &bytes);
+            }
             self.first_read((log.0, log.1), slice, &bytes, oracle)?;
         }
         Ok(())

@@ -4,6 +4,7 @@
 //! site believes. All of them work step by step; a step costs what it changed.
 
 mod clock;
+mod compaction;
 mod convergence;
 mod durability;
 mod frontier;

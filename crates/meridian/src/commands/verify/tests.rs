@@ -56,7 +56,8 @@ impl Admin for Pretend {
         let end = query.end.unwrap_or(self.log.len() as u64);
         let digest = self.log[..usize::try_from(end).unwrap()].concat();
         let (topic, topic_id) = ("orders".to_owned(), String::new());
-        Ok(vec![LogDigest { topic, topic_id, partition: 0, start: 0, end, digest }])
+        let compacted = String::new();
+        Ok(vec![LogDigest { topic, topic_id, partition: 0, start: 0, end, digest, generation: 0, compacted }])
     }
 
     async fn groups(&self) -> Result<Vec<Group>, AdminError> {
