@@ -80,7 +80,6 @@ data_dir = "{changes.get('data', self.data)}"
 
 [cluster]
 id = "{changes.get('cluster_id', CLUSTER_ID)}"
-epoch = 1
 
 {members}
 {homes}

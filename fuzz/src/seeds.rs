@@ -97,14 +97,20 @@ fn messages() -> Vec<Vec<u8>> {
         cluster: ClusterId(Uuid::from_u128(0x51)),
         site: SiteId(1),
         storage: StorageId(5),
-        epoch: MemberEpoch(1),
-        shared: [7; 32],
+        founders: vec![SiteId(1), SiteId(2)],
+        removed: false,
+        sites: BTreeMap::from([(SiteId(1), "eu-west".to_owned())]),
+        homes: BTreeMap::from([("eu-west".to_owned(), 9092)]),
         held: BTreeMap::from([(journal(), (8, ChainHash([1; 32])))]),
-        frozen: Frozen { all: false, journals: BTreeMap::from([(journal(), Freeze::ended(7))]) },
+        frozen: Frozen {
+            all: false,
+            epoch: MemberEpoch(1),
+            journals: BTreeMap::from([(journal(), Freeze::ended(7))]),
+        },
         promised: BTreeMap::from([(journal(), Stamp::from_raw(70))]),
     };
     let cut = Cut { next: 4, hash: ChainHash([3; 32]) };
-    let ballot = Ballot { round: 2, by: 1 };
+    let ballot = Ballot { epoch: MemberEpoch(1), round: 2, by: 1 };
     let promised = Said::Promised {
         ballot,
         storage: StorageId(5),
@@ -114,6 +120,9 @@ fn messages() -> Vec<Vec<u8>> {
     };
     let votes = Votes {
         storage: StorageId(6),
+        enters: Some(MemberEpoch(2)),
+        entered: MemberEpoch(1),
+        granted: BTreeMap::from([(SiteId(3), (Incarnation(1), StorageId(7)))]),
         votes: BTreeMap::from([(journal(), Vote::default())]),
         held: BTreeMap::from([(journal(), 4)]),
     };
@@ -134,10 +143,15 @@ fn messages() -> Vec<Vec<u8>> {
         Message::Certificate(Bytes::from_static(b"a certificate")),
         Message::OpenMe { journal: journal(), first: 4 },
         Message::AskIncarnation(Incarnation(2)),
-        Message::Incarnation { asked: Incarnation(2), granted: false, next: Incarnation(3) },
+        Message::Incarnation {
+            asked: Incarnation(2),
+            granted: false,
+            next: Incarnation(3),
+            epoch: MemberEpoch(1),
+        },
         Message::Seal(journal(), 1, promised),
         Message::Seal(journal(), 0, Said::Decided(Verdict::Ends(cut))),
-        Message::AskVotes(StorageId(6)),
+        Message::AskVotes(StorageId(6), None),
         Message::Votes(votes),
     ];
     messages.iter().map(|message| message.encode().to_vec()).collect()

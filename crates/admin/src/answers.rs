@@ -7,6 +7,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// The members after a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MembersNow {
+    /// How often they have changed, the founders' time being 1.
+    pub epoch: u32,
+    /// Their names.
+    pub members: Vec<String>,
+}
+
 /// Where a site stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SiteStatus {
@@ -24,7 +33,16 @@ pub struct SiteStatus {
     pub journal: Option<String>,
     /// What keeps it from writing, if something does.
     pub halt: Halt,
-    /// Sites heard from lately, this one included.
+    /// How often the members have changed, the founders' time being 1.
+    #[serde(default)]
+    pub epoch: u32,
+    /// The members.
+    #[serde(default)]
+    pub members: Vec<String>,
+    /// Sites that the configuration knows and that are no members.
+    #[serde(default)]
+    pub others_known: Vec<String>,
+    /// Members heard from lately, and this site.
     pub alive: Vec<String>,
     /// The stamp below which nothing new can appear, in Unix milliseconds.
     pub stable_point_ms: u64,

@@ -15,7 +15,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use self::http::{Answer, exchange};
-use crate::answers::{DigestQuery, Group, LogDigest, SiteStatus};
+use crate::answers::{DigestQuery, Group, LogDigest, MembersNow, SiteStatus};
 
 /// How long an answer may take; digests of large logs take the longest.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
@@ -149,6 +149,22 @@ pub async fn stop(address: &Address) -> Result<(), AskError> {
 pub async fn fence(address: &Address, site: &str) -> Result<(), AskError> {
     let path = format!("/v1/fence/{}", escaped(site));
     ask::<serde_json::Value>(address, "POST", &path).await.map(drop)
+}
+
+/// Makes a known site a member; only a socket takes this.
+///
+/// # Errors
+/// [`AskError`].
+pub async fn add(address: &Address, site: &str) -> Result<MembersNow, AskError> {
+    ask(address, "POST", &format!("/v1/add/{}", escaped(site))).await
+}
+
+/// Lets a site be a member no more; only a socket takes this.
+///
+/// # Errors
+/// [`AskError`].
+pub async fn remove(address: &Address, site: &str) -> Result<MembersNow, AskError> {
+    ask(address, "POST", &format!("/v1/remove/{}", escaped(site))).await
 }
 
 async fn ask<T: DeserializeOwned>(address: &Address, method: &str, path: &str) -> Result<T, AskError> {

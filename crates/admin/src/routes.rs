@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 use thiserror::Error;
 
-use crate::answers::{DigestQuery, Group, LogDigest, SiteStatus};
+use crate::answers::{DigestQuery, Group, LogDigest, MembersNow, SiteStatus};
 use crate::metrics::Metrics;
 
 /// What a site answers to its operator. The node implements it.
@@ -37,6 +37,12 @@ pub trait Admin: Send + Sync + 'static {
 
     /// Has the members end a silent site's journal; returns once they are asked.
     fn fence(&self, site: String) -> impl Future<Output = Result<(), AdminError>> + Send;
+
+    /// Makes a known site a member; returns when it is one.
+    fn add(&self, site: String) -> impl Future<Output = Result<MembersNow, AdminError>> + Send;
+
+    /// Lets a site be a member no more, for good; returns when that is so.
+    fn remove(&self, site: String) -> impl Future<Output = Result<MembersNow, AdminError>> + Send;
 
     /// Begins a clean stop and returns at once.
     fn stop(&self) -> Result<(), AdminError>;
@@ -78,6 +84,8 @@ pub(crate) fn everything<A: Admin>(desk: Desk<A>) -> Router {
     let acts = Router::new()
         .route("/v1/accept-clock", post(accept_clock::<A>))
         .route("/v1/fence/{site}", post(fence::<A>))
+        .route("/v1/add/{site}", post(add::<A>))
+        .route("/v1/remove/{site}", post(remove::<A>))
         .route("/v1/stop", post(stop::<A>));
     answering(desk, acts)
 }
@@ -138,6 +146,14 @@ async fn stop<A: Admin>(State(desk): State<Desk<A>>) -> Response {
 
 async fn fence<A: Admin>(State(desk): State<Desk<A>>, Path(site): Path<String>) -> Response {
     answer(desk.admin.fence(site).await.map(|()| json!({ "fencing": true })))
+}
+
+async fn add<A: Admin>(State(desk): State<Desk<A>>, Path(site): Path<String>) -> Response {
+    answer(desk.admin.add(site).await)
+}
+
+async fn remove<A: Admin>(State(desk): State<Desk<A>>, Path(site): Path<String>) -> Response {
+    answer(desk.admin.remove(site).await)
 }
 
 async fn nothing() -> Response {

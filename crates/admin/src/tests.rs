@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 use crate::client::{self, Address, AskError};
 use crate::{
     Admin, AdminError, BlockerStatus, DigestQuery, Direction, Group, GroupPosition, Halt, JournalStatus,
-    LogDigest, Metrics, PeerStatus, SOCKET_NAME, SiteStatus, SocketError, Turn, TurnKind, Unreplicated, bind,
-    serve_http, serve_socket,
+    LogDigest, MembersNow, Metrics, PeerStatus, SOCKET_NAME, SiteStatus, SocketError, Turn, TurnKind,
+    Unreplicated, bind, serve_http, serve_socket,
 };
 
 #[derive(Default)]
@@ -54,6 +54,9 @@ fn a_status() -> SiteStatus {
         storage: "00ff".to_owned(),
         journal: Some("eu-west.0".to_owned()),
         halt: Halt::default(),
+        epoch: 1,
+        members: vec!["eu-west".to_owned(), "us-east".to_owned()],
+        others_known: Vec::new(),
         alive: vec!["eu-west".to_owned(), "us-east".to_owned()],
         stable_point_ms: 1_000,
         stable_lag_ms: 1_500,
@@ -126,6 +129,14 @@ impl Admin for Pretend {
 
     async fn fence(&self, site: String) -> Result<(), AdminError> {
         if site == "us-east" { Ok(()) } else { Err(AdminError::Unknown(format!("there is no site {site}"))) }
+    }
+
+    async fn add(&self, site: String) -> Result<MembersNow, AdminError> {
+        Ok(MembersNow { epoch: 2, members: vec!["eu-west".to_owned(), site] })
+    }
+
+    async fn remove(&self, site: String) -> Result<MembersNow, AdminError> {
+        Err(AdminError::Refused(format!("{site} takes part in the order")))
     }
 
     fn stop(&self) -> Result<(), AdminError> {

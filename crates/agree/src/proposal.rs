@@ -49,7 +49,8 @@ impl Proposal {
     ) -> Option<Verdict> {
         if self.verdict.is_none() {
             self.promised.insert(site, Promised { storage, held, accepted, consents });
-            if self.promised.len() >= quorum {
+            // With the proposer's own promise among them, it never proposes twice under one number, whatever it forgets.
+            if self.promised.len() >= quorum && self.promised.contains_key(&SiteId(self.ballot.by)) {
                 self.verdict = self.choose(ends);
             }
         }
@@ -100,14 +101,14 @@ impl Proposal {
 mod tests {
     use super::Proposal;
     use crate::{Ballot, NoVote, Storages, Verdict, Vote};
-    use entry::{ChainHash, Cut, SiteId, StorageId};
+    use entry::{ChainHash, Cut, MemberEpoch, SiteId, StorageId};
 
     fn cut(next: u64) -> Cut {
         Cut { next, hash: ChainHash([next as u8; 32]) }
     }
 
     fn ballot(round: u32) -> Ballot {
-        Ballot { round, by: 1 }
+        Ballot { epoch: MemberEpoch(1), round, by: 1 }
     }
 
     fn of(site: u16) -> (SiteId, StorageId) {
@@ -186,5 +187,8 @@ mod tests {
         assert_eq!((again.reports, again.held), (Some(0), Some(cut(6))));
         assert_eq!(learned.learned(&Vote::attempt(1).promise(ballot(9), cut(2), true).unwrap()), learned);
         assert_eq!(Vote::default().learned(&Vote::attempt(3)), Vote::attempt(3));
+        assert!(theirs.consents && !theirs.carried().consents, "what was only said binds no other members");
+        let obliged = theirs.accept((ballot(3), ends(2)), 2, &Storages::new(), &Storages::new()).unwrap();
+        assert_eq!((obliged.is_obliged(), obliged.carried()), (true, obliged));
     }
 }

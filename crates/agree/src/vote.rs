@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use entry::{Cut, Seq, SiteId, StorageId};
+use entry::{Cut, MemberEpoch, Seq, SiteId, StorageId};
 use serde::{Deserialize, Serialize};
 
 /// Which storage each site votes with.
@@ -11,6 +11,8 @@ pub type Storages = BTreeMap<SiteId, StorageId>;
 /// One try to agree; of two, the higher counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Ballot {
+    /// Of which members: only they vote in it.
+    pub epoch: MemberEpoch,
     /// How often it was tried.
     pub round: u32,
     /// The number of the site that tries.
@@ -163,6 +165,19 @@ impl Vote {
         let promised = known.promised.max(theirs.promised);
         let consents = known.consents || theirs.consents;
         Vote { promised, accepted, reports: Some(0), consents, ..known }
+    }
+
+    /// Whether an end was accepted, so that it may have been decided.
+    #[must_use]
+    pub fn is_obliged(&self) -> bool {
+        matches!(self.accepted, Some((_, Verdict::Ends(_))))
+    }
+
+    /// What of a vote goes over to other members. A consent binds only in ballots of those who were told of it: were it
+    /// learned by all, each would consent to whatever anybody has, and more could end at once than `Order` provides for.
+    #[must_use]
+    pub fn carried(self) -> Vote {
+        Vote { consents: self.is_obliged(), ..self }
     }
 
     /// A member that has not voted in this attempt.

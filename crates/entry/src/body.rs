@@ -3,7 +3,9 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::head::Kind;
-use crate::{AdoptBody, BatchBody, EntryError, OpenBody, ProgressBody, SealBody, TopicBody, TrimBody};
+use crate::{
+    AdoptBody, BatchBody, EntryError, MembersBody, OpenBody, ProgressBody, SealBody, TopicBody, TrimBody,
+};
 
 /// The body of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub enum Body {
     Seal(SealBody),
     /// What lies beyond a sealed journal's end takes its place here.
     Adopt(AdoptBody),
+    /// The members change.
+    Members(MembersBody),
     /// The start of a merged log moves.
     Trim(TrimBody),
 }
@@ -41,6 +45,7 @@ impl Body {
             Body::Open(_) => Kind::Open,
             Body::Seal(_) => Kind::Seal,
             Body::Adopt(_) => Kind::Adopt,
+            Body::Members(_) => Kind::Members,
             Body::Trim(_) => Kind::Trim,
         }
     }
@@ -55,6 +60,7 @@ impl Body {
             Body::Open(open) => open.encode(out),
             Body::Seal(seal) => seal.encode(out),
             Body::Adopt(adopt) => adopt.encode(out),
+            Body::Members(members) => members.encode(out),
             Body::Trim(trim) => trim.encode(out),
         }
     }
@@ -66,7 +72,12 @@ impl Body {
             Body::Catalog(changes) => changes.len(),
             Body::Open(_) => OpenBody::encoded_bytes(),
             Body::Trim(_) => TrimBody::encoded_bytes(),
-            Body::Progress(_) | Body::Topic(_) | Body::Part | Body::Seal(_) | Body::Adopt(_) => 256,
+            Body::Progress(_)
+            | Body::Topic(_)
+            | Body::Part
+            | Body::Seal(_)
+            | Body::Adopt(_)
+            | Body::Members(_) => 256,
         }
     }
 
@@ -81,6 +92,7 @@ impl Body {
             Kind::Open => OpenBody::decode(body).map(Body::Open),
             Kind::Seal => SealBody::decode(body).map(Body::Seal),
             Kind::Adopt => AdoptBody::decode(body).map(Body::Adopt),
+            Kind::Members => MembersBody::decode(body).map(Body::Members),
             Kind::Trim => TrimBody::decode(body).map(Body::Trim),
         }
     }

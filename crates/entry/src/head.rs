@@ -50,14 +50,16 @@ pub enum Kind {
     Seal = 7,
     /// What lies beyond a sealed journal's end takes its place after all.
     Adopt = 8,
+    /// The members change.
+    Members = 9,
     /// The start of a merged log moves.
     Trim = 20,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Kind> {
-        use Kind::{Adopt, Batch, Catalog, Open, Part, Progress, Seal, Topic, Trim};
-        let kinds = [Batch, Progress, Catalog, Topic, Part, Open, Seal, Adopt, Trim];
+        use Kind::{Adopt, Batch, Catalog, Members, Open, Part, Progress, Seal, Topic, Trim};
+        let kinds = [Batch, Progress, Catalog, Topic, Part, Open, Seal, Adopt, Members, Trim];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }
 }

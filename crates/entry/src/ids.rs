@@ -30,9 +30,20 @@ pub type Seq = u64;
 /// A topic's partition number, dense from 0.
 pub type PartitionId = u32;
 
-/// The version of the list of members.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// How often the members have changed, the founders' time being 1; 0 is no time at all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MemberEpoch(pub u32);
+
+impl MemberEpoch {
+    /// The founders'.
+    pub const GENESIS: MemberEpoch = MemberEpoch(1);
+
+    /// The one that the next change makes.
+    #[must_use]
+    pub fn next(self) -> MemberEpoch {
+        MemberEpoch(self.0.saturating_add(1))
+    }
+}
 
 /// One data directory, drawn at random when it was made: what a frontier is tied to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -11,6 +11,7 @@ mod body;
 mod entry;
 pub mod head;
 mod ids;
+mod members;
 mod open;
 mod progress;
 mod seal;
@@ -25,6 +26,7 @@ pub use ids::{
     ClusterId, Incarnation, JournalId, MemberEpoch, ORIGIN_RANGE_BITS, PartitionId, Seq, SiteId, StorageId,
     TopicId, origin_base,
 };
+pub use members::{Change, MembersBody};
 pub use open::OpenBody;
 pub use progress::{Move, ProgressBody};
 pub use seal::{AdoptBody, Cut, SealBody};

@@ -13,7 +13,7 @@ const CLUSTER_ID: &str = "5a0c8f4e-6f0e-4d8e-9f2b-0d1f5c1f7a11";
 pub(crate) fn of_site(plan: &Plan, own: usize, dial: &BTreeMap<String, SocketAddr>) -> String {
     let name = &plan.sites[own];
     let mut text = format!(
-        "[site]\nname = \"{name}\"\nid = {}\ndata_dir = \"{}\"\n\n[cluster]\nid = \"{CLUSTER_ID}\"\nepoch = 1\n",
+        "[site]\nname = \"{name}\"\nid = {}\ndata_dir = \"{}\"\n\n[cluster]\nid = \"{CLUSTER_ID}\"\n",
         own + 1,
         plan.data(name).display(),
     );

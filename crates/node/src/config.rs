@@ -8,7 +8,6 @@
 //! The way of a value: `tree` keeps where each one was said, `overrides` lays environment and flags over the file,
 //! `read` gives types, `rules` looks at the whole.
 
-mod digest;
 mod error;
 mod overrides;
 mod read;
@@ -67,14 +66,12 @@ pub struct Own {
     pub data_dir: PathBuf,
 }
 
-/// `[cluster]`, `[[members]]` and `[[homes]]`: the same at every site.
+/// `[cluster]`, `[[members]]` and `[[homes]]`: what two sites both say of it must be the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shared {
     /// The cluster's id.
     pub cluster: Uuid,
-    /// The number of this list of members.
-    pub epoch: u32,
-    /// All members, in the same order everywhere.
+    /// All sites that are or may become members, this one included.
     pub members: Vec<Member>,
     /// The home regions of clients.
     pub homes: Vec<Home>,
@@ -251,12 +248,6 @@ impl Config {
         let config = read::config(path, &root)?;
         rules::check(&config)?;
         Ok(config)
-    }
-
-    /// A digest of what must be the same at every site and is not compared by itself: members and homes, in their order.
-    #[must_use]
-    pub fn shared_digest(&self) -> [u8; 32] {
-        digest::of(&self.shared)
     }
 
     /// The member that this site is.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use admin::{
     Admin, AdminError, BlockerStatus, CopyProgress, DigestQuery, Group, GroupPosition, Halt, JournalStatus,
-    LogDigest, PeerStatus, SiteStatus, Turn, TurnKind, Unreplicated,
+    LogDigest, MembersNow, PeerStatus, SiteStatus, Turn, TurnKind, Unreplicated,
 };
 use clock::Stamp;
 use entry::{JournalId, SiteId, StorageId, TopicId};
@@ -74,6 +74,9 @@ impl Operator {
                 unconfirmed: status.unconfirmed,
                 waits_for_opening: status.waits_for_opening,
             },
+            epoch: status.epoch.0,
+            members: status.members.iter().map(|site| self.name(*site)).collect(),
+            others_known: self.others_known(&status.members),
             alive: status.alive.iter().map(|site| self.name(*site)).collect(),
             stable_point_ms: unix_ms(status.stable_point),
             // While nothing waits nobody asks for promises, and no reader waits for one.
@@ -203,6 +206,38 @@ impl Operator {
         }
     }
 
+    /// Sites that are known and no members.
+    fn others_known(&self, members: &[SiteId]) -> Vec<String> {
+        let known = self.fixed.sites.iter().filter(|(site, _, _)| !members.contains(site));
+        known.map(|(_, name, _)| name.clone()).collect()
+    }
+
+    fn site_named(&self, name: &str) -> Result<SiteId, AdminError> {
+        let unknown =
+            || AdminError::Unknown(format!("there is no site {name}; `meridian site list` names them"));
+        self.fixed.id_of(name).ok_or_else(unknown)
+    }
+
+    /// Has the machine write a change of the members, and looks at them when it has its place.
+    async fn change_members(&self, request: Request) -> Result<MembersNow, AdminError> {
+        if let Err(refusal) = self.front.request(request).await.map_err(|_| stopping(Gone))? {
+            return Err(AdminError::Refused(refusal.to_string()));
+        }
+        let looked = self.front.look(|site, _, _| (site.epoch(), site.members().clone())).await;
+        let (epoch, members) = looked.map_err(stopping)?;
+        Ok(MembersNow { epoch: epoch.0, members: members.iter().map(|site| self.name(*site)).collect() })
+    }
+
+    /// What was asked for, if it came about.
+    fn provided(&self, done: bool, now: MembersNow) -> Result<MembersNow, AdminError> {
+        let other = || {
+            AdminError::Refused(
+                "another change of the members came first: look at them, and ask again".into(),
+            )
+        };
+        if done { Ok(now) } else { Err(other()) }
+    }
+
     fn peer(&self, stats: &peer::LinkStats) -> PeerStatus {
         PeerStatus {
             site: self.name(SiteId(stats.site)),
@@ -260,12 +295,22 @@ impl Admin for Operator {
         Ok(jump_ms)
     }
 
+    async fn add(&self, site: String) -> Result<MembersNow, AdminError> {
+        let id = self.site_named(&site)?;
+        let now = self.change_members(Request::AddSite { site: id }).await?;
+        tracing::warn!(site, members = ?now.members, epoch = now.epoch, "an operator added a site");
+        self.provided(now.members.contains(&site), now)
+    }
+
+    async fn remove(&self, site: String) -> Result<MembersNow, AdminError> {
+        let id = self.site_named(&site)?;
+        let now = self.change_members(Request::RemoveSite { site: id }).await?;
+        tracing::warn!(site, members = ?now.members, epoch = now.epoch, "an operator removed a site");
+        self.provided(!now.members.contains(&site), now)
+    }
+
     async fn fence(&self, site: String) -> Result<(), AdminError> {
-        let Some(id) = self.fixed.id_of(&site) else {
-            return Err(AdminError::Unknown(format!(
-                "there is no site {site}; `meridian site list` names them"
-            )));
-        };
+        let id = self.site_named(&site)?;
         match self.front.request(Request::Fence { site: id }).await.map_err(|_| stopping(Gone))? {
             Ok(_) => Ok(()),
             Err(refusal) => Err(AdminError::Refused(refusal.to_string())),

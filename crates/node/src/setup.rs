@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use catalog::AckAll;
-use entry::{ClusterId, MemberEpoch, SiteId};
+use entry::{ClusterId, SiteId};
 use kafka::broker::HomeView;
 use peer::{Identity, LinkConfig, PeerAddress, SiteName, Tuning};
 use site::{Limits, Member, SiteConfig};
@@ -59,8 +59,7 @@ fn machine(config: &Config) -> SiteConfig {
         members: members
             .map(|member| Member { site: SiteId(member.id), name: member.name.clone() })
             .collect(),
-        epoch: MemberEpoch(config.shared.epoch),
-        shared_digest: config.shared_digest(),
+        homes: config.shared.homes.iter().map(|home| (home.name.clone(), home.port)).collect(),
         clock_bound_ms: config.clock_bound_ms,
         start_wait_ms: START_WAIT_MS,
         alive_ms: config.peers.silence_ms,

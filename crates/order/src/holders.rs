@@ -2,12 +2,17 @@
 //!
 //! A frontier counts for the storage that reported it. A site that comes back with another storage starts again from
 //! nothing, and what its old storage held counts nowhere, whoever still speaks of it.
+//!
+//! A report belongs to the epoch of members that its site has entered, and counts for that one and those before it. What
+//! a site reports may be less in the next one: it has learned of votes, and must not stand by what it said before.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use crdt::Frontier;
-use entry::{JournalId, Seq, SiteId, StorageId};
+use entry::{Change, JournalId, MemberEpoch, Seq, SiteId, StorageId};
 use serde::{Deserialize, Serialize};
+
+use crate::members::Members;
 
 /// How many of a site's former storages are remembered. A site changes its disk a few times in its life; one that does
 /// it more often than this while old reports still travel is not running this code.
@@ -19,19 +24,27 @@ const RETIRED_MAX: usize = 64;
 /// those who know them best.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Holders {
-    members: BTreeSet<SiteId>,
+    pub(crate) members: Members,
     retired: BTreeMap<SiteId, VecDeque<StorageId>>,
     #[serde(skip)]
-    counted: BTreeMap<SiteId, (StorageId, Frontier<JournalId>)>,
+    counted: BTreeMap<SiteId, Counted>,
     /// What follows from `counted`: the seq below which a quorum holds a journal.
     #[serde(skip)]
     quorum: BTreeMap<JournalId, Seq>,
 }
 
+/// What a site's storage reports, in the epoch it has entered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Counted {
+    storage: StorageId,
+    epoch: MemberEpoch,
+    frontier: Frontier<JournalId>,
+}
+
 impl Holders {
     pub(crate) fn new(members: &[SiteId]) -> Holders {
         Holders {
-            members: members.iter().copied().collect(),
+            members: Members::founders(members),
             retired: BTreeMap::new(),
             counted: BTreeMap::new(),
             quorum: BTreeMap::new(),
@@ -39,50 +52,92 @@ impl Holders {
     }
 
     pub(crate) fn is_member(&self, site: SiteId) -> bool {
-        self.members.contains(&site)
+        self.members.now().contains(&site)
     }
 
     /// A majority of the members.
     pub(crate) fn needed(&self) -> usize {
-        self.members.len() / 2 + 1
+        self.members.now().len() / 2 + 1
+    }
+
+    /// The members change; returns whether they do.
+    pub(crate) fn change(
+        &mut self,
+        epoch: MemberEpoch,
+        change: Change,
+        is_open: impl Fn(SiteId) -> bool,
+    ) -> bool {
+        let changed = self.members.change(epoch, change, is_open);
+        if changed {
+            let known: Vec<JournalId> = self.quorum.keys().copied().collect();
+            known.into_iter().for_each(|journal| self.recount(journal));
+        }
+        changed
+    }
+
+    /// What a site's storage reports from here on is meant for the members of this epoch; what it reported before is not.
+    pub(crate) fn entered(&mut self, site: SiteId, storage: StorageId, epoch: MemberEpoch) {
+        let is_new = |known: &Counted| known.storage != storage || known.epoch < epoch;
+        if !self.counted.get(&site).is_none_or(is_new) || !self.report(site, storage) {
+            return;
+        }
+        let Some(known) = self.counted.get_mut(&site) else { return };
+        known.epoch = epoch;
+        let before = std::mem::take(&mut known.frontier);
+        before.iter().for_each(|(journal, _)| self.recount(journal));
     }
 
     /// How many sites can be away at once, their newest journals ended by agreement. Each member lets fewer than half the
     /// sites be; an end takes the consent of a majority, and there is consent for no more than so many.
     pub(crate) fn ended_max(&self) -> usize {
-        let members = self.members.len();
+        let members = self.members.now().len();
         members * ((members - 1) / 2) / self.needed()
     }
 
     /// A site's storage holds a journal up to `next`.
     pub(crate) fn counted(&mut self, site: SiteId, storage: StorageId, journal: JournalId, next: Seq) {
-        let is_retired = self.retired.get(&site).is_some_and(|retired| retired.contains(&storage));
-        if !self.is_member(site) || is_retired {
+        if !self.report(site, storage) {
             return;
         }
-        if self.counted.get(&site).is_some_and(|(known, _)| *known != storage) {
-            self.retire(site);
-        }
-        let (_, frontier) = self.counted.entry(site).or_insert_with(|| (storage, Frontier::new()));
-        if frontier.advance(journal, next) {
+        let advanced = self.counted.get_mut(&site).is_some_and(|known| known.frontier.advance(journal, next));
+        if advanced {
             self.recount(journal);
         }
     }
 
+    /// Whether a storage may report; if so, there is room for what it reports.
+    fn report(&mut self, site: SiteId, storage: StorageId) -> bool {
+        if self.retired.get(&site).is_some_and(|retired| retired.contains(&storage)) {
+            return false;
+        }
+        if self.counted.get(&site).is_some_and(|known| known.storage != storage) {
+            self.retire(site);
+        }
+        let fresh = || Counted { storage, epoch: MemberEpoch::GENESIS, frontier: Frontier::new() };
+        self.counted.entry(site).or_insert_with(fresh);
+        true
+    }
+
     fn retire(&mut self, site: SiteId) {
-        let Some((storage, frontier)) = self.counted.remove(&site) else { return };
+        let Some(known) = self.counted.remove(&site) else { return };
         let retired = self.retired.entry(site).or_default();
         if retired.len() == RETIRED_MAX {
             retired.pop_front();
         }
-        retired.push_back(storage);
-        for (journal, _) in frontier.iter() {
+        retired.push_back(known.storage);
+        for (journal, _) in known.frontier.iter() {
             self.recount(journal);
         }
     }
 
+    /// Whether a site's reports count for the present members.
+    fn counts(&self, site: SiteId, known: &Counted) -> bool {
+        known.epoch >= self.members.epoch() && self.is_member(site)
+    }
+
     fn recount(&mut self, journal: JournalId) {
-        let mut held: Vec<Seq> = self.counted.values().map(|(_, frontier)| frontier.get(journal)).collect();
+        let counted = self.counted.iter().filter(|(site, known)| self.counts(**site, known));
+        let mut held: Vec<Seq> = counted.map(|(_, known)| known.frontier.get(journal)).collect();
         held.sort_unstable_by(|a, b| b.cmp(a));
         let below = held.get(self.needed() - 1).copied().unwrap_or(0);
         self.quorum.insert(journal, below);
@@ -95,8 +150,8 @@ impl Holders {
 
     /// Who is known to hold an entry.
     pub(crate) fn of(&self, journal: JournalId, seq: Seq) -> Vec<SiteId> {
-        let holds = |(site, (_, frontier)): (&SiteId, &(StorageId, Frontier<JournalId>))| {
-            (frontier.get(journal) > seq).then_some(*site)
+        let holds = |(site, known): (&SiteId, &Counted)| {
+            (self.counts(*site, known) && known.frontier.get(journal) > seq).then_some(*site)
         };
         self.counted.iter().filter_map(holds).collect()
     }
@@ -111,7 +166,7 @@ impl Holders {
 
 #[cfg(test)]
 mod tests {
-    use entry::{JournalId, SiteId, StorageId};
+    use entry::{Change, JournalId, MemberEpoch, SiteId, StorageId};
 
     use super::Holders;
 
@@ -130,6 +185,29 @@ mod tests {
         assert_eq!(holders.of(journal, 4), [SiteId(1)]);
         holders.counted(SiteId(3), StorageId(3), journal, 2);
         assert_eq!(holders.quorum(journal), 4, "a report that comes late takes nothing back");
+    }
+
+    #[test]
+    fn behind_a_change_only_reports_of_those_who_entered_count() {
+        let (mut holders, journal) = (Holders::new(&SITES), JournalId::genesis(SiteId(1)));
+        let added = Change::Add { site: SiteId(4), storage: StorageId(4) };
+        for site in 1..=4 {
+            holders.counted(SiteId(site), StorageId(site.into()), journal, 5);
+        }
+        assert_eq!(holders.quorum(journal), 5);
+        assert!(holders.change(MemberEpoch(2), added, |_| true));
+        assert_eq!((holders.quorum(journal), holders.needed()), (0, 3), "nobody has entered");
+        for site in [1, 4] {
+            holders.entered(SiteId(site), StorageId(site.into()), MemberEpoch(2));
+            holders.counted(SiteId(site), StorageId(site.into()), journal, 4);
+        }
+        assert_eq!(holders.of(journal, 3), [SiteId(1), SiteId(4)]);
+        holders.entered(SiteId(2), StorageId(2), MemberEpoch(2));
+        assert_eq!(holders.quorum(journal), 0, "what it reported before is not meant for these members");
+        holders.counted(SiteId(2), StorageId(2), journal, 3);
+        assert_eq!(holders.quorum(journal), 3);
+        holders.entered(SiteId(2), StorageId(2), MemberEpoch(1));
+        assert_eq!(holders.quorum(journal), 3, "an older word takes nothing back");
     }
 
     #[test]

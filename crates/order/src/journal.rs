@@ -216,6 +216,12 @@ impl Journal {
         self.floor = None;
     }
 
+    /// The journal's site was removed: what is not released by now can only be adopted, wherever its end was agreed on.
+    pub(crate) fn seal_here(&mut self) {
+        self.sealed = true;
+        self.floor = None;
+    }
+
     /// What is held up to `upto` sorts at `at`.
     pub(crate) fn adopt(&mut self, upto: Seq, at: Stamp) {
         self.adopting = Some((upto, at));

@@ -14,6 +14,7 @@ mod blocker;
 mod holders;
 mod journal;
 mod local;
+mod members;
 mod order;
 mod producers;
 mod release;
@@ -22,6 +23,7 @@ mod turn;
 
 pub use blocker::{Blocker, Why};
 pub use local::{LocalVerdict, LocalWindow};
+pub use members::MEMBERS_MAX;
 pub use order::Order;
 pub use producers::{ProducerKey, Producers, Verdict};
 pub use release::{BrokenPromise, Effect, Release, Weight};

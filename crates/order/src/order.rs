@@ -17,7 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clock::Stamp;
-use entry::{JournalId, Seq, SiteId, StorageId};
+use entry::{Change, JournalId, MemberEpoch, Seq, SiteId, StorageId};
 use serde::{Deserialize, Serialize};
 
 use crate::blocker::{Blocker, Why};
@@ -57,14 +57,15 @@ impl Order {
     }
 
     #[cfg(feature = "mutants")]
-    fn kept_to_write(&self, away: usize) -> usize {
-        if self.last_may_leave { 0 } else { self.holders.ended_max().saturating_sub(away) }
+    fn kept_to_write(&self, holders: &Holders, away: usize) -> usize {
+        if self.last_may_leave { 0 } else { holders.ended_max().saturating_sub(away) }
     }
 
     /// How many sites may still end, so that one more must stay open.
     #[cfg(not(feature = "mutants"))]
-    fn kept_to_write(&self, away: usize) -> usize {
-        self.holders.ended_max().saturating_sub(away)
+    #[expect(clippy::unused_self, reason = "the other build asks itself whether it is bent")]
+    fn kept_to_write(&self, holders: &Holders, away: usize) -> usize {
+        holders.ended_max().saturating_sub(away)
     }
 
     /// A new cluster's order: the first incarnation of every founder takes part. Founders are the members that hold
@@ -131,7 +132,11 @@ impl Order {
         if let Err(broken) = self.check(journal, seq, stamp) {
             self.broken.get_or_insert(broken);
         }
+        let removed = self.holders.members.removed().contains(&journal.site);
         let known = self.journals.entry(journal).or_default();
+        if removed && !known.is_sealed() {
+            known.seal_here();
+        }
         assert_eq!(seq, known.held(), "journal {journal} is held without gaps");
         let was_waiting = known.is_waiting();
         known.hold(stamp, weight);
@@ -160,6 +165,11 @@ impl Order {
     /// storage that differs from the site's last one replaces it, for good.
     pub fn counted(&mut self, site: SiteId, storage: StorageId, journal: JournalId, next: Seq) {
         self.holders.counted(site, storage, journal, next);
+    }
+
+    /// What a site's storage reports from here on is meant for the members of this epoch, and for those before.
+    pub fn entered(&mut self, site: SiteId, storage: StorageId, epoch: MemberEpoch) {
+        self.holders.entered(site, storage, epoch);
     }
 
     /// Releases what can be, at most `max` entries.
@@ -230,11 +240,14 @@ impl Order {
         self.position += 1;
         let effect = match weight {
             Weight::Data => Effect::None,
-            Weight::Part => self.part(id, at),
+            Weight::Part { epoch } => self.part(id, epoch, at),
             Weight::Open { journal, first } => self.open_again(journal, first, at),
             Weight::Seal { journal, cut } => self.seal(id, journal, cut, at),
             Weight::Adopt { journal, .. } if was_adopted => Effect::AdoptVoid { journal },
-            Weight::Adopt { journal, from, upto } => self.adopt(journal, from, upto, at),
+            Weight::Adopt { journal, epoch, .. } if epoch != self.epoch() => Effect::AdoptVoid { journal },
+            Weight::Adopt { journal, from, upto, .. } => self.adopt(journal, from, upto, at),
+            Weight::Members { .. } if was_adopted => Effect::ChangeVoid,
+            Weight::Members { epoch, change } => self.change(epoch, change, at),
         };
         self.raise_head(id);
         Release { journal: id, seq, at, effect }
@@ -246,27 +259,30 @@ impl Order {
         }
     }
 
-    /// Void if it would leave too few sites to write in: every end that may be agreed on and is not in the order yet may
-    /// take one away, and seals and openings must be written in what remains.
-    fn part(&mut self, id: JournalId, at: Stamp) -> Effect {
-        if !self.is_open(id) {
-            return Effect::PartVoid;
-        }
-        // A member stands where the newest of its journals that ever took part does.
-        let newest: BTreeMap<SiteId, (JournalId, &Journal)> = self
-            .journals
-            .iter()
-            .filter(|(other, journal)| journal.took_part() && self.holders.is_member(other.site))
-            .map(|(other, journal)| (other.site, (*other, journal)))
-            .collect();
-        let left = newest.values().filter(|(other, journal)| journal.is_open() && *other != id).count();
-        let away = newest.values().filter(|(_, journal)| journal.is_sealed()).count();
-        if left <= self.kept_to_write(away) {
+    /// Void if it would leave too few sites to write in, or if the members are others than the one who leaves knew: it
+    /// leaves only when what those before them ended is sealed.
+    fn part(&mut self, id: JournalId, epoch: MemberEpoch, at: Stamp) -> Effect {
+        if !self.is_open(id) || epoch != self.epoch() || !self.leaves_enough(&self.holders, Some(id)) {
             return Effect::PartVoid;
         }
         self.journals.entry(id).or_default().close();
         self.turns.add(at, id, What::Parted);
         Effect::Parted
+    }
+
+    /// Whether enough sites would be left to write in: every end that may be agreed on and is not in the order yet may
+    /// take one away, and seals and openings must be written in what remains.
+    fn leaves_enough(&self, holders: &Holders, leaving: Option<JournalId>) -> bool {
+        // A member stands where the newest of its journals that ever took part does.
+        let newest: BTreeMap<SiteId, (JournalId, &Journal)> = self
+            .journals
+            .iter()
+            .filter(|(other, journal)| journal.took_part() && holders.is_member(other.site))
+            .map(|(other, journal)| (other.site, (*other, journal)))
+            .collect();
+        let left = newest.values().filter(|(other, journal)| journal.is_open() && Some(*other) != leaving);
+        let away = newest.values().filter(|(_, journal)| journal.is_sealed()).count();
+        left.count() > self.kept_to_write(holders, away)
     }
 
     fn open_again(&mut self, id: JournalId, first: Seq, at: Stamp) -> Effect {
@@ -277,6 +293,35 @@ impl Order {
         self.turns.add(at, id, What::Opened);
         self.raise_head(id);
         Effect::Opened { journal: id }
+    }
+
+    fn change(&mut self, epoch: MemberEpoch, change: Change, at: Stamp) -> Effect {
+        let Some(changed) = self.changed(epoch, change) else { return Effect::ChangeVoid };
+        self.holders = changed;
+        if let Change::Remove { site } = change {
+            // What it wrote without having heard of it comes in by adoption, like what lies beyond an agreed end.
+            let left =
+                self.journals.iter_mut().filter(|(id, journal)| id.site == site && !journal.is_sealed());
+            for (id, journal) in left {
+                journal.seal_here();
+                self.turns.add(at, *id, What::Sealed { cut: journal.next() });
+            }
+        }
+        Effect::Changed { epoch }
+    }
+
+    /// Who counts behind a change; none if it may not be made here.
+    fn changed(&self, epoch: MemberEpoch, change: Change) -> Option<Holders> {
+        let is_open = |site| self.journals.iter().any(|(id, journal)| id.site == site && journal.is_open());
+        let mut holders = self.holders.clone();
+        let counts = holders.change(epoch, change, is_open) && self.leaves_enough(&holders, None);
+        counts.then_some(holders)
+    }
+
+    /// Whether a change of the members would act, were it next in the order.
+    #[must_use]
+    pub fn may_change(&self, change: Change) -> bool {
+        self.changed(self.epoch().next(), change).is_some()
     }
 
     /// An open journal is sealed when all up to its end is released; one that takes no part, as far as it came: what is
@@ -311,16 +356,19 @@ impl Order {
     }
 
     fn may_adopt(&self, id: JournalId, from: Seq, upto: Seq) -> bool {
-        let sealed = self.journals.get(&id).filter(|known| known.is_sealed() && !known.is_adopting());
-        sealed.is_some_and(|known| known.next() == from && upto > from)
+        // Of a removed site's journal that nothing is held of yet, everything may be adopted: others may hold some already.
+        let (next, adopting) =
+            self.journals.get(&id).map_or((0, false), |known| (known.next(), known.is_adopting()));
+        self.is_sealed(id) && !adopting && next == from && upto > from
     }
 
     /// If the next entry of a journal adopts more than is held here: whose, how much is held, how much is adopted.
     fn adopts_unheld(&self, by: JournalId) -> Option<(JournalId, Seq, Seq)> {
         let adopter = self.journals.get(&by).filter(|known| !known.is_adopting())?;
-        let Weight::Adopt { journal, from, upto } = adopter.front() else { return None };
+        let Weight::Adopt { journal, from, upto, epoch } = adopter.front() else { return None };
         let held = self.journals.get(&journal).map_or(0, Journal::held);
-        (self.may_adopt(journal, from, upto) && held < upto).then_some((journal, held, upto))
+        let counts = epoch == self.epoch() && self.may_adopt(journal, from, upto);
+        (counts && held < upto).then_some((journal, held, upto))
     }
 
     /// The members have agreed where a journal ends: no promise of it is needed any more, once it is held that far.
@@ -346,10 +394,10 @@ impl Order {
         self.journals.get(&journal).and_then(Journal::cut)
     }
 
-    /// Whether a seal has closed a journal in the merged order.
+    /// Whether a seal has closed a journal in the merged order, or its site was removed.
     #[must_use]
     pub fn is_sealed(&self, journal: JournalId) -> bool {
-        self.journals.get(&journal).is_some_and(Journal::is_sealed)
+        self.journals.get(&journal).is_some_and(Journal::is_sealed) || self.removed().contains(&journal.site)
     }
 
     /// Whether a journal takes part.
@@ -383,6 +431,36 @@ impl Order {
     /// The latest turns of journals, in the merged order.
     pub fn turns(&self) -> impl Iterator<Item = &Turn> {
         self.turns.iter()
+    }
+
+    /// The members at this position.
+    #[must_use]
+    pub fn members(&self) -> &BTreeSet<SiteId> {
+        self.holders.members.now()
+    }
+
+    /// How often they have changed, from the founders' epoch on.
+    #[must_use]
+    pub fn epoch(&self) -> MemberEpoch {
+        self.holders.members.epoch()
+    }
+
+    /// The members of an epoch, if it has come.
+    #[must_use]
+    pub fn members_of(&self, epoch: MemberEpoch) -> Option<&BTreeSet<SiteId>> {
+        self.holders.members.of(epoch)
+    }
+
+    /// Sites that are members no more, and never will be again.
+    #[must_use]
+    pub fn removed(&self) -> &BTreeSet<SiteId> {
+        self.holders.members.removed()
+    }
+
+    /// With which epoch and data directory a site was added; founders were there from the start.
+    #[must_use]
+    pub fn added_with(&self, site: SiteId) -> Option<(MemberEpoch, StorageId)> {
+        self.holders.members.added_with(site)
     }
 
     /// How many entries were released in all.

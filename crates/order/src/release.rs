@@ -1,7 +1,7 @@
 //! What goes into the order and what comes out of it: weights and releases.
 
 use clock::Stamp;
-use entry::{JournalId, Seq};
+use entry::{Change, JournalId, MemberEpoch, Seq};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -11,7 +11,10 @@ pub enum Weight {
     /// Nothing: it only takes its place.
     Data,
     /// From its place on, no promise of its journal is required.
-    Part,
+    Part {
+        /// Under which members it was written: it is void under others.
+        epoch: MemberEpoch,
+    },
     /// From its place on, another journal takes part.
     Open {
         /// That journal.
@@ -34,6 +37,15 @@ pub enum Weight {
         from: Seq,
         /// The first that is not adopted.
         upto: Seq,
+        /// Whose majority held them when it was written: it is void under other members.
+        epoch: MemberEpoch,
+    },
+    /// From its place on, the members are others.
+    Members {
+        /// The epoch that this makes.
+        epoch: MemberEpoch,
+        /// One site more or less.
+        change: Change,
     },
 }
 
@@ -86,6 +98,13 @@ pub enum Effect {
         /// That journal.
         journal: JournalId,
     },
+    /// The members of this epoch decide from here on.
+    Changed {
+        /// That epoch.
+        epoch: MemberEpoch,
+    },
+    /// Another change came first, or the site is not to be added or removed at this place.
+    ChangeVoid,
     /// The journal it names takes part already, or parted at another place, or is no member's.
     OpenVoid {
         /// That journal.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use disk::Disk;
-use entry::{ClusterId, MemberEpoch, SiteId, StorageId};
+use entry::{ClusterId, SiteId, StorageId};
 use site::{Entropy, Event, Fresh, Limits, Member, RecoverError, Site, SiteConfig};
 use uuid::Uuid;
 
@@ -25,8 +25,7 @@ impl World {
             cluster: ClusterId(Uuid::from_u128(0x51)),
             own,
             members: sites.iter().map(|site| Member { site: *site, name: format!("site-{site}") }).collect(),
-            epoch: MemberEpoch(1),
-            shared_digest: [7; 32],
+            homes: BTreeMap::new(),
             clock_bound_ms: 500,
             start_wait_ms: swarm.start_wait_ms,
             alive_ms: 2_000,

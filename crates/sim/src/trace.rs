@@ -165,6 +165,8 @@ fn request_name(request: &Request) -> &'static str {
         Request::AlterTopic { .. } => "alter",
         Request::DeleteRecords { .. } => "cut",
         Request::ProducerId => "id",
+        Request::AddSite { .. } => "add",
+        Request::RemoveSite { .. } => "remove",
         Request::Fence { .. } => "fence",
     }
 }
@@ -209,7 +211,7 @@ fn message_name(message: &Message) -> String {
         Message::Incarnation { asked, granted, .. } => format!("incarnation:{}:{granted}", asked.0),
         Message::Copy(message) => copy_name(message),
         Message::Seal(journal, attempt, said) => format!("seal:{journal}#{attempt}:{}", seal_word(said)),
-        Message::AskVotes(_) => "askvotes".into(),
+        Message::AskVotes(..) => "askvotes".into(),
         Message::Votes(_) => "votes".into(),
     }
 }

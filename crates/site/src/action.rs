@@ -118,6 +118,8 @@ pub enum Answer {
     ProducerId(i64),
     /// The members are asked to end the site's journal.
     Fencing,
+    /// A change of the members has its place: it counts, unless another was there first.
+    Members,
 }
 
 /// A request was not done. Each says whether to retry.
@@ -186,6 +188,9 @@ pub enum Refusal {
     /// There is nothing to fence, or it cannot be done now; says why.
     #[error("{0}")]
     Fence(String),
+    /// The members cannot be changed so, or not now; says why.
+    #[error("{0}")]
+    Members(String),
     /// A topic change was refused; the catalog says why.
     #[error(transparent)]
     Catalog(#[from] CatalogRefusal),

@@ -4,7 +4,7 @@ use batch::BatchInfo;
 use bytes::Bytes;
 use catalog::{AckAll, TimestampType, Topic};
 use clock::{MintError, Now, Stamp};
-use entry::{BatchBody, Body, JournalId, ProgressBody, Seq};
+use entry::{BatchBody, Body, JournalId, ProgressBody, Seq, SiteId};
 use order::{LocalVerdict, ProducerKey};
 
 use crate::action::{Action, Answer, Refusal};
@@ -98,6 +98,8 @@ impl Site {
             Request::DeleteRecords { topic, partition, before } => {
                 self.trim(*topic, *partition, *before, now)
             }
+            Request::AddSite { site } => self.change_members(true, *site, now),
+            Request::RemoveSite { site } => self.change_members(false, *site, now),
             change => self.change_topic(change, now),
         }
     }
@@ -235,13 +237,14 @@ impl Site {
             return;
         }
         let durable = self.journals.durable(journal);
-        let (config, peers) = (&self.config, &self.peers);
+        let others: Vec<SiteId> = self.others().collect();
+        let peers = &self.peers;
         let own_counts = self.frozen().counted(journal, durable);
         let met = |seq: Seq, until: Until| match until {
             Until::Durable => true,
             Until::Released => false,
             Until::Held(sites) => {
-                let others = config.others().filter(|site| peers.counts(*site, journal) > seq).count();
+                let others = others.iter().filter(|site| peers.counts(**site, journal) > seq).count();
                 usize::from(own_counts > seq) + others >= sites
             }
         };

@@ -1,8 +1,10 @@
 //! What a site is told about itself and the others, and its named limits.
 
-use entry::{ClusterId, MemberEpoch, SiteId};
+use std::collections::BTreeMap;
 
-/// One member of the cluster, as every site's configuration lists it.
+use entry::{ClusterId, SiteId};
+
+/// One site that is or may become a member, as every site's configuration lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// The site.
@@ -18,12 +20,11 @@ pub struct SiteConfig {
     pub cluster: ClusterId,
     /// This site.
     pub own: SiteId,
-    /// Every site that holds data, this one included.
+    /// Every site that is known, this one included. At a bootstrap they are the founders; who is a member later is agreed
+    /// on.
     pub members: Vec<Member>,
-    /// The version of that list.
-    pub epoch: MemberEpoch,
-    /// A digest of what must be the same everywhere and is none of this machine's business (the homes).
-    pub shared_digest: [u8; 32],
+    /// The homes of clients and their ports: what is known at two sites must be the same at both.
+    pub homes: BTreeMap<String, u16>,
     /// How far a clock may be ahead of ours, in milliseconds.
     pub clock_bound_ms: u64,
     /// How long a start waits to hear from all others before it continues its journal anyway, in milliseconds.
@@ -93,20 +94,15 @@ impl Default for Limits {
 }
 
 impl SiteConfig {
-    /// How many members make a quorum: a majority.
-    #[must_use]
-    pub fn quorum(&self) -> usize {
-        self.members.len() / 2 + 1
-    }
-
     /// The name of a site, for messages.
     #[must_use]
     pub fn name_of(&self, site: SiteId) -> &str {
         self.members.iter().find(|member| member.site == site).map_or("a stranger", |member| &member.name)
     }
 
-    /// The other members.
-    pub fn others(&self) -> impl Iterator<Item = SiteId> + '_ {
-        self.members.iter().map(|member| member.site).filter(|site| *site != self.own)
+    /// Whether a site is known.
+    #[must_use]
+    pub fn knows(&self, site: SiteId) -> bool {
+        self.members.iter().any(|member| member.site == site)
     }
 }

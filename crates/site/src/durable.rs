@@ -31,6 +31,7 @@ impl Site {
     /// Tells the order what this site holds: it is one of the quorum.
     pub(crate) fn count_own(&mut self) {
         let frozen = self.frozen();
+        self.merge.order.entered(self.config.own, self.identity.storage, frozen.epoch);
         for (journal, next) in self.journals.frontier() {
             let counted = frozen.counted(journal, next);
             self.merge.order.counted(self.config.own, self.identity.storage, journal, counted);
@@ -57,7 +58,7 @@ impl Site {
             self.state.heads.entry_durable(entry.head.journal, entry.bytes.len() as u64);
         }
         let body = entry.body()?;
-        let weight = weight(&body);
+        let weight = weight(&body, entry.head.epoch);
         let deed = match body {
             Body::Batch(batch) => {
                 let journal = entry.head.journal;
@@ -102,7 +103,7 @@ impl Site {
                 self.check_cut(adopt.journal, adopt.upto, step);
                 Deed::Nothing
             }
-            Body::Part | Body::Open(_) => Deed::Nothing,
+            Body::Part | Body::Open(_) | Body::Members(_) => Deed::Nothing,
         };
         self.merge.hold(entry, deed, weight);
         Ok(())
@@ -127,6 +128,10 @@ impl Site {
             }
             Note::Granted(site, incarnation, storage) => self.granted(site, incarnation, storage, step),
             Note::Vote(..) | Note::Renewed(..) => self.vote_durable(step),
+            Note::Entered(epoch) => {
+                self.entered(epoch);
+                self.count_own();
+            }
             // It took effect when it was heard, ahead of all that was noted since.
             Note::Ended(..) => {}
             Note::Certificate(certificate) => self.state.heads.learn(certificate),
@@ -163,7 +168,7 @@ impl Site {
                 None
             }
             Outcome::Membership(effect) => {
-                self.membership_changed(release.journal, &effect);
+                self.membership_changed(release.journal, &effect, step);
                 None
             }
             Outcome::NoPlace | Outcome::Nothing => None,
@@ -186,7 +191,10 @@ impl Site {
         }
     }
 
-    fn membership_changed(&mut self, journal: JournalId, effect: &Effect) {
+    fn membership_changed(&mut self, journal: JournalId, effect: &Effect, step: &mut Step<'_>) {
+        if let Effect::Changed { epoch } = effect {
+            self.members_changed(*epoch, step);
+        }
         if let Effect::Opened { journal: opened } = effect
             && Some(*opened) == self.identity.journal()
         {

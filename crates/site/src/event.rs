@@ -147,6 +147,16 @@ pub enum Request {
     },
     /// A producer id that nobody has had before.
     ProducerId,
+    /// Make a known site a member. Answered when the change has its place in the order.
+    AddSite {
+        /// The site.
+        site: SiteId,
+    },
+    /// Let a site be a member no more, for good. Answered when the change has its place in the order.
+    RemoveSite {
+        /// The site.
+        site: SiteId,
+    },
     /// End a silent site's journal now, without waiting for the timeout. Answered once the members are asked.
     Fence {
         /// The site.

@@ -3,9 +3,11 @@
 //! The link's certificate has already proved which site speaks. The hello says what must be the same at both ends; a
 //! difference is an operator's mistake, so each has a sentence that says which and what to do.
 
-use entry::SiteId;
+use entry::{MemberEpoch, SiteId};
+use order::Order;
 
 use crate::action::Action;
+use crate::config::Member;
 use crate::peers::Peer;
 use crate::replicate::control;
 use crate::site::{Fatal, Site, Step};
@@ -17,7 +19,7 @@ impl Site {
         self.peers.links.insert(site, Peer::new(credit));
         self.peers.sources.retain(|_, source| source.site != site);
         self.accepted_by(site, step);
-        step.out.push(control(site, Message::Hello(self.hello())));
+        step.out.push(control(site, Message::Hello(self.hello(site))));
     }
 
     pub(crate) fn link_down(&mut self, site: SiteId) {
@@ -25,30 +27,20 @@ impl Site {
         self.peers.sources.retain(|_, source| source.site != site);
     }
 
-    fn hello(&self) -> Hello {
+    fn hello(&self, to: SiteId) -> Hello {
         Hello {
             protocol: PROTOCOL,
             cluster: self.config.cluster,
             site: self.config.own,
             storage: self.identity.storage,
-            epoch: self.config.epoch,
-            shared: self.shared_digest(),
+            founders: self.identity.founders.clone(),
+            removed: self.merge.order.removed().contains(&to),
+            sites: self.config.members.iter().map(|it| (it.site, it.name.clone())).collect(),
+            homes: self.config.homes.clone(),
             held: self.journals.heads(),
             promised: self.peers.promises.iter().map(|(journal, (w, _))| (*journal, *w)).collect(),
             frozen: self.frozen(),
         }
-    }
-
-    /// A digest of what every site's configuration must say alike: members and homes.
-    fn shared_digest(&self) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new();
-        for member in &self.config.members {
-            hasher.update(&member.site.0.to_be_bytes());
-            hasher.update(&(member.name.len() as u64).to_be_bytes());
-            hasher.update(member.name.as_bytes());
-        }
-        hasher.update(&self.config.shared_digest);
-        *hasher.finalize().as_bytes()
     }
 
     /// A peer said something.
@@ -63,7 +55,7 @@ impl Site {
         }
         self.peers.heard_us.insert(from, step.now.mono_us);
         match message {
-            Message::Hello(hello) => self.greeted(from, &hello, step),
+            Message::Hello(hello) => self.greeted(from, &hello, step)?,
             _ if !self.peers.is_greeted(from) => {}
             Message::Pulse(pulse) => self.pulse(from, pulse, step),
             Message::Need(need) => self.need(from, need),
@@ -80,18 +72,19 @@ impl Site {
             }
             Message::OpenMe { journal, first } => self.sponsor(journal, first, step),
             Message::AskIncarnation(asked) => self.asked_for_incarnation(from, asked, step),
-            Message::Incarnation { asked, granted, next } => {
+            Message::Incarnation { asked, granted, next, epoch } if epoch == self.merge.order.epoch() => {
                 self.incarnation_answer(from, asked, granted, next, step);
             }
+            Message::Incarnation { .. } => {}
             Message::Copy(message) => self.copy_message(from, message, step)?,
             Message::Seal(journal, attempt, said) => self.seal_said(from, journal, (attempt, said), step),
-            Message::AskVotes(storage) => self.asked_for_votes(from, storage),
-            Message::Votes(told) => self.votes_told(from, told),
+            Message::AskVotes(storage, enters) => self.asked_for_votes(from, storage, enters, step),
+            Message::Votes(told) => self.votes_told(from, &told),
         }
         Ok(())
     }
 
-    fn greeted(&mut self, from: SiteId, hello: &Hello, step: &mut Step<'_>) {
+    fn greeted(&mut self, from: SiteId, hello: &Hello, step: &mut Step<'_>) -> Result<(), Fatal> {
         if hello.storage == self.identity.storage {
             let name = self.config.name_of(from).to_owned();
             let advice = "give the copy an empty directory";
@@ -100,8 +93,10 @@ impl Site {
         if let Err(difference) = self.belongs(from, hello) {
             self.alarm(difference.clone(), step);
             step.out.push(Action::Hangup { to: from, reason: difference });
-            return;
+            return Ok(());
         }
+        self.learn_founders(&hello.founders, step)?;
+        self.state.removed |= hello.removed;
         let held = hello.held.iter().map(|(journal, (next, _))| (*journal, *next)).collect();
         self.peers.learn_frontier(from, hello.storage, &held, &hello.frozen);
         self.count_peer(from);
@@ -113,6 +108,17 @@ impl Site {
         self.start_heard(from, hello);
         self.tell_endings(from, step);
         step.out.push(Action::ViewChanged);
+        Ok(())
+    }
+
+    /// A directory that joins is told who the first members were: before that it can take nothing in.
+    fn learn_founders(&mut self, founders: &[SiteId], step: &mut Step<'_>) -> Result<(), Fatal> {
+        if self.identity.founders.is_empty() && !founders.is_empty() {
+            self.identity.founders = founders.to_vec();
+            self.identity.write(step.disk)?;
+            self.merge.order = Order::new(self.config.own, founders);
+        }
+        Ok(())
     }
 
     fn belongs(&self, from: SiteId, hello: &Hello) -> Result<(), String> {
@@ -138,13 +144,41 @@ impl Site {
         if hello.storage == self.identity.storage {
             return Err(format!("{name} runs on a copy of this site's data directory: give it an empty one"));
         }
-        if hello.epoch != self.config.epoch || hello.shared != self.shared_digest() {
-            return Err(format!(
-                "{name} has other members or homes in its configuration: make both files say the same"
-            ));
-        }
+        self.agrees(name, hello)?;
         if hello.held.len().max(hello.promised.len()) > JOURNALS_MAX {
             return Err(format!("{name} speaks of more than {JOURNALS_MAX} journals"));
+        }
+        Ok(())
+    }
+
+    /// Whether what both configurations say is the same; each may know sites and homes that the other does not.
+    fn agrees(&self, name: &str, hello: &Hello) -> Result<(), String> {
+        let ours = &self.identity.founders;
+        if hello.founders.is_empty() && ours.is_empty() {
+            return Err(format!(
+                "neither {name} nor this site belongs to the cluster yet: another one has to tell"
+            ));
+        }
+        if ours != &hello.founders && !ours.is_empty() && !hello.founders.is_empty() {
+            return Err(format!(
+                "{name} is of a cluster that other sites have founded: it has the wrong directory"
+            ));
+        }
+        for Member { site, name: known } in &self.config.members {
+            let other = hello.sites.get(site).filter(|other| *other != known);
+            let twin = hello.sites.iter().find(|(id, other)| *id != site && *other == known);
+            if let Some((id, other)) = other.map(|other| (site, other)).or(twin) {
+                return Err(format!(
+                    "in {name}'s configuration site {id} is {other}, here site {site} is {known}: make both files say the same"
+                ));
+            }
+        }
+        for (home, port) in &self.config.homes {
+            if let Some(other) = hello.homes.get(home).filter(|other| *other != port) {
+                return Err(format!(
+                    "in {name}'s configuration home {home} has port {other}, here {port}: make both files say the same"
+                ));
+            }
         }
         Ok(())
     }
@@ -170,10 +204,12 @@ impl Site {
 
     /// Tells the order what a peer is known to hold.
     pub(crate) fn count_peer(&mut self, site: SiteId) {
-        if !self.config.members.iter().any(|member| member.site == site) {
+        if !self.config.knows(site) {
             return;
         }
         if let Some((storage, held)) = self.peers.frontiers.get(&site) {
+            let epoch = self.peers.frozen.get(&site).map_or(MemberEpoch::default(), |frozen| frozen.epoch);
+            self.merge.order.entered(site, *storage, epoch);
             for journal in held.keys() {
                 let counted = self.peers.counts(site, *journal);
                 self.merge.order.counted(site, *storage, *journal, counted);
@@ -190,14 +226,14 @@ impl Site {
         }
     }
 
-    /// Sites heard from within the configured time, this one included, in id order.
+    /// Members heard from within the configured time, and this site, in id order.
     #[must_use]
     pub fn alive(&self, mono_us: u64) -> Vec<SiteId> {
         let recent = |site: &SiteId| {
             let heard = self.peers.heard_us.get(site).copied();
             heard.is_some_and(|at| mono_us.saturating_sub(at) <= self.config.alive_ms * 1000)
         };
-        let mut alive: Vec<_> = self.config.others().filter(recent).chain([self.config.own]).collect();
+        let mut alive: Vec<_> = self.others().filter(recent).chain([self.config.own]).collect();
         alive.sort_unstable();
         alive
     }

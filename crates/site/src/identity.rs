@@ -17,7 +17,7 @@ const CHECK_BYTES: usize = 16;
 const FILE_BYTES_MAX: u64 = 4096;
 
 /// Who a data directory is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The cluster it belongs to.
     pub cluster: ClusterId,
@@ -32,6 +32,8 @@ pub struct Identity {
     /// Whether what it holds counts for quorums, and whether it votes: not before a directory that began empty holds
     /// what the others held.
     pub synced: bool,
+    /// The cluster's first members, in id order; none while a directory that joins has not been told.
+    pub founders: Vec<SiteId>,
 }
 
 /// Why a data directory's identity cannot be used.
@@ -133,9 +135,10 @@ mod tests {
             wal_nonce: 4,
             incarnation: Some(Incarnation(0)),
             synced: true,
+            founders: vec![SiteId(1), SiteId(2)],
         };
         written.write(&mut disk).unwrap();
-        assert_eq!(Identity::read(&disk), Ok(Some(written)));
+        assert_eq!(Identity::read(&disk), Ok(Some(written.clone())));
         assert!(written.expect(cluster, SiteId(1)).is_err());
         let len = disk.file_mut(&file()).unwrap().len();
         for byte in 0..len {

@@ -29,8 +29,8 @@ impl Site {
             }
             return;
         };
-        let agreeing = self.config.others().filter(|site| self.shows_our_time(*site, step.now)).count();
-        if agreeing > 0 && agreeing + 1 >= self.config.quorum() {
+        let agreeing = self.others().filter(|site| self.shows_our_time(*site, step.now)).count();
+        if agreeing > 0 && agreeing + 1 >= self.quorum() {
             let text = format!(
                 "the wall clock was set {jump_ms} ms ahead, and {agreeing} other site(s) show the same time: it is believed"
             );

@@ -19,6 +19,7 @@
 //! | `jump` | a wall clock that jumped |
 //! | `unreplicated` | how much this site may have that no other has |
 //! | `retention`, `compaction` | what merged logs keep, and for how long |
+//! | `members` | who the members are, and what an operator may change of it |
 //! | `seal` | fencing: the ends of journals, and what lies beyond |
 //! | `checkpoint`, `recover`, `identity`, `notes` | what survives |
 //! | `view` | looking at it |
@@ -40,6 +41,7 @@ mod heads;
 mod identity;
 mod journals;
 mod jump;
+mod members;
 mod merge;
 mod mutant;
 mod notary;

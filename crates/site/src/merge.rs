@@ -13,7 +13,7 @@ use bytes::Bytes;
 use catalog::Catalog;
 use clock::Stamp;
 use disk::Disk;
-use entry::{Body, Encoded, JournalId, PartitionId, Seq, SiteId, TopicBody, TopicId, TrimBody};
+use entry::{Body, Encoded, JournalId, MemberEpoch, PartitionId, Seq, SiteId, TopicBody, TopicId, TrimBody};
 use order::{Effect, Order, Producers, Release, Verdict, Weight};
 use partition::{Logs, LogsError, OriginKey};
 use serde::{Deserialize, Serialize};
@@ -307,14 +307,15 @@ impl MergeState {
 }
 
 /// What an entry will do, as far as its bytes say; its origin offset comes from the origin log.
-pub(crate) fn weight(body: &Body) -> Weight {
+pub(crate) fn weight(body: &Body, epoch: MemberEpoch) -> Weight {
     match body {
-        Body::Part => Weight::Part,
+        Body::Part => Weight::Part { epoch },
         Body::Open(open) => Weight::Open { journal: open.journal, first: open.first },
         Body::Seal(seal) => Weight::Seal { journal: seal.journal, cut: seal.cut.next },
         Body::Adopt(adopt) => {
-            Weight::Adopt { journal: adopt.journal, from: adopt.from, upto: adopt.upto.next }
+            Weight::Adopt { journal: adopt.journal, from: adopt.from, upto: adopt.upto.next, epoch }
         }
+        Body::Members(members) => Weight::Members { epoch: members.epoch, change: members.change },
         _ => Weight::Data,
     }
 }

@@ -6,7 +6,7 @@
 use agree::Vote;
 use bytes::Bytes;
 use clock::Stamp;
-use entry::{Cut, Incarnation, JournalId, SiteId, StorageId};
+use entry::{Cut, Incarnation, JournalId, MemberEpoch, SiteId, StorageId};
 use serde::{Deserialize, Serialize};
 
 use crate::wire::SignedHead;
@@ -30,6 +30,8 @@ pub(crate) enum Note {
     Certificate(Bytes),
     /// What vouches for the entries before it, which are durable together with it.
     Vouched(SignedHead),
+    /// This site votes and counts in this epoch of members: it knows how those before have voted.
+    Entered(MemberEpoch),
 }
 
 impl Note {
@@ -57,15 +59,16 @@ mod tests {
     use agree::{Ballot, Vote};
     use bytes::Bytes;
     use clock::Stamp;
-    use entry::{ChainHash, Cut, Incarnation, JournalId, SiteId, StorageId};
+    use entry::{ChainHash, Cut, Incarnation, JournalId, MemberEpoch, SiteId, StorageId};
 
     #[test]
     fn notes_come_back_as_they_went() {
         let journal = JournalId { site: SiteId(3), incarnation: Incarnation(1) };
         let cut = Cut { next: 5, hash: ChainHash([1; 32]) };
-        let vote = Vote::default().promise(Ballot { round: 4, by: 2 }, cut, true).unwrap();
+        let ballot = Ballot { epoch: MemberEpoch(1), round: 4, by: 2 };
+        let vote = Vote::default().promise(ballot, cut, true).unwrap();
         let hash = "01".repeat(32);
-        let (voted, ended) = (format!("03030100040200010501{}{hash}01", "05"), format!("04030105{hash}"));
+        let (voted, ended) = (format!("0303010001040200010501{}{hash}01", "05"), format!("04030105{hash}"));
         let head = SignedHead {
             journal,
             next: 5,
@@ -84,6 +87,7 @@ mod tests {
             (Note::Renewed(SiteId(2), StorageId(9)), "050209"),
             (Note::Certificate(Bytes::from_static(b"der")), "0603646572"),
             (Note::Vouched(head), &*vouched),
+            (Note::Entered(MemberEpoch(3)), "0803"),
         ];
         for (note, golden) in notes {
             let bytes = note.encode();

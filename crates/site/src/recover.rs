@@ -174,7 +174,8 @@ impl Site {
         };
         let opened = Wal::open(disk, &folder("wal"), options, position)?;
         recovery.truncated = opened.truncated;
-        let mut site = Site::assemble((config, notary), identity, opened.wal, checkpoint, entropy, disk)?;
+        let mut site =
+            Site::assemble((config, notary), identity.clone(), opened.wal, checkpoint, entropy, disk)?;
         site.state.switch = switch;
         switch.bend(&mut site.merge.order);
         site.state.start.fresh_storage = Some(fresh_storage(&identity, entropy));
@@ -195,7 +196,11 @@ impl Site {
         disk: &mut dyn Disk,
     ) -> Result<Site, RecoverError> {
         let (own, cluster) = (config.own, config.cluster);
-        let founders: Vec<_> = config.members.iter().map(|member| member.site).collect();
+        // A directory that has not been told holds nothing yet: who stands here is put right with the first hello.
+        let founders = match &identity.founders[..] {
+            [] => config.members.iter().map(|member| member.site).collect(),
+            told => told.to_vec(),
+        };
         let (bound, actor) = (config.clock_bound_ms, Actor(entropy.actor));
         let period_ms = config.limits.period_ms;
         let mut state = State::default();
@@ -228,7 +233,7 @@ impl Site {
         };
         state.granted = private.granted;
         state.checkpoint.frontier = journals.frontier();
-        state.seals = Seals::restore(private.seals);
+        state.seals = Seals::restore(private.seals, &identity);
         state.unreplicated = private.unreplicated;
         state.heads = Heads::restore(heads);
         let clock = HybridClock::new(bound, private.ceiling);
@@ -306,6 +311,7 @@ impl Site {
                     Note::Granted(..) | Note::Certificate(_) | Note::Vouched(_) => return Ok(true),
                     Note::Vote(journal, vote) => self.vote_found(journal, vote),
                     Note::Ended(journal, cut) => self.end_found(journal, cut),
+                    Note::Entered(epoch) => self.entered(epoch),
                     Note::Renewed(site, storage) => {
                         self.state.seals.renewed.insert(site, storage);
                     }
@@ -354,7 +360,10 @@ fn claim(
 ) -> Result<(), IdentityError> {
     let Fresh { storage, wal_nonce } = fresh;
     let (cluster, site, synced) = (config.cluster, config.own, incarnation.is_some());
-    let identity = Identity { cluster, site, storage, wal_nonce, incarnation, synced };
+    let mut founders: Vec<_> = config.members.iter().map(|member| member.site).collect();
+    founders.sort_unstable();
+    founders.retain(|_| synced);
+    let identity = Identity { cluster, site, storage, wal_nonce, incarnation, synced, founders };
     match Identity::read(disk)? {
         Some(held) => Err(IdentityError::Foreign { site: held.site, cluster: held.cluster }),
         None => Ok(identity.write(disk)?),

@@ -203,14 +203,18 @@ impl Site {
         match &mut repair.phase {
             Phase::Open => {
                 let next = self
-                    .config
-                    .others()
-                    .find(|site| !repair.tried.contains(site) && self.peers.is_greeted(*site));
+                    .peers
+                    .links
+                    .iter()
+                    .find(|(site, peer)| peer.greeted && !repair.tried.contains(*site));
+                let next = next.map(|(site, _)| *site);
+                let own = self.config.own;
+                let mut others = self.merge.order.members().iter().filter(|site| **site != own);
                 if let Some(site) = next {
                     (repair.phase, repair.since_us) = (Phase::Proving(site), now_us);
                     let extent = Extent { file: file.as_str().to_owned(), bytes: repair.bytes };
                     step.out.push(control(site, Message::Copy(CopyMessage::Sum(extent))));
-                } else if repair.tried.len() == self.config.members.len() - 1 {
+                } else if others.all(|site| repair.tried.contains(site)) {
                     if waited_us >= AGAIN_US {
                         repair.tried.clear();
                         repair.since_us = now_us;

@@ -34,18 +34,18 @@ const LOOK_US: u64 = 1_000_000;
 impl Site {
     /// Drops what nobody needs any more before `position`.
     pub(crate) fn drop_wal(&mut self, position: WalPosition, step: &mut Step<'_>) -> Result<(), Fatal> {
-        let (most, quorum) = (self.config.limits.wal_bytes_max, self.config.quorum());
-        let (config, peers) = (&self.config, &self.peers);
-        let fenced: Vec<SiteId> = config.others().filter(|site| self.is_fenced(*site)).collect();
+        let (most, quorum) = (self.config.limits.wal_bytes_max, self.quorum());
+        let others: Vec<(SiteId, bool)> = self.others().map(|site| (site, self.is_fenced(site))).collect();
+        let peers = &self.peers;
         let careless = self.state.switch.has(Mutant::DroppedWhileNeeded);
         let may_drop = |journal: JournalId, last: Seq, bytes: u64| {
-            let lack = config.others().filter(|site| peers.holds(*site, journal) <= last);
+            let lack = others.iter().filter(|(site, _)| peers.holds(*site, journal) <= last);
             let (mut lacking, mut unfenced) = (0, 0);
-            for site in lack {
+            for (_, fenced) in lack {
                 lacking += 1;
-                unfenced += usize::from(!fenced.contains(&site));
+                unfenced += usize::from(!fenced);
             }
-            let enough = config.members.len() - lacking >= quorum;
+            let enough = others.len() + 1 - lacking >= quorum;
             let waited = bytes > most || (unfenced == 0 && bytes > most / FENCED_SHARE);
             careless || lacking == 0 || (waited && enough)
         };
@@ -84,7 +84,7 @@ impl Site {
         let oldest: Vec<_> = self.pipeline.wal.oldest_entries().collect();
         let lacks =
             |site: &SiteId| oldest.iter().any(|(journal, last)| self.peers.holds(*site, *journal) <= *last);
-        self.config.others().filter(lacks).collect()
+        self.others().filter(lacks).collect()
     }
 
     /// Members of which a frontier is known and that lack something which is not here any more.
@@ -97,7 +97,7 @@ impl Site {
                     .iter()
                     .any(|(journal, next)| self.peers.holds(*site, *journal) < kept(*journal, *next))
         };
-        self.config.others().filter(lacks).collect()
+        self.others().filter(lacks).collect()
     }
 
     /// What the WAL holds, and for whom.

@@ -69,7 +69,7 @@ impl Site {
     /// other, so that one does as a rule.
     pub(crate) fn mark_time(&mut self, step: &mut Step<'_>) -> Result<(), Fatal> {
         let period = step.now.wall_ms / self.merge.period_ms;
-        let rank = self.config.members.iter().position(|member| member.site == self.config.own);
+        let rank = self.members().iter().position(|site| *site == self.config.own);
         let behind = period.saturating_sub(self.merge.retained);
         if behind <= 1 + rank.unwrap_or(0) as u64 || self.state.marked == period || self.may_write().is_err()
         {

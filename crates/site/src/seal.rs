@@ -11,15 +11,18 @@
 //! its old storage is gone, and it holds what they held.
 
 mod endings;
+mod enter;
 mod rejoin;
+mod silent;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use agree::{Ballot, NoVote, Proposal, Said, Storages, Verdict, Vote};
 use clock::Now;
-use entry::{Cut, JournalId, Seq, SiteId, StorageId};
+use entry::{Cut, JournalId, MemberEpoch, Seq, SiteId, StorageId};
 
-use crate::action::{Action, Refusal};
+use crate::action::Action;
+use crate::identity::Identity;
 use crate::mutant::Mutant;
 use crate::notes::Note;
 use crate::replicate::control;
@@ -51,12 +54,19 @@ pub(crate) struct Seals {
     unsaid: VecDeque<Option<(SiteId, Message)>>,
     /// A wiped site's way back.
     rejoin: Rejoin,
+    /// The epoch of members in which this site votes and counts; durable.
+    entered: MemberEpoch,
+    /// The way into the next one.
+    entering: enter::Entering,
     /// When all this was looked at last, in monotonic microseconds.
     tended_us: u64,
 }
 
 #[derive(Debug, Default)]
 struct Rejoin {
+    /// Under which members.
+    epoch: MemberEpoch,
+    noted: bool,
     told: BTreeSet<SiteId>,
     owes: BTreeMap<JournalId, Seq>,
     asked_us: Option<u64>,
@@ -90,11 +100,15 @@ pub(crate) struct SealState {
     votes: BTreeMap<JournalId, Vote>,
     pub(crate) cuts: BTreeMap<JournalId, Cut>,
     renewed: Storages,
+    entered: MemberEpoch,
 }
 
 impl Seals {
-    pub(crate) fn restore(state: SealState) -> Seals {
-        let mut seals = Seals { renewed: state.renewed, ..Seals::default() };
+    pub(crate) fn restore(state: SealState, identity: &Identity) -> Seals {
+        // Founders vote from the start, others once they have learned the votes.
+        let first = if identity.synced { MemberEpoch::GENESIS } else { MemberEpoch::default() };
+        let entered = state.entered.max(first);
+        let mut seals = Seals { renewed: state.renewed, entered, ..Seals::default() };
         for (journal, vote) in state.votes {
             seals.journals.entry(journal).or_default().vote = vote;
         }
@@ -108,7 +122,8 @@ impl Seals {
     pub(crate) fn snapshot(&self) -> SealState {
         let votes = self.journals.iter().map(|(journal, ending)| (*journal, ending.vote));
         let cuts = self.journals.iter().filter_map(|(journal, ending)| Some((*journal, ending.cut?)));
-        SealState { votes: votes.collect(), cuts: cuts.collect(), renewed: self.renewed.clone() }
+        let (renewed, entered) = (self.renewed.clone(), self.entered);
+        SealState { votes: votes.collect(), cuts: cuts.collect(), renewed, entered }
     }
 
     pub(crate) fn cut(&self, journal: JournalId) -> Option<Cut> {
@@ -143,7 +158,7 @@ impl Site {
             Some(_) => !switch.has(Mutant::ThawedAtEnd),
             None => !switch.has(Mutant::VoteNotFrozen),
         });
-        Frozen { all: !self.identity.synced, journals }
+        Frozen { all: !self.identity.synced, epoch: self.state.seals.entered, journals }
     }
 
     /// Moves every agreement on, and writes into the merged order what was agreed.
@@ -153,6 +168,7 @@ impl Site {
             return Ok(());
         }
         self.state.seals.tended_us = step.now.mono_us;
+        self.enter_epoch(step)?;
         self.come_back(step)?;
         self.find_silent(step);
         self.repeat_ballots(step);
@@ -162,8 +178,8 @@ impl Site {
 
     /// Takes up the journals that should end.
     fn find_silent(&mut self, step: &mut Step<'_>) {
-        let others = self.peers.greeted().count();
-        if !self.identity.synced || 1 + others < self.config.quorum() {
+        let others = self.peers.greeted().filter(|site| self.is_member(*site)).count();
+        if !self.votes() || 1 + others < self.quorum() {
             return;
         }
         let unsealed: Vec<JournalId> = self.merge.order.unsealed().collect();
@@ -188,64 +204,11 @@ impl Site {
         }
     }
 
-    /// How long this site lets others go first.
-    fn turn_us(&self, journal: JournalId) -> u64 {
-        let before = self.peers.greeted().filter(|site| *site < self.config.own && *site != journal.site);
-        TURN_US * before.count() as u64
-    }
-
-    /// Whether a journal's owner has promised nothing new for the fence timeout and `more_us`.
-    fn is_silent(&self, journal: JournalId, more_us: u64, now: Now) -> bool {
-        let timeout_us = self.config.fence_timeout_ms * 1000;
-        let began = self.state.start.began_us();
-        let moved = self.peers.moved_us.get(&journal).copied().unwrap_or(0).max(began);
-        timeout_us > 0
-            && Some(journal) != self.identity.journal()
-            && now.mono_us.saturating_sub(moved) >= timeout_us + more_us
-    }
-
-    /// Whether a journal's owner writes another one by now.
-    fn is_outlived(&self, journal: JournalId) -> bool {
-        let later = |other: &JournalId| other.site == journal.site && other.incarnation > journal.incarnation;
-        self.journals.frontier().keys().any(later)
-            || self.peers.promises.keys().any(later)
-            || self.peers.frontiers.values().any(|(_, held)| held.keys().any(later))
-    }
-
-    /// Asks whether others find a journal's owner silent too.
-    fn suspect(&mut self, journal: JournalId, step: &mut Step<'_>) {
-        let own = self.config.own;
-        let ending = self.state.seals.of(journal);
-        ending.tried_us = Some(step.now.mono_us);
-        ending.silent = BTreeSet::from([own]);
-        let greeted: Vec<SiteId> = self.peers.greeted().collect();
-        let attempt = ending.vote.attempt;
-        let ask = |site| control(site, Message::Seal(journal, attempt, Said::Suspect));
-        step.out.extend(greeted.into_iter().map(ask));
-    }
-
-    fn suspected(&mut self, from: SiteId, journal: JournalId, step: &mut Step<'_>) {
-        // Half the time is enough to agree with another who waited all of it: clocks and links differ a little.
-        let lenient = Now { mono_us: step.now.mono_us + self.config.fence_timeout_ms * 500, ..step.now };
-        if self.identity.synced && self.is_silent(journal, 0, lenient) {
-            self.say_of(from, journal, Said::Silent, step);
-        }
-    }
-
-    fn found_silent(&mut self, from: SiteId, journal: JournalId, step: &mut Step<'_>) {
-        let quorum = self.config.quorum();
-        let still = self.is_silent(journal, 0, step.now);
-        let ending = self.state.seals.of(journal);
-        if ending.silent.insert(from) && still && ending.silent.len() == quorum {
-            self.propose(journal, step);
-        }
-    }
-
     fn propose(&mut self, journal: JournalId, step: &mut Step<'_>) {
-        let own = self.config.own;
+        let (own, epoch) = (self.config.own, self.merge.order.epoch());
         let ending = self.state.seals.of(journal);
         ending.round = ending.round.max(ending.vote.promised.round) + 1;
-        let ballot = Ballot { round: ending.round, by: own.0 };
+        let ballot = Ballot { epoch, round: ending.round, by: own.0 };
         ending.proposal = Some(Proposal::new(ballot));
         ending.tried_us = Some(step.now.mono_us);
         ending.sent_us = step.now.mono_us;
@@ -300,11 +263,14 @@ impl Site {
         (attempt, said): (u32, Said),
         step: &mut Step<'_>,
     ) {
-        if !self.config.members.iter().any(|member| member.site == from) {
+        if !self.config.knows(from) {
             return;
         }
         if let Said::Decided(Verdict::Ends(cut)) = said {
             return self.ended(journal, cut, step);
+        }
+        if !self.is_member(from) {
+            return;
         }
         if let Some(cut) = self.state.seals.cut(journal) {
             if from != self.config.own {
@@ -353,12 +319,12 @@ impl Site {
         self.pipeline.note(Note::Vote(journal, Vote::attempt(attempt)));
         self.state.seals.unsaid.push_back(None);
         self.count_own();
-        let heard: Vec<SiteId> = self.config.others().collect();
+        let heard: Vec<SiteId> = self.others().collect();
         heard.into_iter().for_each(|site| self.count_peer(site));
     }
 
     fn prepare(&mut self, from: SiteId, journal: JournalId, ballot: Ballot, step: &mut Step<'_>) {
-        if !self.identity.synced || self.pipeline.is_full() {
+        if !self.votes_in(ballot) || self.pipeline.is_full() {
             return;
         }
         let chain = self.journals.durable_chain(journal);
@@ -401,7 +367,7 @@ impl Site {
         step: &mut Step<'_>,
     ) {
         let careless = usize::from(self.state.switch.has(Mutant::MinorityPromises));
-        let quorum = self.config.quorum() - careless;
+        let quorum = self.quorum() - careless;
         let ends = self.should_end(journal, step.now);
         let ending = self.state.seals.of(journal);
         let Some(proposal) = ending.proposal.as_mut().filter(|proposal| proposal.ballot == ballot) else {
@@ -423,7 +389,7 @@ impl Site {
         promisers: &Storages,
         step: &mut Step<'_>,
     ) {
-        if !self.identity.synced || self.pipeline.is_full() {
+        if !self.votes_in(ballot) || self.pipeline.is_full() {
             return;
         }
         let vote = self.state.seals.of(journal).vote;
@@ -462,14 +428,15 @@ impl Site {
     }
 
     /// Whether this site may consent to an end of a journal: it does so for fewer than half the sites at a time, until it
-    /// is decided that they go on, or their next lives are in the order. Which partings count is judged by that (`Order`), so that there always is a journal
-    /// to write seals and openings in.
+    /// is decided that they go on, or their next lives are in the order. Which partings count is judged by that (`Order`), so
+    /// that there always is a journal to write seals and openings in. A site that is away already is taken away no further.
     fn may_end(&self, journal: JournalId) -> bool {
         let back = |gone: &JournalId| {
             self.merge.order.open().any(|open| open.site == gone.site && open.incarnation > gone.incarnation)
         };
         let ended = |(other, ending): &(&JournalId, &Ending)| {
-            **other != journal && (ending.cut.is_some() || ending.vote.consents) && !back(other)
+            let ends = ending.cut.is_some() || ending.vote.consents;
+            other.site != journal.site && self.is_member(other.site) && ends && !back(other)
         };
         let away: BTreeSet<SiteId> =
             self.state.seals.journals.iter().filter(ended).map(|(other, _)| other.site).collect();
@@ -478,7 +445,7 @@ impl Site {
             return true;
         }
         // Nobody will write again in the journal of a former life: its end takes nothing away.
-        !last && (self.is_outlived(journal) || away.len() < (self.config.members.len() - 1) / 2)
+        !last && (self.is_outlived(journal) || away.len() < (self.members().len() - 1) / 2)
     }
 
     fn accepted(
@@ -488,7 +455,7 @@ impl Site {
         (by, renewed): ((SiteId, StorageId), &Storages),
         step: &mut Step<'_>,
     ) {
-        let quorum = self.config.quorum();
+        let quorum = self.quorum();
         let ending = self.state.seals.of(journal);
         let Some(proposal) = ending.proposal.as_mut().filter(|proposal| proposal.ballot == ballot) else {
             return;
@@ -579,32 +546,6 @@ impl Site {
             let said = Said::Decided(Verdict::Ends(cut));
             step.out.push(control(to, Message::Seal(journal, 0, said)));
         }
-    }
-
-    /// An operator wants a site fenced.
-    pub(crate) fn fence(&mut self, site: SiteId) -> Result<(), Refusal> {
-        let name = self.config.name_of(site);
-        let seals = &self.state.seals;
-        let ends = |journal: &JournalId| journal.site == site && seals.cut(*journal).is_none();
-        let open: Vec<JournalId> = self.merge.order.open().filter(ends).collect();
-        if open.is_empty() {
-            return Err(Refusal::Fence(format!(
-                "{name} has no open journal: it is fenced, has left, or is no member"
-            )));
-        }
-        let (hearing, quorum) = (1 + self.peers.greeted().count(), self.config.quorum());
-        if hearing < quorum {
-            let text = format!(
-                "{name} cannot be fenced from here: that takes {quorum} sites, and {hearing} can be reached"
-            );
-            return Err(Refusal::Fence(text));
-        }
-        for journal in &open {
-            let ending = self.state.seals.of(*journal);
-            ending.forced = true;
-            ending.tried_us = None;
-        }
-        Ok(())
     }
 }
 

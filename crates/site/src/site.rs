@@ -68,6 +68,8 @@ pub(crate) struct State {
     pub(crate) checkpoint: CheckpointState,
     /// Incarnations granted to others, each at most once.
     pub(crate) granted: std::collections::BTreeMap<entry::SiteId, crate::start::Grant>,
+    /// Whether another site has seen this one removed, ahead of our own place in the order.
+    pub(crate) removed: bool,
     /// Sites that were alive when last looked at.
     pub(crate) alive: Vec<entry::SiteId>,
     /// Whether the released catalog has changed, so that logs of deleted topics may have to go.
@@ -244,7 +246,7 @@ impl Site {
             return;
         }
         self.promise_to_self(step.now);
-        let few = self.state.alive.len() < self.config.quorum();
+        let few = self.state.alive.len() < self.quorum();
         let careless = self.state.switch.has(Mutant::QuorumOfTheLiving) && few;
         if let Some(position) = self.merge.release(RELEASE_AT_ONCE, self.state.switch, careless) {
             self.pipeline.note(Note::Released(position));
@@ -280,9 +282,15 @@ impl Site {
     pub(crate) fn say(&mut self, stamp: Stamp, body: entry::Body) -> Result<Seq, EntryError> {
         let journal = self.identity.journal().expect("only a site with an incarnation is asked to write");
         let tip = self.journals.tip(journal);
-        let entry =
-            Entry { journal, seq: tip.next, stamp, epoch: self.config.epoch, previous: tip.hash, body }
-                .encode()?;
+        let entry = Entry {
+            journal,
+            seq: tip.next,
+            stamp,
+            epoch: self.merge.order.epoch(),
+            previous: tip.hash,
+            body,
+        }
+        .encode()?;
         self.journals.take(&entry).expect("an entry made from the tip continues it");
         self.state.start.spoke = true;
         self.pipeline.own_entry(&entry);
@@ -296,6 +304,9 @@ impl Site {
         }
         if self.state.stopping_us.is_some() {
             return Err(Refusal::Stopping);
+        }
+        if let Some(refusal) = self.no_member() {
+            return Err(refusal);
         }
         if let Some(reason) = self.state.start.holds_writes().or_else(|| self.state.doubt.holds_writes()) {
             return Err(Refusal::NotReady(reason));

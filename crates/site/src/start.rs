@@ -117,6 +117,13 @@ impl Start {
         self.unconfirmed && self.heard.is_empty()
     }
 
+    /// The members are others: what the former ones granted counts no more towards a number not yet won.
+    pub(crate) fn ask_others(&mut self) {
+        if let Some((_, grants)) = self.claim.as_mut() {
+            grants.clear();
+        }
+    }
+
     /// Whether our journal waits for an opening.
     pub(crate) fn waits_for_opening(&self) -> bool {
         self.parted
@@ -153,7 +160,7 @@ impl Site {
     /// below; or nobody was heard, so that they may, and a promise would be of use to nobody.
     pub(crate) fn may_lack_own(&self, journal: JournalId) -> bool {
         let next = self.journals.next(journal);
-        self.state.start.is_alone() || self.config.others().any(|site| self.peers.holds(site, journal) > next)
+        self.state.start.is_alone() || self.others().any(|site| self.peers.holds(site, journal) > next)
     }
 
     /// Another site says what this storage is known to hold.
@@ -198,7 +205,7 @@ impl Site {
         let now = step.now.mono_us;
         let began = self.state.start.began_us();
         let skipped = self.state.switch.has(Mutant::StartRuleSkipped);
-        let all_heard = skipped || self.config.others().all(|site| self.state.start.heard.contains(&site));
+        let all_heard = skipped || self.others().all(|site| self.state.start.heard.contains(&site));
         let waited = now.saturating_sub(began) >= self.config.start_wait_ms * 1000;
         if !all_heard && !waited {
             return;
@@ -214,7 +221,7 @@ impl Site {
         if !all_heard {
             self.state.start.unconfirmed = true;
             let missing: Vec<_> =
-                self.config.others().filter(|site| !self.state.start.heard.contains(site)).collect();
+                self.others().filter(|site| !self.state.start.heard.contains(site)).collect();
             let names: Vec<_> = missing.iter().map(|site| self.config.name_of(*site)).collect();
             let text = format!(
                 "writing on without having heard {}: should one of them hold more of this site's journal, it is halted",
@@ -290,7 +297,7 @@ impl Site {
         if self.pipeline.first_own_stamp().is_some() {
             return Ok(());
         }
-        if !self.become_known_as(Identity { incarnation: Some(granted), ..self.identity }, step)? {
+        if !self.become_known_as(Identity { incarnation: Some(granted), ..self.identity.clone() }, step)? {
             return Ok(());
         }
         self.state.halted = None;
@@ -315,6 +322,9 @@ impl Site {
     }
 
     fn claim_incarnation(&mut self, step: &mut Step<'_>) {
+        if !self.is_member(self.config.own) {
+            return;
+        }
         let first = self.identity.incarnation.map_or(1, |last| last.0 + 1);
         let start = &mut self.state.start;
         if start.asked_us.is_some_and(|at| step.now.mono_us.saturating_sub(at) < REPEAT_US) {
@@ -330,6 +340,9 @@ impl Site {
     /// Grants a number at most once, to one data directory, durably before it says so.
     pub(crate) fn asked_for_incarnation(&mut self, from: SiteId, asked: Incarnation, step: &mut Step<'_>) {
         let Some((storage, _)) = self.peers.frontiers.get(&from) else { return };
+        if !self.votes() || !self.is_member(from) {
+            return;
+        }
         let storage = *storage;
         let seen = self.peers.journals().into_iter().chain(self.journals.frontier().into_keys());
         let highest = seen.filter(|journal| journal.site == from).map(|journal| journal.incarnation).max();
@@ -346,7 +359,10 @@ impl Site {
         }
         let again = last.is_some_and(|grant| (grant.incarnation, grant.storage) == (asked, storage));
         if !again || last.is_some_and(|grant| grant.durable) {
-            step.out.push(control(from, Message::Incarnation { asked, granted: again, next }));
+            step.out.push(control(
+                from,
+                Message::Incarnation { asked, granted: again, next, epoch: self.merge.order.epoch() },
+            ));
         }
     }
 
@@ -363,8 +379,9 @@ impl Site {
             return;
         }
         self.state.granted.insert(site, Grant { incarnation, storage, durable: true });
-        if self.peers.is_greeted(site) {
-            let answer = Message::Incarnation { asked: incarnation, granted: true, next: incarnation };
+        if self.peers.is_greeted(site) && self.votes() {
+            let epoch = self.merge.order.epoch();
+            let answer = Message::Incarnation { asked: incarnation, granted: true, next: incarnation, epoch };
             step.out.push(control(site, answer));
         }
     }
@@ -378,7 +395,10 @@ impl Site {
         next: Incarnation,
         step: &mut Step<'_>,
     ) {
-        let quorum = self.config.quorum();
+        let quorum = self.quorum();
+        if !self.is_member(from) {
+            return;
+        }
         let start = &mut self.state.start;
         let Some((claimed, grants)) = start.claim.as_mut().filter(|_| start.won.is_none()) else { return };
         if granted && asked == *claimed {

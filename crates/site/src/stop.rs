@@ -18,7 +18,8 @@ impl Site {
         if self.state.stopping_us.is_some() {
             return;
         }
-        let may_write = self.may_write().is_ok() && !self.state.start.waits_for_opening();
+        let may_write =
+            self.may_write().is_ok() && !self.state.start.waits_for_opening() && self.is_settled();
         for (ticket, _) in std::mem::take(&mut self.desk.deferred) {
             step.out.push(Action::Reply { ticket, answer: Err(Refusal::Stopping) });
         }
@@ -38,7 +39,7 @@ impl Site {
         let all = self.journals.next(journal);
         let durable = self.journals.durable(journal) == all;
         let told = |site: &entry::SiteId| self.peers.holds(*site, journal) >= all;
-        let quorum = 1 + self.config.others().filter(told).count() >= self.config.quorum();
+        let quorum = 1 + self.others().filter(told).count() >= self.quorum();
         let waited = step.now.mono_us.saturating_sub(since) >= WAIT_US;
         if waited || (durable && quorum && self.peers.greeted().all(|site| told(&site))) {
             step.out.push(Action::Stopped);

@@ -4,6 +4,7 @@
 mod compaction;
 mod copy;
 mod fencing;
+mod members;
 mod pressure;
 mod relay;
 mod repair;

@@ -43,6 +43,8 @@ impl Site {
             | Request::Commit(_)
             | Request::DeleteRecords { .. }
             | Request::ProducerId
+            | Request::AddSite { .. }
+            | Request::RemoveSite { .. }
             | Request::Fence { .. } => {
                 unreachable!("only topic changes come here")
             }

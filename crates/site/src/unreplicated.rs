@@ -189,7 +189,7 @@ impl Site {
 
     /// How much of a journal some other member is known to hold.
     fn held_elsewhere(&self, journal: JournalId) -> Seq {
-        self.config.others().map(|site| self.peers.holds(site, journal)).max().unwrap_or(0)
+        self.others().map(|site| self.peers.holds(site, journal)).max().unwrap_or(0)
     }
 
     /// Whether a write has to wait: its topic's bound is reached, or others wait already.

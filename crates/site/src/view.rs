@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use catalog::Topic;
 use clock::Stamp;
 use disk::Disk;
-use entry::{JournalId, PartitionId, Seq, SiteId, StorageId, TopicId};
+use entry::{JournalId, MemberEpoch, PartitionId, Seq, SiteId, StorageId, TopicId};
 use order::{Blocker, Turn};
 use partition::{LogsError, OffsetError, Plan, TimeHit};
 use serde::Serialize;
@@ -62,7 +62,11 @@ pub struct Status {
     pub quarantined: Vec<JournalId>,
     /// What each site is known to hold.
     pub frontiers: BTreeMap<SiteId, BTreeMap<JournalId, Seq>>,
-    /// Sites heard from lately, this one included.
+    /// How often the members have changed, the founders' time being 1.
+    pub epoch: MemberEpoch,
+    /// Who they are.
+    pub members: Vec<SiteId>,
+    /// Members heard from lately, and this site.
     pub alive: Vec<SiteId>,
     /// The stamp below which nothing new can appear.
     pub stable_point: Stamp,
@@ -151,10 +155,10 @@ impl Site {
         // A site that has just died may have shown more than it had sent, before its link is known to be down.
         let in_touch = |site: SiteId| self.peers.is_greeted(site) && alive.contains(&site);
         self.merge.unreleased() > 0
-            || !self.config.others().all(in_touch)
+            || !self.others().all(in_touch)
             || self.peers.journals().into_iter().any(|journal| {
                 let held = self.journals.durable(journal);
-                self.config.others().any(|site| self.peers.holds(site, journal) > held)
+                self.others().any(|site| self.peers.holds(site, journal) > held)
             })
     }
 
@@ -272,6 +276,8 @@ impl Site {
             turns: self.merge.order.turns().copied().collect(),
             quarantined: self.journals.quarantined().collect(),
             frontiers: frontiers.chain([(self.config.own, self.journals.frontier())]).collect(),
+            epoch: self.epoch(),
+            members: self.members().iter().copied().collect(),
             alive: self.alive(mono_us),
             stable_point: self.merge.order.stable_point(),
             released: self.merge.order.position(),
@@ -294,8 +300,7 @@ impl Site {
 
     fn journal_status(&self, journal: JournalId) -> JournalStatus {
         let held = self.journals.durable(journal);
-        let known =
-            self.config.others().map(|site| self.peers.holds(site, journal)).max().unwrap_or(0).max(held);
+        let known = self.others().map(|site| self.peers.holds(site, journal)).max().unwrap_or(0).max(held);
         JournalStatus {
             held,
             released: self.merge.order.next_unreleased(journal),

@@ -58,24 +58,32 @@ pub enum Message {
         granted: bool,
         /// If not: the lowest number that this site has not granted.
         next: Incarnation,
+        /// The epoch of members that the sender votes in.
+        epoch: MemberEpoch,
     },
     /// About copies of files.
     Copy(CopyMessage),
     /// About where a journal ends; the number counts the attempts to agree.
     Seal(JournalId, u32, Said),
-    /// My disk was lost, this is the new one: how have you voted, and what do you hold?
-    AskVotes(StorageId),
+    /// This is my disk. How have you voted, and what do you hold? I lost what I knew, or am about to enter an epoch.
+    AskVotes(StorageId, Option<MemberEpoch>),
     /// So.
     Votes(Votes),
 }
 
-/// What a site that lost its disk is told.
+/// What a site is told that lost its disk, or that enters an epoch of members.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Votes {
     /// Who is told.
     pub storage: StorageId,
+    /// The epoch that is about to be entered; none where the disk was lost.
+    pub enters: Option<MemberEpoch>,
+    /// The one that the sender has entered.
+    pub entered: MemberEpoch,
     /// The sender's votes on the ends of journals.
     pub votes: BTreeMap<JournalId, Vote>,
+    /// Incarnations that it granted, and to which data directories.
+    pub granted: BTreeMap<SiteId, (Incarnation, StorageId)>,
     /// What the sender holds durably.
     pub held: BTreeMap<JournalId, Seq>,
 }
@@ -85,6 +93,9 @@ pub struct Votes {
 pub struct Frozen {
     /// All of it: the site has lost its disk and does not hold again what it held.
     pub all: bool,
+    /// For which members it counts, and for those before: the epoch that the site has entered. Reports of another epoch are
+    /// others.
+    pub epoch: MemberEpoch,
     /// Journals on whose ends the site has voted.
     pub journals: BTreeMap<JournalId, Freeze>,
 }
@@ -124,6 +135,11 @@ impl Frozen {
 
     /// What follows from this and from what was heard by another way.
     pub fn learn(&mut self, said: &Frozen) {
+        match said.epoch.cmp(&self.epoch) {
+            Ordering::Greater => return self.clone_from(said),
+            Ordering::Less => return,
+            Ordering::Equal => {}
+        }
         self.all &= said.all;
         for (journal, freeze) in &said.journals {
             self.journals.entry(*journal).or_insert(*freeze).learn(*freeze);
@@ -142,10 +158,14 @@ pub struct Hello {
     pub site: SiteId,
     /// Its data directory.
     pub storage: StorageId,
-    /// The version of its list of members.
-    pub epoch: MemberEpoch,
-    /// A digest of members and homes.
-    pub shared: [u8; 32],
+    /// The cluster's first members; none if it has not been told.
+    pub founders: Vec<SiteId>,
+    /// Whether it has seen the receiver removed.
+    pub removed: bool,
+    /// The sites it knows, members or not.
+    pub sites: BTreeMap<SiteId, String>,
+    /// The homes it knows, and their ports.
+    pub homes: BTreeMap<String, u16>,
     /// What it holds durably: next seq and the hash before it, per journal.
     pub held: BTreeMap<JournalId, (Seq, ChainHash)>,
     /// The highest promise it knows of every journal: an owner that has forgotten must not go below its own.
@@ -201,10 +221,10 @@ impl Message {
             Message::Certificate(certificate) => framed(30, certificate),
             Message::OpenMe { journal, first } => framed(6, &(journal, first)),
             Message::AskIncarnation(asked) => framed(7, asked),
-            Message::Incarnation { asked, granted, next } => framed(8, &(asked, granted, next)),
+            Message::Incarnation { asked, granted, next, epoch } => framed(8, &(asked, granted, next, epoch)),
             Message::Copy(message) => message.encode(),
             Message::Seal(journal, attempt, said) => framed(9, &(journal, attempt, said)),
-            Message::AskVotes(storage) => framed(10, storage),
+            Message::AskVotes(storage, enters) => framed(10, &(storage, enters)),
             Message::Votes(votes) => framed(11, votes),
         }
     }
@@ -225,11 +245,13 @@ impl Message {
             6 => read(kind, &body).map(|(journal, first)| Message::OpenMe { journal, first }),
             7 => read(kind, &body).map(Message::AskIncarnation),
             8 => {
-                read(kind, &body).map(|(asked, granted, next)| Message::Incarnation { asked, granted, next })
+                let incarnation =
+                    |(asked, granted, next, epoch)| Message::Incarnation { asked, granted, next, epoch };
+                read(kind, &body).map(incarnation)
             }
             copy::FIRST_KIND..=copy::LAST_KIND => CopyMessage::decode(kind, &body),
             9 => read(kind, &body).map(|(journal, attempt, said)| Message::Seal(journal, attempt, said)),
-            10 => read(kind, &body).map(Message::AskVotes),
+            10 => read(kind, &body).map(|(storage, enters)| Message::AskVotes(storage, enters)),
             11 => read(kind, &body).map(Message::Votes),
             30 => match read::<Bytes>(kind, &body)? {
                 certificate if certificate.len() <= CERTIFICATE_BYTES_MAX => {
@@ -259,7 +281,7 @@ mod tests {
     use agree::{Ballot, Said, Verdict, Vote};
     use bytes::Bytes;
     use clock::Stamp;
-    use entry::{ChainHash, Cut, Incarnation, JournalId, SiteId, StorageId};
+    use entry::{ChainHash, Cut, Incarnation, JournalId, MemberEpoch, SiteId, StorageId};
     use proptest::prelude::proptest;
     use std::collections::BTreeMap;
 
@@ -270,7 +292,11 @@ mod tests {
         pulse.frontiers.insert(SiteId(1), (StorageId(5), BTreeMap::from([(journal, 8)])));
         pulse.frozen.insert(
             SiteId(1),
-            Frozen { all: false, journals: BTreeMap::from([(journal, Freeze::ended(7))]) },
+            Frozen {
+                all: false,
+                epoch: MemberEpoch(1),
+                journals: BTreeMap::from([(journal, Freeze::ended(7))]),
+            },
         );
         let mut all = vec![
             Message::Pulse(pulse),
@@ -280,17 +306,30 @@ mod tests {
             Message::Certificate(Bytes::from_static(b"certificate")),
             Message::OpenMe { journal, first: 4 },
             Message::AskIncarnation(Incarnation(2)),
-            Message::Incarnation { asked: Incarnation(2), granted: false, next: Incarnation(3) },
-            Message::Seal(journal, 0, Said::Prepare { ballot: Ballot { round: 2, by: 1 } }),
+            Message::Incarnation {
+                asked: Incarnation(2),
+                granted: false,
+                next: Incarnation(3),
+                epoch: MemberEpoch(1),
+            },
+            Message::Seal(
+                journal,
+                0,
+                Said::Prepare { ballot: Ballot { epoch: MemberEpoch(1), round: 2, by: 1 } },
+            ),
             Message::Seal(
                 journal,
                 3,
                 Said::Decided(Verdict::Ends(Cut { next: 4, hash: ChainHash([3; 32]) })),
             ),
-            Message::AskVotes(StorageId(6)),
+            Message::AskVotes(StorageId(6), None),
+            Message::AskVotes(StorageId(6), Some(MemberEpoch(2))),
             Message::Votes(Votes {
                 storage: StorageId(6),
+                enters: Some(MemberEpoch(2)),
+                entered: MemberEpoch(1),
                 votes: BTreeMap::from([(journal, Vote::default())]),
+                granted: BTreeMap::from([(SiteId(3), (Incarnation(1), StorageId(7)))]),
                 held: BTreeMap::from([(journal, 4)]),
             }),
         ];
@@ -321,9 +360,10 @@ mod tests {
         let journal = JournalId::genesis(SiteId(2));
         let frozen = |attempt, most| Frozen {
             all: false,
+            epoch: MemberEpoch(1),
             journals: BTreeMap::from([(journal, Freeze { attempt, most })]),
         };
-        let mut known = Frozen { all: true, journals: BTreeMap::new() };
+        let mut known = Frozen { all: true, epoch: MemberEpoch(1), journals: BTreeMap::new() };
         known.learn(&frozen(0, Some(3)));
         assert_eq!((known.counted(journal, 9), known.counted(journal, 2)), (3, 2));
         known.learn(&Frozen::default());
@@ -334,8 +374,13 @@ mod tests {
         assert_eq!(known.counted(journal, 9), 9);
         known.learn(&frozen(1, Some(5)));
         assert_eq!(known.counted(journal, 9), 5);
-        known.learn(&Frozen { all: true, journals: BTreeMap::from([(journal, Freeze::ended(6))]) });
+        let ended = BTreeMap::from([(journal, Freeze::ended(6))]);
+        known.learn(&Frozen { all: true, epoch: MemberEpoch(1), journals: ended });
         assert_eq!(known.counted(journal, 9), 6);
+        known.learn(&Frozen { epoch: MemberEpoch(2), ..frozen(1, Some(0)) });
+        assert_eq!(known.counted(journal, 9), 0, "in another epoch it reports anew");
+        known.learn(&frozen(1, Some(5)));
+        assert_eq!(known.counted(journal, 9), 0);
     }
 
     proptest! {

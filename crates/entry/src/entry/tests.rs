@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::{Encoded, Entry, EntryError};
 use crate::{
-    AdoptBody, BatchBody, Body, ChainHash, Cut, HEAD_BYTES, Incarnation, JournalId, MemberEpoch, Move,
-    OpenBody, ProgressBody, SealBody, SiteId, TopicBody, TopicId,
+    AdoptBody, BatchBody, Body, ChainHash, Change, Cut, HEAD_BYTES, Incarnation, JournalId, MemberEpoch,
+    MembersBody, Move, OpenBody, ProgressBody, SealBody, SiteId, StorageId, TopicBody, TopicId,
 };
 
 fn entry(body: Body) -> Entry {
@@ -40,7 +40,13 @@ fn bodies() -> Vec<Body> {
         Body::Open(OpenBody { journal, first: 11 }),
         Body::Seal(SealBody { journal, cut }),
         Body::Adopt(AdoptBody { journal, from: 9, upto: cut }),
+        Body::Members(MembersBody { epoch: MemberEpoch(2), change: added() }),
+        Body::Members(MembersBody { epoch: MemberEpoch(3), change: Change::Remove { site: SiteId(3) } }),
     ]
+}
+
+fn added() -> Change {
+    Change::Add { site: SiteId(4), storage: StorageId(5) }
 }
 
 #[test]
@@ -82,6 +88,17 @@ fn golden_bytes_of_a_seal_and_an_adoption() {
 }
 
 #[test]
+fn golden_bytes_of_changes_of_members() {
+    let body = |change| {
+        let body = Body::Members(MembersBody { epoch: MemberEpoch(2), change });
+        let bytes = entry(body).encode().unwrap().bytes.slice(HEAD_BYTES..);
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    assert_eq!(body(added()), format!("00000002000004{}05", "00".repeat(15)));
+    assert_eq!(body(Change::Remove { site: SiteId(3) }), "00000002010003");
+}
+
+#[test]
 fn splitting_takes_one_entry_and_leaves_the_rest() {
     let encoded = entry(Body::Part).encode().unwrap();
     let mut two = Bytes::from([&encoded.bytes[..], &encoded.bytes[..]].concat());
@@ -106,7 +123,7 @@ fn what_is_cut_or_foreign_is_named() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic(mut bytes: Vec<u8>, kind in 0u8..8, fill in any::<bool>()) {
+    fn no_bytes_make_it_panic(mut bytes: Vec<u8>, kind in 0u8..10, fill in any::<bool>()) {
         if fill && bytes.len() >= HEAD_BYTES {
             let body = (bytes.len() - HEAD_BYTES) as u32;
             bytes[0] = 1;

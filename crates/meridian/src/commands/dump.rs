@@ -208,6 +208,10 @@ fn about(entry: &Encoded) -> String {
         Ok(entry::Body::Adopt(adopt)) => {
             format!("adopts entries {} to {} of {}", adopt.from, adopt.upto.next - 1, adopt.journal)
         }
+        Ok(entry::Body::Members(members)) => match members.change {
+            entry::Change::Add { site, .. } => format!("adds site {site}: members {}", members.epoch.0),
+            entry::Change::Remove { site } => format!("removes site {site}: members {}", members.epoch.0),
+        },
         Ok(entry::Body::Trim(trim)) if trim == entry::TrimBody::MARK => "marks the time".to_owned(),
         Ok(entry::Body::Trim(trim)) => {
             format!("lets topic {} partition {} begin at {}", trim.topic, trim.partition, trim.before)

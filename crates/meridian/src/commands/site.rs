@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use admin::client::{self, Address};
-use admin::{CopyProgress, PeerStatus, SiteStatus};
+use admin::{CopyProgress, MembersNow, PeerStatus, SiteStatus};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -24,6 +24,10 @@ pub(crate) enum Site {
     AcceptClock(Where),
     /// Fence a silent site now: its journal ends where a majority agrees, and the merged log goes on without it
     Fence(Fence),
+    /// Make a known site a member: it must run and hold what the others hold
+    Add(Change),
+    /// Let a site be a member no more, for good: its journal must have left the order (stop or fence it first)
+    Remove(Removal),
 }
 
 /// Which site.
@@ -55,6 +59,27 @@ pub(crate) struct Fence {
     place: Where,
 }
 
+/// Whom to add, and whom to ask.
+#[derive(Debug, Args)]
+pub(crate) struct Change {
+    /// The site's name; the configuration of all members must list it
+    site: String,
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Whom to remove, and whom to ask.
+#[derive(Debug, Args)]
+pub(crate) struct Removal {
+    #[command(flatten)]
+    change: Change,
+    /// Fence it first, if its journal has not ended: for a site that is gone
+    #[arg(long)]
+    fence: bool,
+}
+
 impl Site {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         match self {
@@ -69,6 +94,11 @@ impl Site {
                 output::line(&format!("accepted: the clock was set {} ahead", span(jump_ms)))
             }
             Site::Fence(fence) => fence.run().await,
+            Site::Add(change) => {
+                let now = client::add(&Address::parse(&change.place.admin), &change.site).await?;
+                change.show(&now, "a member")
+            }
+            Site::Remove(removal) => removal.run().await,
         }
     }
 }
@@ -86,41 +116,75 @@ async fn list(ask: Ask) -> anyhow::Result<()> {
     })
 }
 
+impl Change {
+    fn show(&self, now: &MembersNow, what: &str) -> anyhow::Result<()> {
+        let members = now.members.join(", ");
+        self.output
+            .show(now, || format!("{} is {what} from here on; members {}: {members}\n", self.site, now.epoch))
+    }
+}
+
+impl Removal {
+    async fn run(self) -> anyhow::Result<()> {
+        let address = Address::parse(&self.change.place.admin);
+        if self.fence {
+            let status = client::status(&address).await?;
+            let is_open = |journal: &admin::JournalStatus| {
+                journal.site == self.change.site && journal.fenced_at.is_none()
+            };
+            if status.journals.iter().any(is_open) {
+                fence(&address, &self.change.site).await?;
+            }
+        }
+        let began = Instant::now();
+        loop {
+            match client::remove(&address, &self.change.site).await {
+                Ok(now) => return self.change.show(&now, "no member"),
+                // A fence is known before it has its place in the order.
+                Err(_) if self.fence && began.elapsed() < FENCE_PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
 /// How long a fence is waited for; it goes on by itself after that.
 const FENCE_PATIENCE: Duration = Duration::from_secs(30);
 
 impl Fence {
     async fn run(self) -> anyhow::Result<()> {
-        let address = Address::parse(&self.place.admin);
-        let open = |status: &SiteStatus| {
-            let of_it = status.journals.iter().filter(|journal| journal.site == self.site);
-            of_it
-                .filter(|journal| journal.fenced_at.is_none())
-                .map(|journal| journal.journal.clone())
-                .collect()
-        };
-        let before: Vec<String> = open(&client::status(&address).await?);
-        client::fence(&address, &self.site).await?;
-        let began = Instant::now();
-        while began.elapsed() < FENCE_PATIENCE {
-            let status = client::status(&address).await?;
-            let fenced = |journal: &&admin::JournalStatus| {
-                before.contains(&journal.journal) && journal.fenced_at.is_some()
-            };
-            if let Some(journal) = status.journals.iter().find(fenced) {
-                let next = journal.fenced_at.unwrap_or_default();
-                return output::line(&format!(
-                    "{} is fenced: journal {} ends before entry {next}; what lies beyond comes in when it is back",
-                    self.site, journal.journal
-                ));
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        anyhow::bail!(
-            "{} is not fenced yet: a majority of the sites must be reachable and hold what it wrote; they go on trying",
+        let ended = fence(&Address::parse(&self.place.admin), &self.site).await?;
+        let (journal, next) = (&ended.journal, ended.fenced_at.unwrap_or_default());
+        output::line(&format!(
+            "{} is fenced: journal {journal} ends before entry {next}; what lies beyond comes in when it is back",
             self.site
-        )
+        ))
     }
+}
+
+/// Has a site fenced, and waits until it is. Returns its journal.
+async fn fence(address: &Address, site: &str) -> anyhow::Result<admin::JournalStatus> {
+    let open = |status: &SiteStatus| {
+        let of_it = status.journals.iter().filter(|journal| journal.site == site);
+        of_it.filter(|journal| journal.fenced_at.is_none()).map(|journal| journal.journal.clone()).collect()
+    };
+    let before: Vec<String> = open(&client::status(address).await?);
+    client::fence(address, site).await?;
+    let began = Instant::now();
+    while began.elapsed() < FENCE_PATIENCE {
+        let status = client::status(address).await?;
+        let fenced =
+            |journal: &admin::JournalStatus| before.contains(&journal.journal) && journal.fenced_at.is_some();
+        if let Some(journal) = status.journals.into_iter().find(fenced) {
+            return Ok(journal);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    anyhow::bail!(
+        "{site} is not fenced yet: a majority of the sites must be reachable and hold what it wrote; they go on trying"
+    )
 }
 
 impl Status {
@@ -173,6 +237,11 @@ fn summary(status: &SiteStatus) -> String {
     if status.halt.waits_for_opening {
         lines.push("              its return waits to be ordered".to_owned());
     }
+    let besides = match &status.others_known[..] {
+        [] => String::new(),
+        known => format!("; known, but no members: {}", known.join(", ")),
+    };
+    lines.push(format!("members {:<6}{}{besides}", status.epoch, status.members.join(", ")));
     lines.push(format!("alive         {}", status.alive.join(", ")));
     lines.push(match status.unreleased {
         0 => "reading       up to date: nothing waits for its place".to_owned(),

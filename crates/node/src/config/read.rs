@@ -61,12 +61,11 @@ fn own(site: &Section<'_>) -> Result<Own, ConfigError> {
 }
 
 fn shared(root: &Section<'_>) -> Result<Shared, ConfigError> {
-    let cluster = root.need_table("cluster", &["id", "epoch"])?;
+    let cluster = root.need_table("cluster", &["id"])?;
     let members = root.tables("members", &["name", "id", "peer", "kafka"])?;
     let homes = root.tables("homes", &["name", "port", "prefer"])?;
     Ok(Shared {
         cluster: cluster.need("id", parsed("a UUID"))?,
-        epoch: cluster.need("epoch", whole(1..=i64::from(u32::MAX)))?,
         members: members.iter().map(member).collect::<Result<_, _>>()?,
         homes: homes.iter().map(home).collect::<Result<_, _>>()?,
     })

@@ -117,6 +117,7 @@ fn refusal(refusal: &Refusal) -> ProduceRefusal {
         | Refusal::Backlog { .. }
         | Refusal::Clock(_)
         | Refusal::Fence(_)
+        | Refusal::Members(_)
         | Refusal::Catalog(_) => ProduceRefusal::NotWritable(refusal.to_string()),
     }
 }

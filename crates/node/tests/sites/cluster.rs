@@ -90,7 +90,7 @@ impl Cluster {
         let (peer, http, id) = (self.ports.peer, self.ports.http, own + 1);
         let mut text = format!(
             "[site]\nname = '{name}'\nid = {id}\ndata_dir = '{folder}/data/{name}'\n\
-             [cluster]\nid = '7d1f3a52-9c0e-4b6a-8f21-5be0c4d97a13'\nepoch = 1\n\
+             [cluster]\nid = '7d1f3a52-9c0e-4b6a-8f21-5be0c4d97a13'\n\
              [listen]\nkafka = '{host}'\npeer = '{host}:{peer}'\nhttp = '{host}:{http}'\n\
              [tls]\nca = '{folder}/ca.pem'\ncert = '{folder}/{name}.pem'\nkey = '{folder}/{name}.key'\n\
              [limits]\ndisk_free_bytes_min = 0\n\

@@ -1,7 +1,7 @@
 //! The order, rule by rule; what holds for all histories is in `tests/oracle`.
 
 use clock::Stamp;
-use entry::{Incarnation, JournalId, SiteId, StorageId};
+use entry::{Change, Incarnation, JournalId, MemberEpoch, SiteId, StorageId};
 
 use super::Order;
 use crate::blocker::{Blocker, Why};
@@ -9,6 +9,7 @@ use crate::release::{BrokenPromise, Effect, Release, Weight};
 use crate::turn::{Turn, What};
 
 const SITES: [SiteId; 3] = [SiteId(1), SiteId(2), SiteId(3)];
+const PART: Weight = Weight::Part { epoch: MemberEpoch::GENESIS };
 
 fn of(site: u16) -> JournalId {
     JournalId::genesis(SiteId(site))
@@ -65,7 +66,7 @@ fn it_tells_what_it_waits_for() {
 fn a_parted_journal_is_not_waited_for_and_comes_back_at_its_opening() {
     let mut order = order();
     [of(1), of(2), of(3)].into_iter().for_each(|journal| held_by_two(&mut order, journal));
-    order.held(of(1), 0, at(4), Weight::Part);
+    order.held(of(1), 0, at(4), PART);
     order.held(of(1), 1, at(5), Weight::Data);
     order.held(of(1), 2, at(30), Weight::Data);
     order.promised(of(2), at(20), 0);
@@ -93,12 +94,12 @@ fn one_of_three_may_leave_since_another_may_have_ended() {
     let mut order = order();
     [of(1), of(2), of(3)].into_iter().for_each(|journal| held_by_two(&mut order, journal));
     for site in 1..=3 {
-        order.held(of(site), 0, at(5), Weight::Part);
+        order.held(of(site), 0, at(5), PART);
     }
     let effects: Vec<_> = order.release(9).into_iter().map(|release| release.effect).collect();
     assert_eq!(effects, [Effect::Parted, Effect::PartVoid, Effect::PartVoid]);
     order.held(of(2), 1, at(6), Weight::Open { journal: of(1), first: 1 });
-    order.held(of(3), 1, at(6), Weight::Part);
+    order.held(of(3), 1, at(6), PART);
     order.promised(of(2), at(9), 2);
     order.promised(of(1), at(9), 1);
     let effects: Vec<_> = order.release(9).into_iter().map(|release| release.effect).collect();
@@ -111,17 +112,17 @@ fn who_is_sealed_cannot_end_again_and_lets_another_leave() {
     order.ends_at(of(3), 3);
     held_by_two(&mut order, of(3));
     order.held(of(1), 1, at(10), seal(of(3), 3));
-    order.held(of(1), 2, at(11), Weight::Part);
+    order.held(of(1), 2, at(11), PART);
     order.held(of(1), 3, at(12), Weight::Data);
     assert_eq!(order.release(9).last().map(|it| it.effect.clone()), Some(Effect::Parted));
     assert_eq!(order.open().collect::<Vec<_>>(), [of(2)]);
-    order.held(of(2), 0, at(95), Weight::Part);
+    order.held(of(2), 0, at(95), PART);
     held_by_two(&mut order, of(2));
     assert_eq!(order.release(9).last().map(|it| it.effect.clone()), Some(Effect::PartVoid));
     // Opened anew, site 3 may end once more: nobody may leave.
     let second = JournalId { site: SiteId(3), incarnation: Incarnation(1) };
     order.held(of(2), 1, at(96), Weight::Open { journal: second, first: 0 });
-    order.held(of(2), 2, at(97), Weight::Part);
+    order.held(of(2), 2, at(97), PART);
     assert_eq!(order.release(9).last().map(|it| it.effect.clone()), Some(Effect::Opened { journal: second }));
     order.promised(second, at(99), 0);
     assert_eq!(order.release(9).last().map(|it| it.effect.clone()), Some(Effect::PartVoid));
@@ -133,7 +134,7 @@ fn of_five_sites_one_may_leave_at_a_time() {
     let sites: Vec<SiteId> = (1..=5).map(SiteId).collect();
     let mut order = Order::new(SITES[0], &sites);
     for site in 1..=5 {
-        order.held(of(site), 0, at(5), Weight::Part);
+        order.held(of(site), 0, at(5), PART);
         (1..=3).for_each(|holder| order.counted(SiteId(holder), StorageId(holder.into()), of(site), 9));
     }
     let effects: Vec<_> = order.release(9).into_iter().map(|release| release.effect).collect();
@@ -277,7 +278,8 @@ fn a_seal_closes_and_adoptions_follow_one_another() {
     let mut order = silent();
     order.ends_at(of(3), 1);
     held_by_two(&mut order, of(3));
-    let adopt = |from, upto| Weight::Adopt { journal: of(3), from, upto };
+    let epoch = MemberEpoch::GENESIS;
+    let adopt = |from, upto| Weight::Adopt { journal: of(3), from, upto, epoch };
     let turns =
         [(1, adopt(1, 2)), (2, seal(of(3), 1)), (3, seal(of(3), 1)), (4, adopt(2, 3)), (5, adopt(1, 4))];
     for (seq, weight) in turns {
@@ -297,7 +299,7 @@ fn a_seal_closes_and_adoptions_follow_one_another() {
     // The next one adopts more than is held here.
     let why = Why::AdoptedNotHeld { held: 3, upto: 4 };
     assert_eq!(order.blocker(), Some(Blocker { journal, why }));
-    order.held(of(3), 3, at(7), Weight::Part);
+    order.held(of(3), 3, at(7), PART);
     let released = order.release(20);
     assert_eq!(places(&released), [(1, 5, 14), (3, 1, 14), (3, 2, 14), (3, 3, 14)]);
     assert_eq!(released[0].effect, Effect::Adopted { journal, upto: 4 });
@@ -313,12 +315,13 @@ fn a_seal_closes_and_adoptions_follow_one_another() {
 fn a_seal_closes_who_has_left_and_what_it_wrote_since_is_adopted() {
     let mut order = order();
     [of(1), of(2), of(3)].into_iter().for_each(|journal| held_by_two(&mut order, journal));
-    order.held(of(3), 0, at(2), Weight::Part);
+    order.held(of(3), 0, at(2), PART);
     order.held(of(3), 1, at(4), Weight::Data);
     order.held(of(3), 2, at(6), Weight::Data);
     order.ends_at(of(3), 2);
     order.held(of(1), 0, at(9), seal(of(3), 2));
-    order.held(of(1), 1, at(10), Weight::Adopt { journal: of(3), from: 1, upto: 3 });
+    let adopt = Weight::Adopt { journal: of(3), from: 1, upto: 3, epoch: MemberEpoch::GENESIS };
+    order.held(of(1), 1, at(10), adopt);
     order.promised(of(1), at(90), 2);
     order.promised(of(2), at(90), 0);
     assert_eq!(order.unsealed().collect::<Vec<_>>(), [of(1), of(2), of(3)]);
@@ -336,7 +339,8 @@ fn an_order_comes_back_in_the_middle_of_an_adoption() {
     let mut order = silent();
     order.ends_at(of(3), 0);
     order.held(of(1), 1, at(10), seal(of(3), 0));
-    order.held(of(1), 2, at(11), Weight::Adopt { journal: of(3), from: 0, upto: 3 });
+    let epoch = MemberEpoch::GENESIS;
+    order.held(of(1), 2, at(11), Weight::Adopt { journal: of(3), from: 0, upto: 3, epoch });
     order.promised(of(1), at(90), 3);
     let whole = order.clone().release(20);
     let mut live = order.clone();
@@ -345,4 +349,93 @@ fn an_order_comes_back_in_the_middle_of_an_adoption() {
     let mut back: Order = postcard::from_bytes(&bytes).unwrap();
     assert_eq!(back.replay(6), whole[4..]);
     assert_eq!(order.replay(6), whole);
+}
+
+#[test]
+fn members_change_at_a_place_of_the_order() {
+    let mut order = silent();
+    let epoch = MemberEpoch(2);
+    let remove = |site| Weight::Members { epoch, change: Change::Remove { site: SiteId(site) } };
+    order.ends_at(of(3), 0);
+    order.held(of(1), 1, at(10), remove(3));
+    order.held(of(1), 2, at(11), seal(of(3), 0));
+    order.held(of(1), 3, at(12), remove(3));
+    order.held(of(1), 4, at(13), remove(2));
+    order.held(of(1), 5, at(14), Weight::Adopt { journal: of(3), from: 0, upto: 1, epoch: MemberEpoch(1) });
+    order.promised(of(1), at(90), 6);
+    let effects: Vec<_> = order.release(20).into_iter().skip(1).map(|release| release.effect).collect();
+    assert_eq!(
+        effects,
+        [Effect::ChangeVoid, Effect::Sealed { journal: of(3) }, Effect::Changed { epoch }],
+        "nobody reports to the new members yet"
+    );
+    assert_eq!((order.epoch(), order.members().len(), order.removed().len()), (epoch, 2, 1));
+    for site in [1, 2, 3] {
+        order.entered(SiteId(site), StorageId(site.into()), epoch);
+    }
+    held_by_two(&mut order, of(1));
+    let effects: Vec<_> = order.release(20).into_iter().map(|release| release.effect).collect();
+    assert_eq!(effects, [Effect::ChangeVoid, Effect::AdoptVoid { journal: of(3) }]);
+    let life = JournalId { site: SiteId(3), incarnation: Incarnation(1) };
+    assert_eq!(order.parted_first(life), None, "a removed site's journals never open");
+}
+
+#[test]
+fn members_change_and_leave_only_where_enough_stay_to_write_in() {
+    let mut order = silent();
+    let add = |site: u16, epoch| Weight::Members {
+        epoch: MemberEpoch(epoch),
+        change: Change::Add { site: SiteId(site), storage: StorageId(site.into()) },
+    };
+    order.held(of(1), 1, at(10), add(4, 2));
+    order.held(of(1), 2, at(11), PART);
+    order.held(of(1), 3, at(12), add(5, 3));
+    order.held(of(1), 4, at(13), Weight::Part { epoch: MemberEpoch(2) });
+    order.promised(of(1), at(90), 5);
+    order.promised(of(2), at(90), 0);
+    order.promised(of(3), at(90), 3);
+    held_by_two(&mut order, of(3));
+    let last = |order: &mut Order| order.release(20).last().map(|release| release.effect.clone());
+    assert_eq!(last(&mut order), Some(Effect::Changed { epoch: MemberEpoch(2) }));
+    let five = Change::Add { site: SiteId(5), storage: StorageId(5) };
+    assert!(!order.may_change(five), "of five, three can be ended at once: three open journals are too few");
+    for site in 1..=3 {
+        order.entered(SiteId(site), StorageId(site.into()), MemberEpoch(2));
+        order.counted(SiteId(site), StorageId(site.into()), of(1), 5);
+    }
+    let effects: Vec<_> = order.release(20).into_iter().map(|release| release.effect).collect();
+    assert_eq!(
+        effects,
+        [Effect::PartVoid, Effect::ChangeVoid, Effect::Parted],
+        "it left under other members"
+    );
+}
+
+#[test]
+fn what_a_removed_site_wrote_meanwhile_comes_in_by_adoption() {
+    let mut order = silent();
+    let epoch = MemberEpoch(2);
+    order.promised(of(3), at(3), 1);
+    order.held(of(3), 3, at(8), Weight::Data);
+    order.held(of(1), 1, at(10), Weight::Members { epoch, change: Change::Remove { site: SiteId(3) } });
+    order.ends_at(of(3), 0);
+    order.held(of(1), 2, at(11), seal(of(3), 0));
+    order.held(of(1), 3, at(12), Weight::Members { epoch, change: Change::Remove { site: SiteId(3) } });
+    let life = JournalId { site: SiteId(3), incarnation: Incarnation(1) };
+    order.held(of(1), 4, at(13), Weight::Adopt { journal: life, from: 0, upto: 1, epoch });
+    order.promised(of(1), at(90), 5);
+    assert_eq!(
+        order.release(20).last().map(|release| release.effect.clone()),
+        Some(Effect::Changed { epoch })
+    );
+    for site in 1..=2 {
+        order.entered(SiteId(site), StorageId(site.into()), epoch);
+    }
+    held_by_two(&mut order, of(1));
+    assert_eq!(order.release(20).len(), 0, "others may hold some of that journal: the adoption waits for it");
+    let why = Why::AdoptedNotHeld { held: 0, upto: 1 };
+    assert_eq!(order.blocker(), Some(Blocker { journal: life, why }));
+    order.held(life, 0, at(9), Weight::Data);
+    assert!(order.is_sealed(life), "a removed site's journal never takes part");
+    assert_eq!(places(&order.release(20)), [(1, 4, 13), (3, 0, 13)]);
 }

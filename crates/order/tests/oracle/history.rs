@@ -1,7 +1,7 @@
 //! Generated histories: what a few journals say in the end.
 
 use clock::Stamp;
-use entry::{Incarnation, JournalId, Seq, SiteId};
+use entry::{Incarnation, JournalId, MemberEpoch, Seq, SiteId};
 use order::Weight;
 use proptest::prelude::{Strategy, any};
 
@@ -52,7 +52,7 @@ pub(crate) fn history(turning: u8) -> impl Strategy<Value = History> {
                 turn if turn >= turning => Weight::Data,
                 turn if turn < turning / 3 => {
                     firsts[journal] = said.len() as u64 + 1;
-                    Weight::Part
+                    Weight::Part { epoch: MemberEpoch::GENESIS }
                 }
                 _ => open(choice, &firsts),
             };

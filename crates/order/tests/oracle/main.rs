@@ -218,7 +218,9 @@ fn every_effect_occurs() {
                 | Effect::Sealed { .. }
                 | Effect::SealVoid { .. }
                 | Effect::Adopted { .. }
-                | Effect::AdoptVoid { .. } => {}
+                | Effect::AdoptVoid { .. }
+                | Effect::Changed { .. }
+                | Effect::ChangeVoid => {}
                 Effect::Parted => counts[0] += 1,
                 Effect::PartVoid => counts[1] += 1,
                 Effect::Opened { .. } => counts[2] += 1,

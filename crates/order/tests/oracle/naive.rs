@@ -65,9 +65,11 @@ impl<'a> Naive<'a> {
             next[journal] += 1;
             let effect = match weight {
                 Weight::Data => Effect::None,
-                Weight::Seal { .. } | Weight::Adopt { .. } => unreachable!("these histories have no seals"),
-                Weight::Part if !may_part(journal, &floors, &next) => Effect::PartVoid,
-                Weight::Part => {
+                Weight::Seal { .. } | Weight::Adopt { .. } | Weight::Members { .. } => {
+                    unreachable!("these histories have no seals, and members do not change")
+                }
+                Weight::Part { .. } if !may_part(journal, &floors, &next) => Effect::PartVoid,
+                Weight::Part { .. } => {
                     floors[journal] = None;
                     Effect::Parted
                 }

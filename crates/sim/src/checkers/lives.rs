@@ -91,6 +91,7 @@ mod tests {
             wal_nonce: 1,
             incarnation,
             synced: true,
+            founders: vec![SiteId(1)],
         }
     }
 

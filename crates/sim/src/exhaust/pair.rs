@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use clock::{Now, Stamp};
-use entry::{ClusterId, JournalId, MemberEpoch, PartitionId, Seq, SiteId, StorageId, TopicId};
+use entry::{ClusterId, JournalId, PartitionId, Seq, SiteId, StorageId, TopicId};
 use site::wire::Message;
 use site::{
     Action, Answer, Entropy, Event, Fresh, Grown, Limits, Member, Reading, Request, Site, SiteConfig, Ticket,
@@ -66,8 +66,7 @@ pub(crate) fn config(own: SiteId) -> SiteConfig {
         cluster: ClusterId(Uuid::from_u128(0x51)),
         own,
         members: vec![member(WATCHED), member(OTHER)],
-        epoch: MemberEpoch(1),
-        shared_digest: [7; 32],
+        homes: BTreeMap::new(),
         clock_bound_ms: 500,
         start_wait_ms: 200,
         alive_ms: 2_000,

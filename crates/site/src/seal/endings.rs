@@ -16,7 +16,11 @@ impl Site {
         if !takes_part || self.may_write().is_err() {
             return;
         }
-        for (journal, cut) in self.state.seals.cuts() {
+        let cuts = self.state.seals.cuts();
+        let left = self.left_behind_by_removed().filter(|journal| !cuts.contains_key(journal));
+        let ended = cuts.iter().map(|(journal, cut)| (*journal, Some(*cut)));
+        let due: Vec<_> = ended.chain(left.map(|journal| (journal, None))).collect();
+        for (journal, cut) in due {
             let Some((upto, body)) = self.next_ending(journal, cut) else { continue };
             let now_us = step.now.mono_us;
             let turn_us = self.turn_us(journal);
@@ -34,19 +38,24 @@ impl Site {
     }
 
     /// What has to be written next about a journal that ended.
-    fn next_ending(&self, journal: JournalId, cut: Cut) -> Option<(Seq, Body)> {
+    fn next_ending(&self, journal: JournalId, cut: Option<Cut>) -> Option<(Seq, Body)> {
         let next = self.merge.order.next_unreleased(journal);
-        if !self.merge.order.is_sealed(journal) {
+        if let Some(cut) = cut.filter(|_| !self.merge.order.is_sealed(journal)) {
             let passed = self.merge.order.may_seal(journal, cut.next) && !self.merge.is_releasing();
             return passed.then_some((cut.next, Body::Seal(SealBody { journal, cut })));
         }
         let chain = self.journals.durable_chain(journal);
-        let holders =
-            1 + self.config.others().filter(|site| self.holds_surely(*site, journal, chain.next)).count();
+        let holders = 1 + self.others().filter(|site| self.holds_surely(*site, journal, chain.next)).count();
         let upto = Cut { next: chain.next, hash: chain.hash };
         let dropped = self.state.switch.has(Mutant::TailDropped);
-        let ready = chain.next > next && holders >= self.config.quorum() && self.identity.synced && !dropped;
+        let ready = chain.next > next && holders >= self.quorum() && self.votes() && !dropped;
         ready.then_some((chain.next, Body::Adopt(AdoptBody { journal, from: next, upto })))
+    }
+
+    /// Journals of sites that were removed: what these wrote without having heard of it is adopted too.
+    fn left_behind_by_removed(&self) -> impl Iterator<Item = JournalId> {
+        let order = &self.merge.order;
+        self.journals.frontier().into_keys().filter(|journal| order.removed().contains(&journal.site))
     }
 
     fn holds_surely(&self, site: SiteId, journal: JournalId, next: Seq) -> bool {

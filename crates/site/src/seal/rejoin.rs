@@ -1,9 +1,8 @@
 //! How a site that lost its disk, and with it its votes, comes back into the quorums.
 
-use agree::Vote;
-use entry::{JournalId, Seq, SiteId, StorageId};
+use entry::{JournalId, MemberEpoch, Seq, SiteId, StorageId};
 
-use super::REPEAT_US;
+use super::{REPEAT_US, Rejoin};
 use crate::action::Action;
 use crate::identity::Identity;
 use crate::mutant::Mutant;
@@ -16,16 +15,25 @@ use crate::wire::{Message, Votes};
 impl Site {
     /// A wiped site's way back into the quorums.
     pub(super) fn come_back(&mut self, step: &mut Step<'_>) -> Result<(), Fatal> {
-        if self.identity.synced {
+        if self.identity.synced || !self.is_member(self.config.own) || self.was_added_here() {
             return Ok(());
         }
-        let now_us = step.now.mono_us;
+        let (now_us, quorum, epoch) = (step.now.mono_us, self.quorum(), self.merge.order.epoch());
         let switch = self.state.switch;
         let rejoin = &mut self.state.seals.rejoin;
-        if rejoin.told.len() >= self.config.quorum() || switch.has(Mutant::WipedVotesAtOnce) {
+        if rejoin.epoch != epoch {
+            *rejoin = Rejoin { epoch, ..Rejoin::default() };
+        }
+        if rejoin.told.len() >= quorum || switch.has(Mutant::WipedVotesAtOnce) {
             let holds = |(journal, next): (&JournalId, &Seq)| self.journals.durable(*journal) >= *next;
             let ready = rejoin.owes.iter().all(holds) && self.state.seals.unsaid.is_empty();
-            if ready && self.become_known_as(Identity { synced: true, ..self.identity }, step)? {
+            if ready && self.state.seals.entered < epoch {
+                if !std::mem::replace(&mut self.state.seals.rejoin.noted, true) {
+                    self.pipeline.note(Note::Entered(epoch));
+                }
+                return Ok(());
+            }
+            if ready && self.become_known_as(Identity { synced: true, ..self.identity.clone() }, step)? {
                 self.state.pulse.news = true;
                 self.state.alarms.remove(PUT_BACK);
                 self.count_own();
@@ -37,39 +45,48 @@ impl Site {
             rejoin.asked_us = Some(now_us);
             let greeted: Vec<SiteId> = self.peers.greeted().collect();
             let storage = self.identity.storage;
-            step.out.extend(greeted.into_iter().map(|site| control(site, Message::AskVotes(storage))));
+            step.out.extend(greeted.into_iter().map(|site| control(site, Message::AskVotes(storage, None))));
         }
         Ok(())
     }
 
-    /// A site lost its disk and asks how we have voted.
-    pub(crate) fn asked_for_votes(&mut self, from: SiteId, storage: StorageId) {
-        if !self.identity.synced || self.pipeline.is_full() {
+    /// A site lost its disk, or enters an epoch, and asks how we have voted.
+    pub(crate) fn asked_for_votes(
+        &mut self,
+        from: SiteId,
+        storage: StorageId,
+        enters: Option<MemberEpoch>,
+        step: &mut Step<'_>,
+    ) {
+        if let Some(to) = enters {
+            return self.asked_by_entering(from, storage, to, step);
+        }
+        if !self.votes() || self.pipeline.is_full() {
             return;
         }
         self.state.seals.renewed.insert(from, storage);
-        let state = self.state.seals.snapshot();
-        let votes = Message::Votes(Votes { storage, votes: state.votes, held: self.journals.frontier() });
+        let votes = Message::Votes(self.votes_for(storage, None));
         self.state.seals.unsaid.push_back(Some((from, votes)));
         self.pipeline.note(Note::Renewed(from, storage));
     }
 
     /// A member tells how it has voted.
-    pub(crate) fn votes_told(&mut self, from: SiteId, told: Votes) {
-        let asked =
-            !self.identity.synced && told.storage == self.identity.storage && !self.pipeline.is_full();
-        if !asked || !self.state.seals.rejoin.told.insert(from) {
+    pub(crate) fn votes_told(&mut self, from: SiteId, told: &Votes) {
+        if told.storage != self.identity.storage || self.pipeline.is_full() {
             return;
         }
-        for (journal, theirs) in told.votes.iter().filter(|(_, theirs)| **theirs != Vote::default()) {
-            let vote = self.state.seals.of(*journal).vote.learned(theirs);
-            self.state.seals.of(*journal).vote = vote;
-            self.state.seals.unsaid.push_back(None);
-            self.pipeline.note(Note::Vote(*journal, vote));
+        if let Some(to) = told.enters {
+            return self.told_for_entering(from, to, told);
         }
-        for (journal, next) in told.held {
-            let owed = self.state.seals.rejoin.owes.entry(journal).or_insert(0);
-            *owed = (*owed).max(next);
+        let epoch = self.merge.order.epoch();
+        let counts = told.entered == epoch && self.state.seals.rejoin.epoch == epoch && self.is_member(from);
+        if self.identity.synced || !counts || !self.state.seals.rejoin.told.insert(from) {
+            return;
+        }
+        self.learn_votes(told);
+        for (journal, next) in &told.held {
+            let owed = self.state.seals.rejoin.owes.entry(*journal).or_insert(0);
+            *owed = (*owed).max(*next);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clock::Now;
 use disk::{Disk as _, FileName, MemoryDisk};
-use entry::{ClusterId, Encoded, MemberEpoch, SiteId, StorageId, TopicId};
+use entry::{ClusterId, Encoded, SiteId, StorageId, TopicId};
 use journal::Chain;
 use journal::checkpoint::Draft;
 use uuid::Uuid;
@@ -39,6 +39,8 @@ pub(super) struct Trio {
     /// Entries that went out, from whom and to whom, before anybody forged them.
     entries_sent: Vec<(u16, u16, Vouched)>,
     fence_timeout_ms: u64,
+    /// How many sites the configuration lists; three have founded.
+    known: u16,
 }
 
 /// What is made of entries on their way.
@@ -51,14 +53,13 @@ struct Node {
     stopped: bool,
 }
 
-fn config(own: u16, fence_timeout_ms: u64, limits: &Limits) -> SiteConfig {
+fn config(own: u16, known: u16, fence_timeout_ms: u64, limits: &Limits) -> SiteConfig {
     let member = |id: u16| Member { site: SiteId(id), name: format!("site-{id}") };
     SiteConfig {
         cluster: ClusterId(Uuid::from_u128(9)),
         own: SiteId(own),
-        members: (1..=3).map(member).collect(),
-        epoch: MemberEpoch(1),
-        shared_digest: [0; 32],
+        members: (1..=known).map(member).collect(),
+        homes: BTreeMap::new(),
         clock_bound_ms: 500,
         start_wait_ms: 1000,
         alive_ms: 1000,
@@ -90,6 +91,7 @@ impl Trio {
             next_ticket: 0,
             starts: 0,
             fence_timeout_ms,
+            known: 3,
             limits,
             restarts: 0,
             said: Vec::new(),
@@ -100,7 +102,7 @@ impl Trio {
         };
         for id in 1..=3 {
             let disk = &mut trio.nodes.get_mut(&id).unwrap().disk;
-            let config = config(id, fence_timeout_ms, &trio.limits);
+            let config = config(id, 3, fence_timeout_ms, &trio.limits);
             Site::bootstrap(&config, fresh(u128::from(id)), disk).unwrap();
             trio.start(id);
         }
@@ -123,25 +125,43 @@ impl Trio {
         let now = self.now(id);
         let node = self.nodes.get_mut(&id).unwrap();
         let entropy = Entropy { actor: [self.starts; 16] };
-        let config = config(id, self.fence_timeout_ms, &self.limits);
+        let config = config(id, self.known, self.fence_timeout_ms, &self.limits);
         let notary = Arc::new(TestNotary(SiteId(id)));
         let (site, _) = Site::open(config, entropy, notary, now, &mut node.disk).unwrap();
         node.site = Some(site);
         node.stopped = false;
-        for other in (1..=3).filter(|other| *other != id) {
+        for other in self.others(id) {
             self.connect(id, other);
         }
     }
 
+    fn others(&self, id: u16) -> Vec<u16> {
+        self.nodes.keys().copied().filter(|other| *other != id).collect()
+    }
+
     pub(super) fn start_joining(&mut self, id: u16) {
+        let config = config(id, self.known, self.fence_timeout_ms, &self.limits);
+        let storage = 100 + u128::from(self.starts);
         let disk = &mut self.nodes.get_mut(&id).unwrap().disk;
-        Site::join(&config(id, self.fence_timeout_ms, &self.limits), fresh(100), disk).unwrap();
+        Site::join(&config, fresh(storage), disk).unwrap();
         self.start(id);
+    }
+
+    /// All sites learn of one more, in a rolling restart; its own disk is empty.
+    pub(super) fn make_known(&mut self, id: u16) {
+        self.known = id;
+        for other in self.nodes.keys().copied().collect::<Vec<_>>() {
+            self.stop(other);
+            self.start(other);
+            self.run_ms(1500);
+        }
+        let node = Node { site: None, disk: MemoryDisk::new(), events: VecDeque::new(), stopped: false };
+        self.nodes.insert(id, node);
     }
 
     fn connect(&mut self, a: u16, b: u16) {
         let up = |node: &Node| node.site.is_some() && !node.stopped;
-        if self.cut == Some(a) || self.cut == Some(b) || !up(&self.nodes[&a]) || !up(&self.nodes[&b]) {
+        if [a, b].iter().any(|site| self.cut == Some(*site)) || !up(&self.nodes[&a]) || !up(&self.nodes[&b]) {
             return;
         }
         self.push(a, Event::LinkUp { site: SiteId(b) });
@@ -149,7 +169,7 @@ impl Trio {
     }
 
     fn disconnect(&mut self, id: u16) {
-        for other in (1..=3).filter(|other| *other != id) {
+        for other in self.others(id) {
             self.push(id, Event::LinkDown { site: SiteId(other) });
             self.push(other, Event::LinkDown { site: SiteId(id) });
         }
@@ -174,6 +194,11 @@ impl Trio {
         self.nodes.get_mut(&id).unwrap().disk = MemoryDisk::new();
     }
 
+    /// A site that does not run now will find no link.
+    pub(super) fn isolate(&mut self, id: u16) {
+        self.cut = Some(id);
+    }
+
     pub(super) fn cut(&mut self, id: u16) {
         self.disconnect(id);
         self.cut = Some(id);
@@ -182,7 +207,7 @@ impl Trio {
 
     pub(super) fn heal(&mut self, id: u16) {
         self.cut = None;
-        for other in (1..=3).filter(|other| *other != id) {
+        for other in self.others(id) {
             self.connect(id, other);
         }
     }
@@ -228,12 +253,13 @@ impl Trio {
     pub(super) fn run_ms(&mut self, ms: u64) {
         for _ in 0..ms {
             self.now_us += 1000;
-            for id in 1..=3 {
-                self.push(id, Event::Tick);
+            let ids: Vec<u16> = self.nodes.keys().copied().collect();
+            for id in &ids {
+                self.push(*id, Event::Tick);
             }
             while self.nodes.values().any(|node| !node.events.is_empty()) {
-                for id in 1..=3 {
-                    self.step(id);
+                for id in &ids {
+                    self.step(*id);
                 }
             }
         }
@@ -332,7 +358,7 @@ impl Trio {
     pub(super) fn push_signed(&mut self, to: u16, entry: &Encoded) {
         let owner = entry.head.journal.site;
         let chain = Chain { next: entry.head.seq + 1, hash: entry.hash(), stamp: entry.head.stamp };
-        let cluster = config(owner.0, 0, &self.limits).cluster;
+        let cluster = config(owner.0, self.known, 0, &self.limits).cluster;
         let (head, _) = SignedHead::sign(&TestNotary(owner), cluster, entry.head.journal, chain);
         let message = Message::Entries(Vouched { head, entries: entry.bytes.clone() });
         self.push(to, Event::Message { from: owner, message });

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use admin::client::Address;
-use admin::{Admin, AdminError, DigestQuery, Group, Halt, LogDigest, Metrics, SiteStatus};
+use admin::{Admin, AdminError, DigestQuery, Group, Halt, LogDigest, MembersNow, Metrics, SiteStatus};
 
 use super::{Verdict, judge, witness};
 
@@ -32,6 +32,9 @@ impl Admin for Pretend {
             storage: String::new(),
             journal: None,
             halt: Halt::default(),
+            epoch: 1,
+            members: Vec::new(),
+            others_known: Vec::new(),
             alive: Vec::new(),
             stable_point_ms: 0,
             stable_lag_ms: 0,
@@ -70,6 +73,14 @@ impl Admin for Pretend {
 
     async fn fence(&self, _: String) -> Result<(), AdminError> {
         Err(AdminError::Refused("nobody fences a pretence".into()))
+    }
+
+    async fn add(&self, _: String) -> Result<MembersNow, AdminError> {
+        Err(AdminError::Refused("nobody joins a pretence".into()))
+    }
+
+    async fn remove(&self, _: String) -> Result<MembersNow, AdminError> {
+        Err(AdminError::Refused("nobody leaves a pretence".into()))
     }
 
     fn stop(&self) -> Result<(), AdminError> {

@@ -1,0 +1,126 @@
+//! Who the members are: what an operator may change of it, and how.
+//!
+//! The configuration lists the sites that are known, with names and addresses; who of them is a member, and counts for
+//! quorums and votes, is agreed on in the merged order (`order::members`). A site is added when it holds what the members
+//! hold, so that the larger quorum waits for nobody; it is removed when its journal takes part no more. Each change is an
+//! entry in this site's own journal and is answered when it has its place.
+
+use std::collections::BTreeSet;
+
+use clock::Now;
+use entry::{Body, Change, MemberEpoch, MembersBody, Seq, SiteId};
+use order::MEMBERS_MAX;
+
+use crate::action::{Answer, Refusal};
+use crate::append::Taken;
+use crate::desk::Until;
+use crate::site::Site;
+
+/// How much a site may lack when it is added, in entries: what is on its way to it while others write.
+const LACKING_MAX: Seq = 10_000;
+
+impl Site {
+    /// The members at the merged position.
+    #[must_use]
+    pub fn members(&self) -> &BTreeSet<SiteId> {
+        self.merge.order.members()
+    }
+
+    /// How often they have changed, from the founders' epoch on.
+    #[must_use]
+    pub fn epoch(&self) -> MemberEpoch {
+        self.merge.order.epoch()
+    }
+
+    pub(crate) fn is_member(&self, site: SiteId) -> bool {
+        self.members().contains(&site)
+    }
+
+    /// The other members.
+    pub(crate) fn others(&self) -> impl Iterator<Item = SiteId> {
+        self.members().iter().copied().filter(|site| *site != self.config.own)
+    }
+
+    /// How many members make a quorum: a majority.
+    pub(crate) fn quorum(&self) -> usize {
+        self.members().len() / 2 + 1
+    }
+
+    /// Why this site may write nothing, if it is not a member.
+    pub(crate) fn no_member(&self) -> Option<Refusal> {
+        if self.is_member(self.config.own) && !self.state.removed {
+            return None;
+        }
+        let text = match self.state.removed || self.merge.order.removed().contains(&self.config.own) {
+            true => "it was removed from the cluster; write to another one and stop this one for good",
+            false => "it is not a member yet: `meridian site add` makes it one",
+        };
+        Some(Refusal::NotReady(text.to_owned()))
+    }
+
+    /// Writes a change of the members into the journal, if it may be made.
+    pub(crate) fn change_members(&mut self, add: bool, site: SiteId, now: Now) -> Result<Taken, Refusal> {
+        let change = if add { self.addition(site) } else { self.removal(site) }.map_err(Refusal::Members)?;
+        if !self.merge.order.may_change(change) {
+            let text =
+                "too few members would be left that take part: start those that are stopped, and ask again";
+            return Err(Refusal::Members(text.into()));
+        }
+        let own = self.identity.journal().filter(|own| self.merge.order.is_open(*own));
+        if own.is_none() {
+            return Err(Refusal::NotReady("its journal takes no part in the order yet".into()));
+        }
+        let epoch = self.merge.order.epoch().next();
+        let Some(stamp) = self.mint(now)? else { return Ok(Taken::Deferred) };
+        let body = Body::Members(MembersBody { epoch, change });
+        let seq = self.say(stamp, body).map_err(|_| Refusal::Busy)?;
+        Ok(Taken::Waits(seq, Answer::Members, Until::Released))
+    }
+
+    fn addition(&self, site: SiteId) -> Result<Change, String> {
+        let name = self.config.name_of(site);
+        if self.is_member(site) {
+            return Err(format!("{name} is a member already"));
+        }
+        if self.merge.order.removed().contains(&site) {
+            return Err(format!(
+                "{name} was removed, and ids are not used again: give the site another id and name"
+            ));
+        }
+        if self.members().len() >= MEMBERS_MAX {
+            return Err(format!("there are {MEMBERS_MAX} members, and more are not possible"));
+        }
+        let known = self.peers.frontiers.get(&site).filter(|_| self.peers.is_greeted(site));
+        let Some((storage, _)) = known else {
+            return Err(format!(
+                "{name} cannot be reached: start it (`meridian join`, then `serve`) and ask again"
+            ));
+        };
+        let lacks = |journal| {
+            self.merge.order.next_unreleased(journal).saturating_sub(self.peers.holds(site, journal))
+        };
+        let lacking: Seq = self.journals.frontier().into_keys().map(lacks).sum();
+        if lacking > LACKING_MAX {
+            return Err(format!(
+                "{name} still lacks {lacking} entries: it is taking them over; ask again later"
+            ));
+        }
+        Ok(Change::Add { site, storage: *storage })
+    }
+
+    fn removal(&self, site: SiteId) -> Result<Change, String> {
+        let name = self.config.name_of(site);
+        if !self.is_member(site) {
+            return Err(format!("{name} is not a member"));
+        }
+        if self.members().len() == 1 {
+            return Err(format!("{name} is the only member"));
+        }
+        if self.merge.order.open().any(|journal| journal.site == site) {
+            return Err(format!(
+                "{name} takes part in the order: stop it (`meridian site stop`), or fence it if it is gone, and ask again"
+            ));
+        }
+        Ok(Change::Remove { site })
+    }
+}

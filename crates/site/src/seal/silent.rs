@@ -1,0 +1,95 @@
+//! Which journals should end: those whose owners are silent, and those that an operator names.
+
+use std::collections::BTreeSet;
+
+use agree::Said;
+use clock::Now;
+use entry::{JournalId, SiteId};
+
+use super::TURN_US;
+use crate::action::Refusal;
+use crate::replicate::control;
+use crate::site::{Site, Step};
+use crate::wire::Message;
+
+impl Site {
+    /// How long this site lets others go first.
+    pub(super) fn turn_us(&self, journal: JournalId) -> u64 {
+        let before = self.peers.greeted().filter(|site| *site < self.config.own && *site != journal.site);
+        TURN_US * before.count() as u64
+    }
+
+    /// Whether a journal's owner has promised nothing new for the fence timeout and `more_us`.
+    pub(super) fn is_silent(&self, journal: JournalId, more_us: u64, now: Now) -> bool {
+        let timeout_us = self.config.fence_timeout_ms * 1000;
+        let began = self.state.start.began_us();
+        let moved = self.peers.moved_us.get(&journal).copied().unwrap_or(0).max(began);
+        timeout_us > 0
+            && Some(journal) != self.identity.journal()
+            && now.mono_us.saturating_sub(moved) >= timeout_us + more_us
+    }
+
+    /// Whether a journal's owner writes another one by now.
+    pub(super) fn is_outlived(&self, journal: JournalId) -> bool {
+        let later = |other: &JournalId| other.site == journal.site && other.incarnation > journal.incarnation;
+        self.journals.frontier().keys().any(later)
+            || self.peers.promises.keys().any(later)
+            || self.peers.frontiers.values().any(|(_, held)| held.keys().any(later))
+    }
+
+    /// Asks whether others find a journal's owner silent too.
+    pub(super) fn suspect(&mut self, journal: JournalId, step: &mut Step<'_>) {
+        let own = self.config.own;
+        let ending = self.state.seals.of(journal);
+        ending.tried_us = Some(step.now.mono_us);
+        ending.silent = BTreeSet::from([own]);
+        let greeted: Vec<SiteId> = self.peers.greeted().collect();
+        let attempt = ending.vote.attempt;
+        let ask = |site| control(site, Message::Seal(journal, attempt, Said::Suspect));
+        step.out.extend(greeted.into_iter().map(ask));
+    }
+
+    pub(super) fn suspected(&mut self, from: SiteId, journal: JournalId, step: &mut Step<'_>) {
+        // Half the time is enough to agree with another who waited all of it: clocks and links differ a little.
+        let lenient = Now { mono_us: step.now.mono_us + self.config.fence_timeout_ms * 500, ..step.now };
+        if self.votes() && self.is_silent(journal, 0, lenient) {
+            self.say_of(from, journal, Said::Silent, step);
+        }
+    }
+
+    pub(super) fn found_silent(&mut self, from: SiteId, journal: JournalId, step: &mut Step<'_>) {
+        let quorum = self.quorum();
+        let still = self.is_silent(journal, 0, step.now);
+        let ending = self.state.seals.of(journal);
+        if ending.silent.insert(from) && still && ending.silent.len() == quorum {
+            self.propose(journal, step);
+        }
+    }
+
+    /// An operator wants a site fenced.
+    pub(crate) fn fence(&mut self, site: SiteId) -> Result<(), Refusal> {
+        let name = self.config.name_of(site);
+        let seals = &self.state.seals;
+        let ends = |journal: &JournalId| journal.site == site && seals.cut(*journal).is_none();
+        let open: Vec<JournalId> = self.merge.order.open().filter(ends).collect();
+        if open.is_empty() {
+            return Err(Refusal::Fence(format!(
+                "{name} has no open journal: it is fenced, has left, or is no member"
+            )));
+        }
+        let hearing = 1 + self.peers.greeted().filter(|site| self.is_member(*site)).count();
+        let quorum = self.quorum();
+        if hearing < quorum {
+            let text = format!(
+                "{name} cannot be fenced from here: that takes {quorum} sites, and {hearing} can be reached"
+            );
+            return Err(Refusal::Fence(text));
+        }
+        for journal in &open {
+            let ending = self.state.seals.of(*journal);
+            ending.forced = true;
+            ending.tried_us = None;
+        }
+        Ok(())
+    }
+}
