@@ -60,6 +60,7 @@ class Site:
         self.log = cluster.folder / f"{name}.log"
         self.clock = cluster.folder / f"{name}.clock"
         self.process = None
+        self.open_files_max = None
 
     def write_config(self, **changes):
         """Writes the configuration; `changes` replaces whole sections' text or adds to the end (`extra`)."""
@@ -122,6 +123,8 @@ home_after_ms = 2000
         words = [MERIDIAN, "serve", "--config", str(self.config)]
         if self.clock.exists():
             words += ["--test-clock-offset-file", str(self.clock)]
+        if self.open_files_max:
+            words = ["prlimit", f"--nofile={self.open_files_max}:{self.open_files_max}", *words]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(words, stdout=log, stderr=log)
         return self

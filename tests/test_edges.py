@@ -1,11 +1,14 @@
 """What should not be sent, and what should not be there: each is refused with words, and the site goes on."""
 
+import contextlib
 import os
 import random
+import resource
 import shutil
 import socket
 import struct
 import subprocess
+import time
 
 import confluent_kafka
 import pytest
@@ -58,14 +61,14 @@ def test_an_oversized_batch_is_refused_and_the_next_is_taken(cluster, topic):
     works(cluster, topic)
 
 
-def produce_raw(address, topic, batch):
-    """A Produce request of version 3 by hand; gives the error code."""
+def produce_raw(address, topic, batch, source=""):
+    """A Produce request of version 3 by hand, from this address; gives the error code."""
     text = lambda value: struct.pack(">h", len(value)) + value.encode()
     body = struct.pack(">hhi", 0, 3, 7) + text("by hand")
     body += struct.pack(">hhi", -1, -1, 5000) + struct.pack(">i", 1) + text(topic)
     body += struct.pack(">iii", 1, 0, len(batch)) + batch
     host, port = address.split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as stream:
+    with socket.create_connection((host, int(port)), timeout=20, source_address=(source, 0)) as stream:
         stream.sendall(struct.pack(">i", len(body)) + body)
         answer = stream.makefile("rb")
         size, correlation = struct.unpack(">ii", answer.read(8))
@@ -269,6 +272,58 @@ def test_a_deleted_topic_takes_its_files_along(own_cluster):
     cluster.verify()
 
 
+# --- too much of everything
+
+
+def idle(address, count):
+    """Connections on which nothing is asked, as many of them as were let in."""
+    host, port = address.split(":")
+    streams = [socket.create_connection((host, int(port)), timeout=20) for _ in range(count)]
+
+    def is_open(stream):
+        stream.setblocking(False)
+        try:
+            return stream.recv(1) != b""
+        except BlockingIOError:
+            return True
+        except ConnectionResetError:
+            return False
+
+    # Who is not let in is closed at once, as far as the site has come.
+    eventually("all were looked at", lambda: len({sum(map(is_open, streams)) for _ in range(3) if not time.sleep(0.2)}) == 1)
+    return [stream for stream in streams if is_open(stream)]
+
+
+@pytest.mark.parametrize("open_files_max, flood, let_in", ((None, 3000, 2048), (400, 300, 76)))
+def test_idle_connections_are_bounded_and_leave_room_for_others(own_cluster, open_files_max, flood, let_in):
+    cluster = own_cluster
+    home = cluster[HOME]
+    topic = cluster.create("orders", 1)
+    if open_files_max:
+        assert home.stop() == 0
+        home.open_files_max = open_files_max
+        home.start().wait_ready()
+        eventually("it is back", lambda: len(cluster[NEXT].status()["alive"]) == 3)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        streams = idle(home.address(), flood)
+        assert let_in - 20 <= len(streams) <= let_in
+        assert "too many Kafka connections" in home.said(100_000) and "open files and sockets" in home.said(100_000)
+        for n in range(20):
+            value = f"honest {n}".encode()
+            assert produce_raw(home.address(), topic, batch_of(value), source=f"{cluster.network}.77") == 0
+        assert "Too many open files" not in home.said(100_000)
+        resident = next(line for line in open(f"/proc/{home.process.pid}/status") if line.startswith("VmRSS"))
+        assert int(resident.split()[1]) < 400 * 1024, resident
+        for stream in streams:
+            stream.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    cluster.converge(topic, 20)
+    works(cluster, topic)
+
+
 # --- a full disk
 
 
@@ -321,6 +376,41 @@ def test_a_full_disk_refuses_writes_keeps_serving_and_recovers(own_cluster, smal
     cluster.verify()
     values = list(clients.Confluent.read(cluster.bootstrap(FAR), topic, 1, cluster[FAR].ends(topic)[0]).values())
     assert len(values) == len(set(values)) and acked <= set(values)
+
+
+def test_a_site_starts_without_a_byte_free_and_takes_writes_when_there_is_room(own_cluster, small_disk):
+    """A power cut took what was in the logs only, and somebody else has filled the disk meanwhile."""
+    cluster = own_cluster
+    topic = cluster.create("orders", 1)
+    home = cluster[HOME]
+    assert home.stop() == 0
+    shutil.copytree(home.data, small_disk / "data", ignore=shutil.ignore_patterns("*.sock"))
+    home.write_config(data=small_disk / "data")
+    home.start().wait_ready()
+    eventually("room is set aside", lambda: (small_disk / "data/reserve").stat().st_size == 4 << 20)
+    clients.Confluent.write(home.address(), topic, 0, [f"{n} {'x' * 1000}" for n in range(1000)])
+    cluster.converge(topic, 1000)
+
+    home.kill()
+    assert not list((small_disk / "data/checkpoint").glob("*")), "all of the logs is in the WAL"
+    shutil.rmtree(small_disk / "data/logs")
+    ballast = small_disk / "ballast"
+    with open(ballast, "wb", buffering=0) as out, contextlib.suppress(OSError):
+        while out.write(b"\0" * 4096):
+            pass
+    assert shutil.disk_usage(small_disk).free == 0
+    home.start()
+    eventually("it runs, and says why it takes no writes", lambda: "the disk is full" in home.readiness())
+    assert "using what was set aside" in home.said(100_000)
+    assert len(clients.Confluent.read(home.address(), topic, 1, 1000)) == 1000
+    assert produce_raw(home.address(), topic, batch_of(b"refused")) != 0
+    clients.Confluent.write(cluster[NEXT].address(), topic, 0, ["elsewhere"])
+    assert home.runs(), home.said()
+
+    ballast.unlink()
+    eventually("writes are taken again", lambda: produce_raw(home.address(), topic, batch_of(b"room")) == 0)
+    cluster.converge(topic, 1002)
+    cluster.verify()
 
 
 def eventually_more(running, before):

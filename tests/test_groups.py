@@ -1,4 +1,5 @@
-"""Consumer groups over regions: members at two sites share the partitions; a coordinator's death costs no offset."""
+"""Consumer groups over regions: members at several sites share the partitions; neither a coordinator's death nor that of all
+sites at once costs an offset or a member."""
 
 import threading
 
@@ -7,6 +8,7 @@ import kafka
 import pytest
 
 import clients
+import load
 from cluster import NAMES, eventually
 
 PARTITIONS = 4
@@ -162,3 +164,30 @@ def test_a_group_over_two_sites_goes_on_at_the_same_offsets_after_its_coordinato
             member.stop()
     values = {(partition, offset): value for member in members for partition, offset, value in member.seen}
     assert values == {(p, n): f"{p}/{n}" for p in range(PARTITIONS) for n in range(EACH)}
+
+
+def test_a_member_that_commits_while_all_sites_are_killed_reads_on_when_they_are_back(own_cluster):
+    cluster = own_cluster
+    topic, group = cluster.create("work", PARTITIONS), "workers-all-killed"
+    gate = threading.Event()
+    gate.set()
+    members = [ConfluentMember(cluster.bootstrap(home), topic, group, gate) for home in NAMES]
+    running = [load.ConfluentLoad(cluster.bootstrap("eu-west"), topic, partition).start() for partition in range(PARTITIONS)]
+    try:
+        for _ in range(3):
+            before = [len(member.seen) for member in members]
+            grown = lambda: all(len(member.seen) > count + 20 for member, count in zip(members, before))
+            eventually("every member reads", grown)
+            for site in cluster.sites:
+                site.kill()
+            for site in cluster.sites:
+                site.start()
+            for site in cluster.sites:
+                site.wait_ready()
+        before = [len(member.seen) for member in members]
+        eventually("every member reads on", grown)
+    finally:
+        for writer in running:
+            writer.stop()
+        for member in members:
+            member.stop()
