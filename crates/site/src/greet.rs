@@ -53,10 +53,16 @@ impl Site {
         if !self.peers.links.contains_key(&from) {
             return Ok(());
         }
+        if let Message::Hello(hello) = &message {
+            self.greeted(from, hello, step)?;
+        }
+        // Who does not belong here, or has not said so yet, is nobody to send clients to.
+        if !self.peers.is_greeted(from) {
+            return Ok(());
+        }
         self.peers.heard_us.insert(from, step.now.mono_us);
         match message {
-            Message::Hello(hello) => self.greeted(from, &hello, step)?,
-            _ if !self.peers.is_greeted(from) => {}
+            Message::Hello(_) => {}
             Message::Pulse(pulse) => self.pulse(from, pulse, step),
             Message::Need(need) => self.need(from, need),
             Message::Enough(journal) => {

@@ -14,8 +14,9 @@ mod unreplicated;
 
 use batch::{Builder, NewRecord};
 use bytes::Bytes;
-use entry::{SiteId, TopicId};
+use entry::{JournalId, SiteId, TopicId};
 
+use crate::wire::Message;
 use crate::{Acknowledge, Answer, Append, Commit, Event, Reading, Refusal, Request};
 use trio::Trio;
 
@@ -303,4 +304,17 @@ fn the_files_of_a_deleted_topic_go_and_a_restart_does_not_miss_them() {
         assert!(!trio.files(id).iter().any(|file| file.contains(&gone.to_string())), "at site {id}");
         assert_eq!(trio.values(id, kept, Reading::Merged).len(), 80);
     }
+}
+
+#[test]
+fn who_has_not_said_that_it_belongs_here_is_not_alive() {
+    let mut trio = Trio::founded();
+    trio.crash(3);
+    trio.run_ms(2000);
+    assert_eq!(trio.alive(1), [SiteId(1), SiteId(2)]);
+    trio.push(1, Event::LinkUp { site: SiteId(3) });
+    let stranger = Message::Enough(JournalId::genesis(SiteId(1)));
+    trio.push(1, Event::Message { from: SiteId(3), message: stranger });
+    trio.run_ms(5);
+    assert_eq!(trio.alive(1), [SiteId(1), SiteId(2)], "clients would be sent to it");
 }

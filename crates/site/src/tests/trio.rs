@@ -225,6 +225,11 @@ impl Trio {
         self.nodes[&id].site.as_ref().unwrap()
     }
 
+    /// What site `id` takes for alive.
+    pub(super) fn alive(&self, id: u16) -> Vec<SiteId> {
+        self.site(id).alive(self.now_us)
+    }
+
     /// Asks, and does not wait.
     pub(super) fn send(&mut self, id: u16, request: Request) -> Ticket {
         let ticket = Ticket(self.next_ticket);
