@@ -42,7 +42,8 @@ pub(crate) fn collect(scene: &mut Scene, topics: &[String], bound_ms: u64) -> an
     let address = scene.admin(&first.site)?;
     let digests = scene.runtime.block_on(admin::client::digests(&address, &DigestQuery::default()))?;
     let mut placings = Vec::new();
-    for log in digests.iter().filter(|log| topics.contains(&log.topic)) {
+    // A log that holds nothing has no file.
+    for log in digests.iter().filter(|log| topics.contains(&log.topic) && log.end > 0) {
         placings.extend(of_log(scene, &first.site, log, &names)?);
     }
     let turns = first.turns.iter().map(turn).collect();

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use admin::DigestQuery;
 use anyhow::Context as _;
 use history::{Promises, check};
 use launch::{Cluster, Network, Plan, Ports};
@@ -136,6 +137,7 @@ fn found(arguments: &Arguments, folder: &Path, means: Means) -> anyhow::Result<S
         began: Instant::now(),
     };
     create_topics(&scene)?;
+    await_topics(&scene)?;
     Ok(scene)
 }
 
@@ -154,6 +156,24 @@ fn create_topics(scene: &Scene) -> anyhow::Result<()> {
         }
         Ok(())
     })
+}
+
+/// Waits until every site knows the topics: where a client asks earlier, its asking makes them, with as many partitions as
+/// the site's default says.
+fn await_topics(scene: &Scene) -> anyhow::Result<()> {
+    let until = Instant::now() + READY_PATIENCE;
+    for site in scene.sites() {
+        let address = scene.admin(&site)?;
+        loop {
+            let logs = scene.runtime.block_on(admin::client::digests(&address, &DigestQuery::default()))?;
+            if TOPICS.iter().all(|(topic, _, _)| logs.iter().any(|log| log.topic == *topic)) {
+                break;
+            }
+            anyhow::ensure!(Instant::now() < until, "{site} does not learn of the topics");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    Ok(())
 }
 
 /// Clients, faults, and the end.
