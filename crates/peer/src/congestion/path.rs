@@ -3,7 +3,12 @@
 //! Time goes in *rounds*: from a moment until a packet sent after it is acknowledged. A round yields a delivery rate, a
 //! shortest round trip and a share of loss. The window is rate × shortest round trip × gain, plus a little slack for
 //! acknowledgements that come in lumps. The gain cycles: one round above one to find new room, one below to
-//! drain what that left in queues, some rounds at one. A probe that finds much more room is followed by another at once.
+//! drain what that left in queues, some rounds at one. The round below one shows what the probe brought: if that is much,
+//! another follows at once; if it is all that was asked for, the doubling starts anew.
+//!
+//! A path that was cut loses whatever is sent into it, and that says nothing about how much fits. So the first window's
+//! loss ends no startup before a rate was measured, and after a collapse the window goes back to half of what used to fit
+//! as soon as a whole round has come through.
 //!
 //! Loss up to [`LOSS_TOLERATED`] changes nothing. More lowers the believed rate below what was delivered. A standing queue
 //! lowers the gain. When the shortest round trip has not been seen again for [`RTT_TRUSTED_US`], the window halves for
@@ -33,12 +38,17 @@ const SLACK_US: u64 = 2_000;
 /// The most and the least that a probe asks for beyond what is believed.
 const PROBE_MAX: f64 = 0.5;
 const PROBE_MIN: f64 = 0.05;
+/// A probe that asks for this much or more tells that far more room may be left.
+const PROBE_LARGE: f64 = 0.25;
 /// A window of this size is probed by a quarter; larger ones by less, smaller ones by more.
 const PROBE_BYTES: f64 = 1_048_576.0;
 /// Slack that each link keeps in the path's queue, the same for all: it makes their rates equal where they share one.
 const SLACK_BYTES: f64 = 65_536.0;
 /// Slack never takes more of a slow path's time than this.
 const SLACK_US_MAX: u64 = 20_000;
+/// After a collapse the window comes back to no more than this at once. Should the path have become narrow, the holes that
+/// this leaves are still fewer than quinn bears.
+const RESUMED_BYTES_MAX: u64 = 2 << 20;
 /// The smallest window, in packets. Also what a path without any estimate may use after a collapse.
 const WINDOW_PACKETS_MIN: u64 = 16;
 
@@ -62,6 +72,9 @@ enum Phase {
 struct Round {
     start_us: u64,
     delivered: u64,
+    /// How much of it had been sent before the round began, and how long after that the last of it was acknowledged.
+    before: u64,
+    before_us: u64,
     lost: u64,
     rtt_us: u64,
     app_limited: bool,
@@ -75,6 +88,8 @@ impl Round {
         Self {
             start_us,
             delivered: 0,
+            before: 0,
+            before_us: 0,
             lost: 0,
             rtt_us: u64::MAX,
             app_limited: false,
@@ -82,6 +97,12 @@ impl Round {
             grown: 0,
             queued_acks: 0,
         }
+    }
+
+    /// The rate at which what was under way when the round began came through. After a probe a pause follows it, until
+    /// the smaller window has room again; the round's whole length would count that in.
+    fn rate_before(&self, rtt_us: u64) -> u64 {
+        self.before.saturating_mul(1_000_000) / self.before_us.max(rtt_us).max(ROUND_US_MIN)
     }
 
     fn loss(&self) -> f64 {
@@ -99,6 +120,10 @@ pub(super) struct Path {
     phase: Phase,
     round: Round,
     rate: RecentMax,
+    /// Whether a rate was measured while more could have been sent, and not while the path was cut.
+    measured: bool,
+    /// Half of what fitted on the way before it collapsed.
+    resumed: u64,
     rtt_us: u64,
     rtt_seen_us: u64,
     growth: Growth,
@@ -123,6 +148,8 @@ impl Path {
             phase: Phase::Startup,
             round: Round::new(0),
             rate: RecentMax::default(),
+            measured: false,
+            resumed: 0,
             rtt_us: u64::MAX,
             rtt_seen_us: 0,
             growth: Growth::default(),
@@ -144,7 +171,12 @@ impl Path {
         let rtt_us = now_us.saturating_sub(sent_us).max(1);
         self.round.delivered += bytes;
         self.round.rtt_us = self.round.rtt_us.min(rtt_us);
-        self.round.passed |= sent_us >= self.round.start_us;
+        if sent_us < self.round.start_us {
+            self.round.before += bytes;
+            self.round.before_us = now_us - self.round.start_us;
+        } else {
+            self.round.passed = true;
+        }
         if rtt_us <= self.rtt_us.saturating_add(self.rtt_us / 32) {
             self.rtt_us = self.rtt_us.min(rtt_us);
             self.rtt_seen_us = now_us;
@@ -178,14 +210,18 @@ impl Path {
     pub(super) fn lost(&mut self, now_us: u64, bytes: u64) {
         self.round.lost += bytes;
         let overrun = self.round.lost > 4 * WINDOW_PACKETS_MIN * self.mtu && self.round.loss() > LOSS_STARTUP;
-        if self.phase == Phase::Startup && overrun && self.rate.get() > 0 {
+        if self.phase == Phase::Startup && overrun && self.measured {
             self.enter(Phase::Drain(4), now_us);
         }
     }
 
     /// Nothing got through for a long time: what was believed is void, except how short a round trip can be.
     pub(super) fn collapsed(&mut self) {
+        if self.measured {
+            self.resumed = (self.fitting(1.0) / 2).min(RESUMED_BYTES_MAX);
+        }
         self.rate = RecentMax::default();
+        self.measured = false;
         self.growth = Growth::default();
         self.phase = Phase::Startup;
         self.set_window(WINDOW_PACKETS_MIN * self.mtu);
@@ -198,13 +234,14 @@ impl Path {
             self.rate.push(rate);
         }
         let queue_us = round.rtt_us.saturating_sub(self.rtt_us);
+        self.measured |= !round.app_limited && round.delivered >= self.window / 4;
         if self.phase == Phase::Startup {
             return self.finish_startup(now_us, rate, queue_us, round);
         }
         if round.loss() > LOSS_TOLERATED && round.lost > LOST_PACKETS_MIN * self.mtu {
             self.overrun(rate);
         }
-        let next = self.after(now_us, rate, queue_us, round);
+        let next = self.after(now_us, queue_us, round);
         self.enter(next, now_us);
         if matches!(self.phase, Phase::Cruise(_)) && queue_us > self.queue_tolerated_us() {
             self.set_window(self.fitting(0.8));
@@ -222,7 +259,8 @@ impl Path {
     }
 
     fn finish_startup(&mut self, now_us: u64, rate: u64, queue_us: u64, round: &Round) {
-        if round.app_limited {
+        let queues = queue_us > self.queue_tolerated_us();
+        if round.app_limited || (!queues && round.delivered < self.window / 8) {
             return;
         }
         // Half of what the window grew by should show; the first rounds double it.
@@ -232,14 +270,19 @@ impl Path {
         } else {
             self.growth.flat_rounds += 1;
         }
-        if self.growth.flat_rounds >= 3 || queue_us > self.queue_tolerated_us() {
+        if self.growth.flat_rounds >= 3 || queues {
             self.enter(Phase::Drain(4), now_us);
+        } else if round.lost == 0 {
+            let resumed = std::mem::take(&mut self.resumed);
+            self.set_window(self.window.max(resumed));
         }
     }
 
     /// Which phase follows the round that has just ended.
-    fn after(&mut self, now_us: u64, rate: u64, queue_us: u64, round: &Round) -> Phase {
+    fn after(&mut self, now_us: u64, queue_us: u64, round: &Round) -> Phase {
         let empty = queue_us <= self.rtt_us / 16 + SLACK_US;
+        let unhurt = round.loss() <= LOSS_TOLERATED && !round.app_limited;
+        let rate = round.rate_before(self.rtt_us);
         let stale = now_us.saturating_sub(self.rtt_seen_us) > RTT_TRUSTED_US;
         match self.phase {
             Phase::Settle(0) => {
@@ -250,7 +293,14 @@ impl Path {
             Phase::Settle(left) => Phase::Settle(left - 1),
             _ if stale => Phase::Settle(1),
             Phase::Probe => Phase::Drain(1),
-            Phase::Drain(_) if self.found_more(rate) && !round.app_limited => {
+            Phase::Drain(_) if unhurt && empty && self.found_all(rate) => {
+                self.rate.push(rate);
+                self.growth = Growth { rate, flat_rounds: 0 };
+                self.set_window(self.fitting(1.0));
+                Phase::Startup
+            }
+            Phase::Drain(_) if unhurt && self.found_more(rate) => {
+                self.rate.push(rate);
                 self.probe = (self.probe * 2.0).min(PROBE_MAX);
                 self.begin_probe()
             }
@@ -270,6 +320,12 @@ impl Path {
     /// Whether the last probe brought at least half of what it asked for.
     fn found_more(&self, rate: u64) -> bool {
         rate as f64 > self.growth.rate as f64 * (1.0 + self.probe_share() / 2.0)
+    }
+
+    /// Whether it brought about all of it, and that was much.
+    fn found_all(&self, rate: u64) -> bool {
+        let share = self.probe_share();
+        share >= PROBE_LARGE && rate as f64 > self.growth.rate as f64 * (1.0 + share * 0.8)
     }
 
     /// How much above one a probe goes. Relatively more for a small window, so that links which share a path

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -95,6 +96,9 @@ struct Link {
     stream: Option<StreamId>,
     one_way_us: u64,
     starts_us: u64,
+    /// When there begins to be much to send.
+    bulk_us: u64,
+    beat_us: u64,
     received: u64,
 }
 
@@ -117,11 +121,14 @@ impl Link {
             stream: None,
             one_way_us: rtt_ms * 500,
             starts_us,
+            bulk_us: 0,
+            beat_us: 0,
             received: 0,
         }
     }
 
-    fn write(&mut self) {
+    /// Little, as heartbeats are, until there is much to send.
+    fn write(&mut self, now_us: u64) {
         let Some((_, connection)) = &mut self.sides[0].connection else { return };
         if connection.is_handshaking() {
             return;
@@ -130,6 +137,13 @@ impl Link {
             self.stream = connection.streams().open(Dir::Uni);
         }
         let Some(stream) = self.stream else { return };
+        if now_us < self.bulk_us {
+            if now_us >= self.beat_us {
+                self.beat_us = now_us + 10_000;
+                let _ = connection.send_stream(stream).write(&[7; 40]);
+            }
+            return;
+        }
         while connection.send_stream(stream).write(&[7; 64 << 10]).is_ok() {}
     }
 
@@ -154,6 +168,8 @@ struct Bottleneck {
     free_at_ns: u64,
     dice: u64,
     dropped: u64,
+    /// Meanwhile nothing passes, either way.
+    cut_us: Range<u64>,
 }
 
 impl Bottleneck {
@@ -165,6 +181,7 @@ impl Bottleneck {
             free_at_ns: 0,
             dice: 9,
             dropped: 0,
+            cut_us: 0..0,
         }
     }
 
@@ -178,18 +195,24 @@ impl Bottleneck {
         self.free_at_ns = start + (bytes as u64 + IP_UDP_BYTES) * self.ns_per_byte;
         self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let lost = ((self.dice >> 11) as f64 / (1_u64 << 53) as f64) < self.loss;
-        (!lost).then_some(self.free_at_ns / 1_000)
+        (!lost && !self.cut_us.contains(&now_us)).then_some(self.free_at_ns / 1_000)
     }
 }
 
 /// Runs links over a bottleneck and returns what each received between the two moments, in Mbit/s.
 fn run(bottleneck: &mut Bottleneck, flows: &[(u64, u64)], from_us: u64, until_us: u64) -> Vec<f64> {
     let zero = Instant::now();
-    let mut links: Vec<Link> = flows
-        .iter()
-        .enumerate()
-        .map(|(n, &(rtt_ms, starts_us))| Link::new(rtt_ms, starts_us, zero, n as u16 + 1))
-        .collect();
+    let link =
+        |(n, &(rtt_ms, starts_us)): (usize, &(u64, u64))| Link::new(rtt_ms, starts_us, zero, n as u16 + 1);
+    go(bottleneck, flows.iter().enumerate().map(link).collect(), zero, (from_us, until_us))
+}
+
+fn go(
+    bottleneck: &mut Bottleneck,
+    mut links: Vec<Link>,
+    zero: Instant,
+    (from_us, until_us): (u64, u64),
+) -> Vec<f64> {
     let mut marks = vec![None; links.len()];
     let mut now_us = 0;
     while now_us < until_us {
@@ -203,7 +226,8 @@ fn run(bottleneck: &mut Bottleneck, flows: &[(u64, u64)], from_us: u64, until_us
         }
         let due = |link: &mut Link| {
             let next = link.sides.iter_mut().map(|side| side.next_us(zero)).min().unwrap_or(u64::MAX);
-            next.max(link.starts_us)
+            let beat_us = if now_us < link.bulk_us { link.beat_us } else { u64::MAX };
+            next.min(beat_us).max(link.starts_us)
         };
         now_us = links.iter_mut().map(due).min().unwrap_or(u64::MAX).max(now_us + 1);
     }
@@ -219,7 +243,7 @@ fn drive(link: &mut Link, bottleneck: &mut Bottleneck, now_us: u64, zero: Instan
         side.take(now_us, zero);
     }
     link.read();
-    link.write();
+    link.write(now_us);
     let one_way_us = link.one_way_us;
     for datagram in link.sides[0].datagrams(now_us, zero) {
         if let Some(out_us) = bottleneck.pass(now_us, datagram.len()) {
@@ -227,6 +251,9 @@ fn drive(link: &mut Link, bottleneck: &mut Bottleneck, now_us: u64, zero: Instan
         }
     }
     for datagram in link.sides[1].datagrams(now_us, zero) {
+        if bottleneck.cut_us.contains(&now_us) {
+            continue;
+        }
         link.sides[0].inbound.push_back((now_us + one_way_us, datagram));
     }
 }
@@ -255,5 +282,21 @@ fn two_links_over_one_bottleneck_both_live() {
         let share = got[0] / (got[0] + got[1]);
         println!("quic: {flows:?} share 200 Mbit/s: {:.1} and {:.1} Mbit/s, {share:.2}", got[0], got[1]);
         assert!((0.3..=0.7).contains(&share) && got[0] + got[1] > 150.0, "{got:?}");
+    }
+}
+
+#[test]
+fn a_link_that_was_cut_is_filled_again_soon() {
+    // One so short that QUIC goes on where it was, one in which it takes the path for collapsed, and one of a path whose
+    // rate was known. What was sent into them is lost, and QUIC tries again ever more rarely.
+    let cuts = [(900_000..1_500_000, 1_000_000), (900_000..3_000_000, 1_000_000), (8_000_000..10_000_000, 0)];
+    for (cut_us, bulk_us) in cuts {
+        let from_us = cut_us.end + (cut_us.end - cut_us.start) + 2_000_000;
+        let zero = Instant::now();
+        let link = Link { bulk_us, ..Link::new(150, 0, zero, 1) };
+        let mut path = Bottleneck { cut_us, ..Bottleneck::new(200, 40, 0.0) };
+        let got = go(&mut path, vec![link], zero, (from_us, from_us + 3_000_000))[0];
+        println!("quic: {got:.1} Mbit/s after a cut of {:?} us", path.cut_us);
+        assert!(got > 160.0, "{got}");
     }
 }
