@@ -56,6 +56,8 @@ pub(crate) struct View {
     logs: BTreeMap<Uuid, (TopicId, Reading)>,
     /// Why this site takes no writes, if it does not.
     pub(crate) not_writing: Option<String>,
+    /// Whether a topic that is not here can be taken for one that does not exist.
+    pub(crate) knows_topics: bool,
 }
 
 impl View {
@@ -88,7 +90,8 @@ impl Views {
     pub(crate) fn new(fixed: Fixed) -> Views {
         let cluster = Arc::new(ClusterView::empty(fixed.cluster.clone(), i32::from(fixed.own.0)));
         let not_writing = Some("it is starting".to_owned());
-        let current = ArcSwap::from_pointee(View { cluster, logs: BTreeMap::new(), not_writing });
+        let current =
+            ArcSwap::from_pointee(View { cluster, logs: BTreeMap::new(), not_writing, knows_topics: false });
         let returns = Returns { since: BTreeMap::new(), started: Instant::now(), due: None };
         Views { fixed, current, changed: watch::Sender::new(0), returns: Mutex::new(returns) }
     }
@@ -136,8 +139,8 @@ impl Views {
                 view.add_topic(Arc::new(topic_view(topic, format!("{name}.{}", topic.name), origin, true)));
             }
         }
-        let not_writing = site.not_writing();
-        self.current.store(Arc::new(View { cluster: Arc::new(view), logs, not_writing }));
+        let (not_writing, knows_topics) = (site.not_writing(), site.knows_topics());
+        self.current.store(Arc::new(View { cluster: Arc::new(view), logs, not_writing, knows_topics }));
         self.changed.send_modify(|changes| *changes += 1);
     }
 

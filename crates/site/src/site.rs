@@ -215,6 +215,7 @@ impl Site {
         self.finish_stop(step);
         self.watch_liveness(step);
         self.watch_left_behind(step);
+        self.watch_topics(step);
         if !self.state.grown.is_empty() {
             let grown = std::mem::take(&mut self.state.grown);
             step.out.push(Action::Readable(grown.into_iter().collect()));

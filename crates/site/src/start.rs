@@ -25,6 +25,9 @@ use crate::wire::{Hello, Message};
 
 /// How often a request for an opening or an incarnation is repeated, in microseconds.
 const REPEAT_US: u64 = 300_000;
+/// A site that lacks something for longer than this, and takes over no copy, goes by the catalog that it has, in
+/// microseconds.
+const TOPICS_US: u64 = 30_000_000;
 
 /// Where the start stands.
 #[derive(Debug, Default)]
@@ -53,6 +56,10 @@ pub(crate) struct Start {
     claim: Option<(Incarnation, BTreeSet<SiteId>)>,
     /// The incarnation that a quorum granted, until it is taken up.
     won: Option<Incarnation>,
+    /// What others held when they were first heard: topics may have been created in it.
+    owed: BTreeMap<JournalId, Seq>,
+    /// Whether all of that was sorted here.
+    knows_topics: bool,
 }
 
 /// A number that this site granted to another's data directory.
@@ -133,6 +140,12 @@ impl Start {
 impl Site {
     /// A peer's hello says what it holds of our journal.
     pub(crate) fn start_heard(&mut self, from: SiteId, hello: &Hello) {
+        if !self.state.start.knows_topics {
+            for (journal, (next, _)) in &hello.held {
+                let owed = self.state.start.owed.entry(*journal).or_default();
+                *owed = (*owed).max(*next);
+            }
+        }
         let Some(journal) = self.identity.journal() else { return };
         let held = hello.held.get(&journal).map_or(0, |(next, _)| *next);
         self.state.start.heard.insert(from);
@@ -198,6 +211,29 @@ impl Site {
             self.confirm_start(journal, step);
         }
         Ok(())
+    }
+
+    /// Whether this site knows the topics that the others knew when it started. Before that, a topic that it has not heard
+    /// of may well exist.
+    #[must_use]
+    pub fn knows_topics(&self) -> bool {
+        self.state.start.knows_topics
+    }
+
+    /// Takes its topics for all there are once what the others held at the start was sorted here, or does not come.
+    pub(crate) fn watch_topics(&mut self, step: &mut Step<'_>) {
+        let start = &self.state.start;
+        if start.knows_topics || start.phase != Phase::Open || !self.state.copying.is_idle() {
+            return;
+        }
+        let sorted = |(journal, next): (&JournalId, &Seq)| {
+            let end = self.state.seals.cut(*journal).map_or(*next, |cut| cut.next.min(*next));
+            self.merge.order.next_unreleased(*journal) >= end
+        };
+        if start.owed.iter().all(sorted) || step.now.mono_us.saturating_sub(start.began_us()) >= TOPICS_US {
+            (self.state.start.knows_topics, self.state.start.owed) = (true, BTreeMap::new());
+            step.out.push(Action::ViewChanged);
+        }
     }
 
     /// Asks all others, takes back what is missing here, and goes on.

@@ -318,3 +318,34 @@ fn who_has_not_said_that_it_belongs_here_is_not_alive() {
     trio.run_ms(5);
     assert_eq!(trio.alive(1), [SiteId(1), SiteId(2)], "clients would be sent to it");
 }
+
+#[test]
+fn a_site_that_was_away_does_not_take_a_topic_for_new_before_it_knows_what_the_others_knew() {
+    for wiped in [false, true] {
+        let mut trio = Trio::founded();
+        trio.run_ms(100);
+        trio.crash(3);
+        let topic = create(&mut trio, &[]);
+        if wiped {
+            trio.wipe(3);
+            trio.start_joining(3);
+        } else {
+            trio.start(3);
+        }
+        assert!(!trio.site(3).knows_topics());
+        while !trio.site(3).knows_topics() {
+            trio.run_ms(1);
+        }
+        assert!(trio.site(3).topics().any(|known| known.id == topic), "wiped: {wiped}");
+    }
+}
+
+#[test]
+fn a_site_that_starts_alone_goes_by_the_topics_that_it_knows() {
+    let mut trio = Trio::founded();
+    trio.crash(3);
+    trio.isolate(3);
+    trio.start(3);
+    trio.run_ms(10_000);
+    assert!(trio.site(3).knows_topics());
+}

@@ -30,6 +30,10 @@ impl Front {
             };
             return Ok(Arc::new(internal));
         }
+        if !view.knows_topics {
+            let why = "it has just started and does not know yet which topics there are; ask again soon";
+            return Err(TopicRefusal::NotWritable(why.into()));
+        }
         let name = wanted.name.clone();
         self.change(Request::CreateTopic { name: wanted.name, partitions, settings }).await?;
         self.views.current().cluster.topics.get(&name).cloned().ok_or(TopicRefusal::Unknown)
