@@ -165,7 +165,7 @@ fn final_read(process: u32, site: &str, call: u64, polled: Vec<history::Spot>) -
 }
 
 /// A client of this site whose records come from this very site, once clients have gone home.
-async fn at_home(scene: &Scene, site: &str, topic: &str) -> anyhow::Result<Client> {
+pub(crate) async fn at_home(scene: &Scene, site: &str, topic: &str) -> anyhow::Result<Client> {
     let address = scene.cluster.kafka(site)?.to_string();
     let client = Client::connect(&[address], Options::default()).await?;
     let until = Instant::now() + HOME_PATIENCE;

@@ -1,7 +1,7 @@
 //! What the sites say of their merged logs: where every batch stands and why, and the turns of the journals.
 //!
 //! The turns come from each site's status and must be the same everywhere. The places come from one site's files, through
-//! `meridian dump index`: by then all sites have the same digests. Topics of a run keep append times, so that a batch tells
+//! `meridian dump index`, and who sent each batch from reading its logs: by then all sites have the same digests. Topics of a run keep append times, so that a batch tells
 //! the time of its own stamp.
 
 use std::collections::BTreeMap;
@@ -10,9 +10,11 @@ use std::process::Command;
 
 use admin::{DigestQuery, LogDigest, SiteStatus, TurnKind};
 use anyhow::Context as _;
+use client::{Client, FetchOptions};
 use history::{Evidence, Placing, Turn};
 use serde::Deserialize;
 
+use crate::ending::at_home;
 use crate::scene::Scene;
 
 /// Where a run keeps it, beside the diaries.
@@ -41,10 +43,14 @@ pub(crate) fn collect(scene: &mut Scene, topics: &[String], bound_ms: u64) -> an
         statuses.iter().map(|status| (status.id.to_string(), status.site.clone())).collect();
     let address = scene.admin(&first.site)?;
     let digests = scene.runtime.block_on(admin::client::digests(&address, &DigestQuery::default()))?;
+    let client = scene.runtime.block_on(at_home(scene, &first.site, &topics[0]))?;
     let mut placings = Vec::new();
     // A log that holds nothing has no file.
     for log in digests.iter().filter(|log| topics.contains(&log.topic) && log.end > 0) {
-        placings.extend(of_log(scene, &first.site, log, &names)?);
+        let mut of_log = of_log(scene, &first.site, log, &names)?;
+        let senders = scene.runtime.block_on(senders(&client, log))?;
+        of_log.iter_mut().for_each(|placing| placing.sent_as = senders.get(&placing.offset).copied());
+        placings.extend(of_log);
     }
     let turns = first.turns.iter().map(turn).collect();
     let evidence = Evidence { bound_ms, placings, turns };
@@ -89,9 +95,30 @@ fn of_log(
         let (number, life) = journal.split_once('.').context("a journal is a site and its life")?;
         let name = names.get(number).with_context(|| format!("no site has the number {number}"))?;
         let (place, journal) = ((log.topic.clone(), log.partition), format!("{name}.{life}"));
-        placings.push(Placing { place, offset, records, journal, time_ms, stamp, sorted_ms });
+        let sent_as = None;
+        placings.push(Placing { place, offset, records, journal, time_ms, stamp, sorted_ms, sent_as });
     }
     let end = placings.last().map_or(0, |last| last.offset + u64::from(last.records));
     anyhow::ensure!(end == log.end, "{site} tells of {end} records of {}, not {}", log.topic, log.end);
     Ok(placings)
+}
+
+/// As whom each batch of a log was sent, by its first offset.
+async fn senders(client: &Client, log: &LogDigest) -> anyhow::Result<BTreeMap<u64, (i64, i16)>> {
+    let (partition, end) = (i32::try_from(log.partition)?, i64::try_from(log.end)?);
+    let (mut at, mut senders) = (i64::try_from(log.start)?, BTreeMap::new());
+    while at < end {
+        let answer = client.fetch(&log.topic, partition, at, &FetchOptions::default()).await?;
+        let (mut rest, before) = (&answer.batches[..], at);
+        while let Ok(header) = batch::parse_kept(rest) {
+            let info = header.info();
+            if let (Ok(offset), 0..) = (u64::try_from(info.base_offset), info.producer_id) {
+                senders.insert(offset, (info.producer_id, info.producer_epoch));
+            }
+            at = info.base_offset + i64::from(info.offsets());
+            rest = rest.get(info.size as usize..).unwrap_or_default();
+        }
+        anyhow::ensure!(at > before, "nothing at {at} of {}/{partition}, which ends at {end}", log.topic);
+    }
+    Ok(senders)
 }

@@ -32,6 +32,8 @@ pub enum Class {
     OriginMissing,
     /// A value stands at two offsets of a merged log.
     Duplicate,
+    /// As above, but the client sent it twice: under another identity, after it had given up what it sent under the first.
+    Resent,
     /// A value stands twice in origin logs: a retry that the merge passes over.
     OriginDuplicate,
     /// A consumer jumped over records between two polls.
@@ -88,6 +90,7 @@ impl Class {
             C::ExcusedLoss,
             C::OriginMissing,
             C::Duplicate,
+            C::Resent,
             C::OriginDuplicate,
             C::PollSkip,
             C::NonmonotonicPoll,
@@ -120,6 +123,7 @@ impl Class {
             Class::LostOnSite => "lost-on-site",
             Class::OriginMissing => "origin-missing",
             Class::Duplicate => "duplicate",
+            Class::Resent => "resent",
             Class::OriginDuplicate => "origin-duplicate",
             Class::PollSkip => "poll-skip",
             Class::NonmonotonicPoll => "nonmonotonic-poll",

@@ -28,6 +28,9 @@ pub struct Placing {
     pub stamp: u64,
     /// The time of that stamp, in Unix milliseconds.
     pub sorted_ms: u64,
+    /// As whom its client sent it: producer id and epoch, if it gave any.
+    #[serde(default)]
+    pub sent_as: Option<(i64, i16)>,
 }
 
 /// What happened to a journal in the merged order.

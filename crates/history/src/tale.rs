@@ -122,7 +122,14 @@ impl Tale {
         let place = (topic.to_owned(), 0);
         let offset = self.evidence.placings.iter().filter(|placing| placing.place == place).count() as u64;
         let (records, journal, stamp) = (1, journal.to_owned(), sorted_ms);
-        self.evidence.placings.push(Placing { place, offset, records, journal, time_ms, stamp, sorted_ms });
+        let placing = Placing { place, offset, records, journal, time_ms, stamp, sorted_ms, sent_as: None };
+        self.evidence.placings.push(placing);
+        self
+    }
+
+    /// And that this was sent by this producer, in this epoch.
+    pub(crate) fn sent_as(&mut self, producer: i64, epoch: i16) -> &mut Self {
+        self.evidence.placings.last_mut().expect("something was placed").sent_as = Some((producer, epoch));
         self
     }
 

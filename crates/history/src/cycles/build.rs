@@ -37,13 +37,14 @@ impl Draft {
 const OFFSETS_PER_LIFE: u64 = 1 << 40;
 
 /// ww: successive values of a log. In an origin log those of one life: a former life's tail may come into the merged log
-/// after the next life has begun.
+/// after the next life has begun. A value that stands twice is where it stood first.
 fn neighbours(analysis: &Analysis<'_>, log: LogId, draft: &mut Draft) {
     let home = analysis.home(log);
     let is_merged = analysis.is_merged(log);
     let mut before = None;
     for (index, value) in (0..).zip(analysis.order(log).values()) {
-        if !is_merged && analysis.origin_of(home, *value) != Some(log) {
+        let is_copy = analysis.order(log).first(*value) != Some(index);
+        if is_copy || (!is_merged && analysis.origin_of(home, *value) != Some(log)) {
             continue;
         }
         let life = if is_merged { 0 } else { analysis.order(log).offset(index) / OFFSETS_PER_LIFE };
@@ -65,12 +66,14 @@ fn reads(analysis: &Analysis<'_>, draft: &mut Draft) {
             *high = index.max(*high);
         }
         for (log, index) in highest {
-            let values = analysis.order(log).values();
-            let writer = |index: usize| values.get(index).and_then(|value| analysis.writers.of(log, *value));
-            if let Some(writer) = writer(index as usize) {
+            let order = analysis.order(log);
+            let writer = |value: &u64| analysis.writers.of(log, *value);
+            if let Some(writer) = order.values().get(index as usize).and_then(writer) {
                 draft.edges.push((writer, at, Why::Wr));
             }
-            if let Some(next) = writer(index as usize + 1) {
+            let after = (index + 1..).zip(order.values().iter().skip(index as usize + 1));
+            let next = after.into_iter().find(|(index, value)| order.first(**value) == Some(*index));
+            if let Some(next) = next.and_then(|(_, value)| writer(value)) {
                 draft.edges.push((at, next, Why::Rw));
             }
         }
