@@ -14,6 +14,9 @@
 //!    They become its own. Before that it does not vote in the new epoch, and nothing it reports counts there.
 //! 4. Of a journal that anybody voted on it then reports nothing until the end is known: what it reported before may be
 //!    more than what was agreed on.
+//! 5. An operator may give sites up, until their removal is in the order. For who knows that, all the others together are
+//!    enough, and no fewer, wherever it takes a majority of the members. Who does not know it goes on as ever: a majority
+//!    of the members contains one of those who remain, as long as no majority is given up and only one side gives up.
 //!
 //! Since any decision in an epoch was accepted by one of those who told, everybody who has entered the next knows it; and
 //! since everything in front of a change is held by whoever released it, no cut of a later epoch can fall below what an
@@ -59,6 +62,7 @@ const ADDED: Setting = Setting {
     places: &[Place::Change, Place::Entry],
     sites: 3,
     ballots: 2,
+    lost: 0,
     mutant: Mutant::None,
 };
 /// The same with an entry in front of the change.
@@ -78,8 +82,24 @@ const TURNED: Setting = Setting {
     places: &[Place::Change, Place::Change, Place::Entry],
     sites: 3,
     ballots: 1,
+    lost: 0,
     mutant: Mutant::None,
 };
+/// One of two is given up, and writes on where nobody hears it: its own journal is under vote.
+const GIVEN_UP: Setting = Setting {
+    members: &[0b11, 0b10],
+    places: &[Place::Entry, Place::Change, Place::Entry],
+    sites: 2,
+    lost: 0b01,
+    ..ADDED
+};
+/// The same, and the journal of the one that remains is under vote.
+const REMAINS: Setting = Setting { members: &[0b11, 0b01], lost: 0b10, ..GIVEN_UP };
+/// One of three is given up, before the others had agreed without an operator.
+const ONE_OF_THREE: Setting = Setting { members: &[0b111, 0b110], sites: 3, ..GIVEN_UP };
+/// Two of three are given up.
+const TWO_OF_THREE: Setting =
+    Setting { members: &[0b111, 0b110, 0b100], sites: 3, ballots: 1, lost: 0b011, ..GIVEN_UP };
 
 #[test]
 fn votes_and_releases_hold_across_a_change() {
@@ -92,6 +112,30 @@ fn votes_and_releases_hold_across_a_change() {
 fn votes_and_releases_hold_across_two_changes() {
     holds("a cluster of one moves", MOVED);
     holds("a third site is added and the first leaves", TURNED);
+}
+
+#[test]
+fn votes_and_releases_hold_where_a_half_or_less_is_given_up() {
+    holds("one of two is given up", GIVEN_UP);
+    holds("one of two is given up, and the other wrote", REMAINS);
+    holds("one of three is given up", ONE_OF_THREE);
+}
+
+/// That is why sites compare what they have released before they link.
+#[test]
+fn a_majority_that_is_given_up_may_have_released_what_nobody_else_holds() {
+    let outlives = "what is released outlives those who are given up";
+    let checker =
+        TWO_OF_THREE.checker().threads(THREADS).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    let found = TWO_OF_THREE.properties().into_iter().find(|property| property.name == outlives);
+    assert!(found.and_then(|property| checker.discovery(property.name)).is_some());
+}
+
+#[test]
+fn every_broken_rule_of_a_forced_decision_is_caught() {
+    for mutant in [Mutant::OneOfTheRest, Mutant::LostCount, Mutant::BothHalves] {
+        is_caught(mutant, &[GIVEN_UP, REMAINS, ONE_OF_THREE]);
+    }
 }
 
 #[test]

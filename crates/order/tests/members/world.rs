@@ -33,6 +33,12 @@ pub(crate) enum Mutant {
     CountsUnentered,
     /// Rule 4.
     NotFrozen,
+    /// Rule 5: one of those who remain is enough.
+    OneOfTheRest,
+    /// Rule 5: those who were given up count beside those who remain.
+    LostCount,
+    /// Rule 5: both halves are forced to go on without the other.
+    BothHalves,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +48,8 @@ pub(crate) struct Setting {
     pub(crate) places: &'static [Place],
     pub(crate) sites: usize,
     pub(crate) ballots: usize,
+    /// Who is given up by an operator, one bit a site.
+    pub(crate) lost: u8,
     pub(crate) mutant: Mutant,
 }
 
@@ -61,6 +69,8 @@ pub(crate) struct Site {
     accepted: Option<(u8, u8)>,
     frozen: Option<u8>,
     frontier: Option<u8>,
+    /// Whether it knows who was given up.
+    knows: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -92,6 +102,8 @@ pub(crate) enum Step {
     Change(usize),
     /// A site enters the next epoch; these told it their votes.
     Enter(usize, u8),
+    /// A site learns who was given up.
+    Know(usize),
 }
 
 impl Setting {
@@ -99,9 +111,37 @@ impl Setting {
         self.members[usize::from(epoch)] & 1 << site != 0
     }
 
-    fn is_majority(&self, sites: u8, epoch: u8) -> bool {
+    /// How many of which sites are enough in an epoch, as one site sees it.
+    fn quorum(&self, it: (usize, &Site), epoch: u8) -> (u8, u32) {
         let members = self.members[usize::from(epoch)];
-        (sites & members).count_ones() > members.count_ones() / 2
+        let lost = match self.mutant {
+            Mutant::BothHalves if self.lost & 1 << it.0 != 0 => !self.lost,
+            _ => self.lost,
+        };
+        let rest = members & !lost;
+        match self.mutant {
+            _ if !it.1.knows || rest == members => (members, members.count_ones() / 2 + 1),
+            Mutant::OneOfTheRest => (rest, 1),
+            Mutant::LostCount => (members, rest.count_ones()),
+            _ => (rest, rest.count_ones()),
+        }
+    }
+
+    fn is_enough(&self, it: (usize, &Site), sites: u8, epoch: u8) -> bool {
+        let (of, needed) = self.quorum(it, epoch);
+        (sites & of).count_ones() >= needed
+    }
+
+    /// Whether these sites are enough for anybody who may try a ballot.
+    fn decides(&self, world: &World, sites: u8, epoch: u8) -> bool {
+        let all = world.sites[..self.sites].iter().enumerate();
+        all.into_iter().any(|it| self.is_enough(it, sites, epoch))
+    }
+
+    fn may_know(&self, world: &World, site: usize) -> bool {
+        let remains = |site: usize| self.lost & 1 << site == 0 || self.mutant == Mutant::BothHalves;
+        let heard = (0..self.sites).any(|other| remains(other) && world.sites[other].knows);
+        self.lost != 0 && !world.sites[site].knows && (remains(site) || heard)
     }
 
     fn cut(world: &World) -> Option<u8> {
@@ -122,21 +162,22 @@ impl Setting {
         it.frozen.map_or(it.held, |frozen| frozen.min(it.held))
     }
 
-    fn is_reported(&self, world: &World, entry: u8, epoch: u8) -> bool {
-        let counts = |it: &Site| {
+    fn is_reported(&self, world: &World, it: (usize, &Site), epoch: u8) -> bool {
+        let counts = |other: &Site| {
             let from = if self.mutant == Mutant::CountsUnentered { 0 } else { usize::from(epoch) };
-            it.told[from..].iter().any(|told| *told > entry)
+            other.told[from..].iter().any(|told| *told > it.1.read)
         };
         let sites = (0..self.sites).filter(|site| counts(&world.sites[*site]));
-        self.is_majority(sites.fold(0, |all, site| all | 1 << site), epoch)
+        self.is_enough(it, sites.fold(0, |all, site| all | 1 << site), epoch)
     }
 
     /// Whether a site may release the journal's next entry.
-    fn may_release(&self, world: &World, it: &Site) -> bool {
+    fn may_release(&self, world: &World, site: usize) -> bool {
+        let it = &world.sites[site];
         let epoch = if self.mutant == Mutant::OldMajorityBehind { 0 } else { self.epoch(it.passed) };
         self.places.get(usize::from(it.passed)) == Some(&Place::Entry)
             && it.held > it.read
-            && self.is_reported(world, it.read, epoch)
+            && self.is_reported(world, (site, it), epoch)
     }
 
     /// The epoch in which a site votes.
@@ -170,16 +211,17 @@ impl Setting {
     }
 
     /// Who may tell a site that is about to enter the epoch behind `from`: the smallest sets that are enough.
-    fn tellers(&self, world: &World, from: u8) -> Vec<u8> {
+    fn tellers(&self, world: &World, it: (usize, &Site)) -> Vec<u8> {
+        let from = it.1.entered;
         if self.mutant == Mutant::EntersUntold {
             return vec![0];
         }
         let may = (0..self.sites).filter(|site| self.may_tell(*site, &world.sites[*site], from));
         let may = may.fold(0_u8, |all, site| all | 1 << site);
-        let members = self.members[usize::from(from)].count_ones();
-        let needed = members / 2 + u32::from(self.mutant != Mutant::FewerTell);
+        let (of, needed) = self.quorum(it, from);
+        let needed = needed - u32::from(self.mutant == Mutant::FewerTell);
         let mut sets: Vec<u8> =
-            (0..1 << self.sites).filter(|set| set & !may == 0 && set.count_ones() == needed).collect();
+            (0..1 << self.sites).filter(|set| set & !(may & of) == 0 && set.count_ones() == needed).collect();
         let entered = (0..self.sites).filter(|site| world.sites[*site].entered > from);
         sets.extend(entered.map(|site| 1 << site));
         sets
@@ -208,7 +250,10 @@ impl Model for Setting {
                 out.push(Step::Change(site));
             }
             if it.entered < self.epoch(it.passed) {
-                out.extend(self.tellers(world, it.entered).into_iter().map(|set| Step::Enter(site, set)));
+                out.extend(self.tellers(world, (site, it)).into_iter().map(|set| Step::Enter(site, set)));
+            }
+            if self.may_know(world, site) {
+                out.push(Step::Know(site));
             }
             for at in 0..self.ballots {
                 if self.may_promise(world, site, at) {
@@ -220,7 +265,7 @@ impl Model for Setting {
             }
         }
         for (at, ballot) in world.ballots.iter().enumerate() {
-            let promised = ballot.epoch.is_some_and(|epoch| self.is_majority(ballot.promisers, epoch));
+            let promised = ballot.epoch.is_some_and(|epoch| self.decides(world, ballot.promisers, epoch));
             if ballot.value.is_none() && promised {
                 out.push(Step::Choose(at));
             }
@@ -239,10 +284,12 @@ impl Model for Setting {
                 // What the choice was made from matters no more.
                 (ballot.best, ballot.frontier, ballot.promisers) = (None, 0, 0);
             }
-            Step::Accept(site, at) => self.accept(&mut world, site, at),
+            Step::Accept(site, at) => Setting::accept(&mut world, site, at),
             Step::Change(site) => world.sites[site].passed += 1,
             Step::Enter(site, tellers) => self.enter(&mut world, site, tellers),
+            Step::Know(site) => world.sites[site].knows = true,
         }
+        self.decide(&mut world);
         self.release(&mut world);
         self.sort(&mut world);
         (world != *last).then_some(world)
@@ -268,6 +315,13 @@ impl Model for Setting {
                     let lack = (0..model.sites)
                         .filter(|site| members & 1 << site != 0 && world.sites[*site].held < end);
                     end == 0 || lack.count() as u32 <= members.count_ones() / 2
+                },
+            ),
+            Property::always(
+                "what is released outlives those who are given up",
+                |model: &Setting, world: &World| {
+                    let read = world.sites.iter().map(|site| site.read).max().unwrap_or(0);
+                    (0..model.sites).any(|site| model.lost & 1 << site == 0 && world.sites[site].held >= read)
                 },
             ),
             Property::sometimes("a cut is decided by the first members", |_, world: &World| {
@@ -298,7 +352,7 @@ impl Setting {
                 let it = &mut world.sites[site];
                 let told = &mut it.told[usize::from(it.entered)];
                 *told = reports.max(*told);
-                if self.may_release(world, &world.sites[site]) {
+                if self.may_release(world, site) {
                     world.sites[site].passed += 1;
                     world.sites[site].read += 1;
                 }
@@ -311,7 +365,8 @@ impl Setting {
 
     /// Sites that do not own the journal and come and go alike are alike: worlds that differ in their names only are one.
     fn sort(&self, world: &mut World) {
-        let kind = |site: usize| self.members.iter().fold(0, |all, of| all << 1 | (of >> site & 1));
+        let of = self.members.iter().chain([&self.lost]);
+        let kind = |site: usize| of.clone().fold(0, |all, of| all << 1 | (of >> site & 1));
         for (one, other) in [(1, 2)] {
             let votes = |world: &World, site: usize| {
                 world.ballots.map(|ballot| (ballot.promisers >> site & 1, ballot.accepters >> site & 1))
@@ -331,7 +386,7 @@ impl Setting {
         }
     }
 
-    fn accept(&self, world: &mut World, site: usize, at: usize) {
+    fn accept(world: &mut World, site: usize, at: usize) {
         let number = at as u8 + 1;
         let ballot = &mut world.ballots[at];
         let value = ballot.value.expect("only a chosen value is accepted");
@@ -339,8 +394,15 @@ impl Setting {
         let it = &mut world.sites[site];
         it.promised = number;
         it.accepted = it.accepted.max(Some((number, value)));
-        if ballot.epoch.is_some_and(|epoch| self.is_majority(ballot.accepters, epoch)) {
-            world.decided[at] = Some(value);
+    }
+
+    /// What enough have accepted, as anybody sees it, is decided.
+    fn decide(&self, world: &mut World) {
+        for at in 0..self.ballots {
+            let ballot = world.ballots[at];
+            if ballot.epoch.is_some_and(|epoch| self.decides(world, ballot.accepters, epoch)) {
+                world.decided[at] = ballot.value;
+            }
         }
     }
 
