@@ -3,7 +3,7 @@
 //! Of two changes that would make the same epoch, the first in merged order counts and the other is void. One site at a
 //! time, so that what a majority held before a change is held by more than a minority after it.
 //!
-//! Body, all numbers big-endian: the epoch it makes (u32), what it is (u8: 0 adds, 1 removes), site (u16); where it adds,
+//! Body, all numbers big-endian: the epoch it makes (u32), what it is (u8: 0 adds, 1 removes, 2 gives up), site (u16); where it adds,
 //! the site's storage (u128).
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -16,6 +16,7 @@ const HEAD_BYTES: usize = 7;
 const ADD_BYTES: usize = HEAD_BYTES + 16;
 const ADDS: u8 = 0;
 const REMOVES: u8 = 1;
+const GIVES_UP: u8 = 2;
 
 /// What becomes of the members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +30,11 @@ pub enum Change {
     },
     /// A site is one no more, for good.
     Remove {
+        /// The site.
+        site: SiteId,
+    },
+    /// A site is one no more: an operator gave it up. It may be added again, should it come back.
+    GiveUp {
         /// The site.
         site: SiteId,
     },
@@ -56,6 +62,10 @@ impl MembersBody {
                 out.put_u8(REMOVES);
                 out.put_u16(site.0);
             }
+            Change::GiveUp { site } => {
+                out.put_u8(GIVES_UP);
+                out.put_u16(site.0);
+            }
         }
     }
 
@@ -68,7 +78,8 @@ impl MembersBody {
         let change = match (what, body.len()) {
             (ADDS, ADD_BYTES) => Change::Add { site, storage: StorageId(rest.get_u128()) },
             (REMOVES, HEAD_BYTES) => Change::Remove { site },
-            _ => return Err(EntryError::Body("a change of members that is neither of the two")),
+            (GIVES_UP, HEAD_BYTES) => Change::GiveUp { site },
+            _ => return Err(EntryError::Body("a change of members that is none of the three")),
         };
         Ok(MembersBody { epoch, change })
     }

@@ -5,6 +5,9 @@
 //!
 //! A report belongs to the epoch of members that its site has entered, and counts for that one and those before it. What
 //! a site reports may be less in the next one: it has learned of votes, and must not stand by what it said before.
+//!
+//! Members that an operator has given up hold nothing that counts, and all the others together are the quorum until the
+//! removal of these has its place: they meet every majority of the members, as long as no majority was given up.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -26,6 +29,9 @@ const RETIRED_MAX: usize = 64;
 pub(crate) struct Holders {
     pub(crate) members: Members,
     retired: BTreeMap<SiteId, VecDeque<StorageId>>,
+    /// Who was given up, and in which epoch: told to every order that is made from a checkpoint.
+    #[serde(skip)]
+    given_up: BTreeMap<SiteId, MemberEpoch>,
     #[serde(skip)]
     counted: BTreeMap<SiteId, Counted>,
     /// What follows from `counted`: the seq below which a quorum holds a journal.
@@ -46,6 +52,7 @@ impl Holders {
         Holders {
             members: Members::founders(members),
             retired: BTreeMap::new(),
+            given_up: BTreeMap::new(),
             counted: BTreeMap::new(),
             quorum: BTreeMap::new(),
         }
@@ -55,9 +62,36 @@ impl Holders {
         self.members.now().contains(&site)
     }
 
-    /// A majority of the members.
+    /// How many members are a quorum: a majority, or all who remain where some are given up. Where nobody remains there is none.
     pub(crate) fn needed(&self) -> usize {
+        let members = self.members.now();
+        let remain = members.iter().filter(|site| !self.is_given_up(**site)).count();
+        match remain {
+            0 => members.len() + 1,
+            _ if remain == members.len() => self.majority(),
+            _ => remain,
+        }
+    }
+
+    fn majority(&self) -> usize {
         self.members.now().len() / 2 + 1
+    }
+
+    /// An operator gave a member of this epoch up.
+    pub(crate) fn give_up(&mut self, site: SiteId, epoch: MemberEpoch) {
+        let known = self.given_up.entry(site).or_insert(epoch);
+        *known = epoch.max(*known);
+        self.recount_all();
+    }
+
+    /// Whether a site was given up, and not added again since.
+    pub(crate) fn is_given_up(&self, site: SiteId) -> bool {
+        self.given_up.get(&site).is_some_and(|epoch| *epoch >= self.members.since(site))
+    }
+
+    fn recount_all(&mut self) {
+        let known: Vec<JournalId> = self.quorum.keys().copied().collect();
+        known.into_iter().for_each(|journal| self.recount(journal));
     }
 
     /// The members change; returns whether they do.
@@ -69,8 +103,7 @@ impl Holders {
     ) -> bool {
         let changed = self.members.change(epoch, change, is_open);
         if changed {
-            let known: Vec<JournalId> = self.quorum.keys().copied().collect();
-            known.into_iter().for_each(|journal| self.recount(journal));
+            self.recount_all();
         }
         changed
     }
@@ -91,7 +124,7 @@ impl Holders {
     /// sites be; an end takes the consent of a majority, and there is consent for no more than so many.
     pub(crate) fn ended_max(&self) -> usize {
         let members = self.members.now().len();
-        members * ((members - 1) / 2) / self.needed()
+        members * ((members - 1) / 2) / self.majority()
     }
 
     /// A site's storage holds a journal up to `next`.
@@ -132,7 +165,7 @@ impl Holders {
 
     /// Whether a site's reports count for the present members.
     fn counts(&self, site: SiteId, known: &Counted) -> bool {
-        known.epoch >= self.members.epoch() && self.is_member(site)
+        known.epoch >= self.members.epoch() && self.is_member(site) && !self.is_given_up(site)
     }
 
     fn recount(&mut self, journal: JournalId) {
@@ -159,6 +192,7 @@ impl Holders {
     /// Forgets what one site has counted: another is to go on from here.
     pub(crate) fn forget(&mut self) {
         self.retired.clear();
+        self.given_up.clear();
         self.counted.clear();
         self.quorum.clear();
     }
@@ -208,6 +242,33 @@ mod tests {
         assert_eq!(holders.quorum(journal), 3);
         holders.entered(SiteId(2), StorageId(2), MemberEpoch(1));
         assert_eq!(holders.quorum(journal), 3, "an older word takes nothing back");
+    }
+
+    #[test]
+    fn all_who_remain_are_the_quorum_until_who_was_given_up_is_out() {
+        let four = [SiteId(1), SiteId(2), SiteId(3), SiteId(4)];
+        let (mut holders, journal) = (Holders::new(&four), JournalId::genesis(SiteId(1)));
+        for (site, next) in [(1, 9), (2, 7), (3, 9), (4, 9)] {
+            holders.counted(SiteId(site), StorageId(site.into()), journal, next);
+        }
+        assert_eq!((holders.needed(), holders.quorum(journal)), (3, 9));
+        holders.give_up(SiteId(3), MemberEpoch::GENESIS);
+        holders.give_up(SiteId(4), MemberEpoch::GENESIS);
+        assert_eq!(
+            (holders.needed(), holders.quorum(journal)),
+            (2, 7),
+            "what the lost ones hold does not count"
+        );
+        for (epoch, site) in [(2, 3), (3, 4)] {
+            let site = SiteId(site);
+            assert!(holders.change(MemberEpoch(epoch), Change::GiveUp { site }, |_| false));
+        }
+        assert_eq!(holders.needed(), 2, "a majority of two");
+        let back = Change::Add { site: SiteId(4), storage: StorageId(4) };
+        assert!(holders.change(MemberEpoch(4), back, |_| false));
+        assert!(!holders.is_given_up(SiteId(4)) && holders.is_given_up(SiteId(3)));
+        holders.give_up(SiteId(4), MemberEpoch::GENESIS);
+        assert!(!holders.is_given_up(SiteId(4)), "an old word says nothing of it");
     }
 
     #[test]

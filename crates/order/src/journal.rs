@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use clock::Stamp;
-use entry::Seq;
+use entry::{JournalId, Seq};
 use serde::{Deserialize, Serialize};
 
 use crate::release::Weight;
@@ -102,6 +102,17 @@ impl Journal {
             return false;
         }
         self.cut.is_some_and(|cut| seq >= cut)
+    }
+
+    /// Whether nothing of it is to come: it has ended, and all up to its end has its place.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.cut == Some(self.next)
+    }
+
+    /// Whether an opening of itself waits in it, for where it parted.
+    pub(crate) fn opens_itself(&self, id: JournalId) -> bool {
+        let opening = Weight::Open { journal: id, first: self.next };
+        !self.is_open() && !self.sealed && self.turns.values().any(|weight| *weight == opening)
     }
 
     /// What the first waiting entry does.

@@ -1,7 +1,8 @@
 //! Who the members are, at the order's position: a function of the order, like everything that is sorted.
 //!
 //! A change is made by an entry, one site at a time, and counts from its place on. A removed site's id is never used again:
-//! an old disk of it could come back and speak in the name of a new one.
+//! an old disk of it could come back and speak in the name of a new one. A site that an operator gave up may be added again:
+//! the entry that adds it names the data directory with which it comes back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +20,8 @@ pub(crate) struct Members {
     /// The data directories with which sites were added.
     added: BTreeMap<SiteId, (MemberEpoch, StorageId)>,
     removed: BTreeSet<SiteId>,
+    /// Those that were given up and have not been added again.
+    gone: BTreeSet<SiteId>,
 }
 
 impl Members {
@@ -27,6 +30,7 @@ impl Members {
             epochs: BTreeMap::from([(MemberEpoch::GENESIS, founders.iter().copied().collect())]),
             added: BTreeMap::new(),
             removed: BTreeSet::new(),
+            gone: BTreeSet::new(),
         }
     }
 
@@ -48,6 +52,15 @@ impl Members {
         &self.removed
     }
 
+    pub(crate) fn is_gone(&self, site: SiteId) -> bool {
+        self.gone.contains(&site)
+    }
+
+    /// From which epoch on a site is, or was last, a member.
+    pub(crate) fn since(&self, site: SiteId) -> MemberEpoch {
+        self.added.get(&site).map_or(MemberEpoch::GENESIS, |(epoch, _)| *epoch)
+    }
+
     /// With which epoch and data directory a site was added.
     pub(crate) fn added_with(&self, site: SiteId) -> Option<(MemberEpoch, StorageId)> {
         self.added.get(&site).copied()
@@ -65,7 +78,9 @@ impl Members {
             Change::Add { site, .. } => {
                 !now.contains(&site) && !self.removed.contains(&site) && now.len() < MEMBERS_MAX
             }
-            Change::Remove { site } => now.contains(&site) && now.len() > 1 && !is_open(site),
+            Change::Remove { site } | Change::GiveUp { site } => {
+                now.contains(&site) && now.len() > 1 && !is_open(site)
+            }
         };
         if !fits || epoch != self.epoch().next() {
             return false;
@@ -74,11 +89,16 @@ impl Members {
         match change {
             Change::Add { site, storage } => {
                 members.insert(site);
+                self.gone.remove(&site);
                 self.added.insert(site, (epoch, storage));
             }
             Change::Remove { site } => {
                 members.remove(&site);
                 self.removed.insert(site);
+            }
+            Change::GiveUp { site } => {
+                members.remove(&site);
+                self.gone.insert(site);
             }
         }
         self.epochs.insert(epoch, members);
@@ -90,6 +110,19 @@ impl Members {
 mod tests {
     use super::Members;
     use entry::{Change, MemberEpoch, SiteId, StorageId};
+
+    #[test]
+    fn who_was_given_up_may_be_added_again_and_who_was_removed_may_not() {
+        let mut members = Members::founders(&[SiteId(1), SiteId(2)]);
+        let site = SiteId(2);
+        assert!(!members.change(MemberEpoch(2), Change::GiveUp { site }, |_| true), "its journal is open");
+        assert!(members.change(MemberEpoch(2), Change::GiveUp { site }, |_| false));
+        assert!(members.is_gone(site) && !members.removed().contains(&site));
+        let add = Change::Add { site, storage: StorageId(2) };
+        assert!(members.change(MemberEpoch(3), add, |_| false));
+        assert!(!members.is_gone(site));
+        assert_eq!((members.since(site), members.since(SiteId(1))), (MemberEpoch(3), MemberEpoch::GENESIS));
+    }
 
     #[test]
     fn one_change_makes_one_epoch_and_the_first_one_wins() {

@@ -199,7 +199,13 @@ impl Order {
         let mut out = Vec::new();
         let mut stable = self.stable_point();
         while out.len() < max && self.broken.is_none() {
-            let Some(&(at, journal)) = self.heads.first() else { break };
+            let Some(&(at, journal)) = self.heads.first() else {
+                if self.come_in_alone() {
+                    stable = self.stable_point();
+                    continue;
+                }
+                break;
+            };
             if !may(self, at, journal, stable) || self.adopts_unheld(journal).is_some() {
                 break;
             }
@@ -220,13 +226,30 @@ impl Order {
         let mut out = Vec::new();
         while self.position < upto {
             assert!(
-                !self.heads.is_empty(),
+                !self.heads.is_empty() || self.come_in_alone(),
                 "{upto} entries were released, but only {} are held",
                 self.position
             );
             out.push(self.take());
         }
         out
+    }
+
+    /// Where all that took part has ended and nobody is left to open another journal, one that opens itself comes in. Only who
+    /// remains alone after an operator gave all others up writes such an opening, so that there is one at most.
+    fn come_in_alone(&mut self) -> bool {
+        if !self.open_journals().all(|(_, journal)| journal.is_exhausted()) {
+            return false;
+        }
+        let alone = |(id, journal): &(&JournalId, &Journal)| {
+            self.holders.is_member(id.site) && journal.opens_itself(**id)
+        };
+        let Some(id) = self.journals.iter().find(alone).map(|(id, _)| *id) else { return false };
+        let at = self.reached;
+        self.journals.entry(id).or_default().open(at);
+        self.turns.add(at, id, What::Opened);
+        self.raise_head(id);
+        true
     }
 
     /// Takes the smallest head.
@@ -338,9 +361,10 @@ impl Order {
     /// Whether a seal of this journal at this end would act, were it next in the order.
     #[must_use]
     pub fn may_seal(&self, id: JournalId, cut: Seq) -> bool {
-        let Some(known) = self.journals.get(&id) else { return self.holders.is_member(id.site) };
+        let counts = self.holders.is_member(id.site) || self.holders.members.is_gone(id.site);
+        let Some(known) = self.journals.get(&id) else { return counts };
         let passed = if known.is_open() { known.next() == cut } else { known.next() <= cut };
-        self.holders.is_member(id.site) && !known.is_sealed() && passed
+        counts && !known.is_sealed() && passed
     }
 
     fn adopt(&mut self, id: JournalId, from: Seq, upto: Seq, at: Stamp) -> Effect {
@@ -406,6 +430,12 @@ impl Order {
         self.journals.get(&journal).is_some_and(Journal::is_open)
     }
 
+    /// Whether a journal that parted holds an opening of itself.
+    #[must_use]
+    pub fn opens_itself(&self, id: JournalId) -> bool {
+        self.journals.get(&id).is_some_and(|journal| journal.opens_itself(id))
+    }
+
     /// The journals that take part.
     pub fn open(&self) -> impl Iterator<Item = JournalId> {
         self.open_journals().map(|(id, _)| id)
@@ -455,6 +485,31 @@ impl Order {
     #[must_use]
     pub fn removed(&self) -> &BTreeSet<SiteId> {
         self.holders.members.removed()
+    }
+
+    /// An operator gave a member of this epoch up: all the others together are the quorum, until it is one no more.
+    pub fn give_up(&mut self, site: SiteId, epoch: MemberEpoch) {
+        self.holders.give_up(site, epoch);
+    }
+
+    /// Whether a site was given up, and not added again since.
+    #[must_use]
+    pub fn is_given_up(&self, site: SiteId) -> bool {
+        self.holders.is_given_up(site)
+    }
+
+    /// How many members are a quorum.
+    #[must_use]
+    pub fn needed(&self) -> usize {
+        self.holders.needed()
+    }
+
+    /// Up to where a journal's entries have their places by their own stamps, those that were adopted left out; none of a
+    /// journal that never took part, or whose site was removed.
+    #[must_use]
+    pub fn sorted(&self, journal: JournalId) -> Option<Seq> {
+        let known = self.journals.get(&journal).filter(|_| !self.removed().contains(&journal.site))?;
+        if known.is_sealed() { known.cut() } else { known.took_part().then(|| known.next()) }
     }
 
     /// With which epoch and data directory a site was added; founders were there from the start.

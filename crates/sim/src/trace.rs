@@ -168,6 +168,7 @@ fn request_name(request: &Request) -> &'static str {
         Request::AddSite { .. } => "add",
         Request::RemoveSite { .. } => "remove",
         Request::Fence { .. } => "fence",
+        Request::GiveUp { .. } => "give up",
     }
 }
 

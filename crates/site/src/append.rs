@@ -34,6 +34,10 @@ impl Site {
             let answer = self.fence(site).map(|()| Answer::Fencing);
             return step.out.push(Action::Reply { ticket, answer });
         }
+        if let Request::GiveUp { sites, who } = &request {
+            let answer = self.give_sites_up(sites, who, step.now).map(|()| Answer::Fencing);
+            return step.out.push(Action::Reply { ticket, answer });
+        }
         if !self.desk.deferred.is_empty() {
             return self.defer(ticket, request, step);
         }

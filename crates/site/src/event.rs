@@ -157,6 +157,13 @@ pub enum Request {
         /// The site.
         site: SiteId,
     },
+    /// Go on without silent sites where no majority is left: an operator's decision. Answered once it is noted.
+    GiveUp {
+        /// The sites.
+        sites: Vec<SiteId>,
+        /// Who decides, for the record.
+        who: String,
+    },
     /// End a silent site's journal now, without waiting for the timeout. Answered once the members are asked.
     Fence {
         /// The site.

@@ -40,6 +40,8 @@ impl Site {
             held: self.journals.heads(),
             promised: self.peers.promises.iter().map(|(journal, (w, _))| (*journal, *w)).collect(),
             frozen: self.frozen(),
+            given_up: self.state.seals.given_up.values().cloned().collect(),
+            stands: self.stands(),
         }
     }
 
@@ -86,6 +88,7 @@ impl Site {
             Message::Seal(journal, attempt, said) => self.seal_said(from, journal, (attempt, said), step),
             Message::AskVotes(storage, enters) => self.asked_for_votes(from, storage, enters, step),
             Message::Votes(told) => self.votes_told(from, &told),
+            Message::GivenUp(records) => self.told_given_up(from, records, step),
         }
         Ok(())
     }
@@ -111,6 +114,7 @@ impl Site {
             peer.greeted = true;
         }
         self.state.pulse.news = true;
+        self.told_given_up(from, hello.given_up.clone(), step);
         self.start_heard(from, hello);
         self.tell_endings(from, step);
         step.out.push(Action::ViewChanged);
@@ -151,7 +155,10 @@ impl Site {
             return Err(format!("{name} runs on a copy of this site's data directory: give it an empty one"));
         }
         self.agrees(name, hello)?;
-        if hello.held.len().max(hello.promised.len()) > JOURNALS_MAX {
+        if let Some(apart) = self.is_apart(from, hello) {
+            return Err(apart);
+        }
+        if hello.held.len().max(hello.promised.len()).max(hello.stands.len()) > JOURNALS_MAX {
             return Err(format!("{name} speaks of more than {JOURNALS_MAX} journals"));
         }
         Ok(())

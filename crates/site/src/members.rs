@@ -41,15 +41,20 @@ impl Site {
         self.members().iter().copied().filter(|site| *site != self.config.own)
     }
 
-    /// How many members make a quorum: a majority.
+    /// How many members make a quorum: a majority, or all who remain while some are given up.
     pub(crate) fn quorum(&self) -> usize {
-        self.members().len() / 2 + 1
+        self.merge.order.needed()
     }
 
     /// Why this site may write nothing, if it is not a member.
     pub(crate) fn no_member(&self) -> Option<Refusal> {
-        if self.is_member(self.config.own) && !self.state.removed {
+        if self.is_voter(self.config.own) && !self.state.removed {
             return None;
+        }
+        if self.merge.order.is_given_up(self.config.own) {
+            let text = "an operator gave it up while it was away, and the others have gone on: `meridian site add` at one of \
+                        them makes it a member again";
+            return Some(Refusal::NotReady(text.to_owned()));
         }
         let text = match self.state.removed || self.merge.order.removed().contains(&self.config.own) {
             true => "it was removed from the cluster; write to another one and stop this one for good",

@@ -9,7 +9,7 @@ use clock::Stamp;
 use entry::{Cut, Incarnation, JournalId, MemberEpoch, SiteId, StorageId};
 use serde::{Deserialize, Serialize};
 
-use crate::wire::SignedHead;
+use crate::wire::{GivenUp, SignedHead};
 
 /// One thing to remember across a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,8 @@ pub(crate) enum Note {
     Vouched(SignedHead),
     /// This site votes and counts in this epoch of members: it knows how those before have voted.
     Entered(MemberEpoch),
+    /// An operator gave a site up.
+    GivenUp(GivenUp),
 }
 
 impl Note {
@@ -55,7 +57,7 @@ impl Note {
 mod tests {
     use super::Note;
     use crate::notary::CertificateId;
-    use crate::wire::SignedHead;
+    use crate::wire::{GivenUp, SignedHead};
     use agree::{Ballot, Vote};
     use bytes::Bytes;
     use clock::Stamp;
@@ -78,6 +80,14 @@ mod tests {
             signature: Bytes::from_static(&[0xee]),
         };
         let vouched = format!("07030105{hash}ac02{}01ee", "09".repeat(32));
+        let given_up = GivenUp {
+            site: SiteId(2),
+            epoch: MemberEpoch(1),
+            by: SiteId(1),
+            at_ms: 300,
+            who: "eve".to_owned(),
+            held: [(journal, 5)].into(),
+        };
         let notes = [
             (Note::Ceiling(Stamp::from_raw(300)), "00ac02"),
             (Note::Released(5), "0105"),
@@ -88,6 +98,7 @@ mod tests {
             (Note::Certificate(Bytes::from_static(b"der")), "0603646572"),
             (Note::Vouched(head), &*vouched),
             (Note::Entered(MemberEpoch(3)), "0803"),
+            (Note::GivenUp(given_up), "09020101ac020365766501030105"),
         ];
         for (note, golden) in notes {
             let bytes = note.encode();

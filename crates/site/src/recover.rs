@@ -206,7 +206,7 @@ impl Site {
         let mut state = State::default();
         let mut desk = Desk::default();
         let mut heads = HeadState::default();
-        let (journals, merge, logs, positions, private) = match checkpoint {
+        let (journals, mut merge, logs, positions, private) = match checkpoint {
             None => {
                 let merge =
                     Merge::new(Order::new(own, &founders), Catalog::genesis(cluster, actor), period_ms);
@@ -234,6 +234,9 @@ impl Site {
         state.granted = private.granted;
         state.checkpoint.frontier = journals.frontier();
         state.seals = Seals::restore(private.seals, &identity);
+        for (epoch, site) in state.seals.given_up.keys() {
+            merge.order.give_up(*site, *epoch);
+        }
         state.unreplicated = private.unreplicated;
         state.heads = Heads::restore(heads);
         let clock = HybridClock::new(bound, private.ceiling);
@@ -308,7 +311,9 @@ impl Site {
                     Note::Released(_) if self.state.switch.has(Mutant::ReleaseForgotten) => {}
                     Note::Ceiling(ceiling) => reserved.ceiling = reserved.ceiling.max(ceiling),
                     Note::Released(position) => return Ok(position > self.merge.order.position()),
-                    Note::Granted(..) | Note::Certificate(_) | Note::Vouched(_) => return Ok(true),
+                    Note::Granted(..) | Note::Certificate(_) | Note::Vouched(_) | Note::GivenUp(_) => {
+                        return Ok(true);
+                    }
                     Note::Vote(journal, vote) => self.vote_found(journal, vote),
                     Note::Ended(journal, cut) => self.end_found(journal, cut),
                     Note::Entered(epoch) => self.entered(epoch),

@@ -12,6 +12,7 @@
 
 mod endings;
 mod enter;
+mod given_up;
 mod rejoin;
 mod silent;
 
@@ -27,7 +28,7 @@ use crate::mutant::Mutant;
 use crate::notes::Note;
 use crate::replicate::control;
 use crate::site::{Fatal, Site, Step};
-use crate::wire::{Freeze, Frozen, Message};
+use crate::wire::{Freeze, Frozen, GivenUp, Message};
 
 /// A site, and the storage that it votes with.
 type Voter = (SiteId, StorageId);
@@ -58,6 +59,11 @@ pub(crate) struct Seals {
     entered: MemberEpoch,
     /// The way into the next one.
     entering: enter::Entering,
+    /// Whom operators have given up, by the epoch in which they were members; durable.
+    pub(crate) given_up: BTreeMap<(MemberEpoch, SiteId), GivenUp>,
+    /// When others were last told of it, and when it was last written into the merged order, in monotonic microseconds.
+    told_us: u64,
+    wrote_us: u64,
     /// When all this was looked at last, in monotonic microseconds.
     tended_us: u64,
 }
@@ -101,6 +107,7 @@ pub(crate) struct SealState {
     pub(crate) cuts: BTreeMap<JournalId, Cut>,
     renewed: Storages,
     entered: MemberEpoch,
+    given_up: BTreeMap<(MemberEpoch, SiteId), GivenUp>,
 }
 
 impl Seals {
@@ -108,7 +115,8 @@ impl Seals {
         // Founders vote from the start, others once they have learned the votes.
         let first = if identity.synced { MemberEpoch::GENESIS } else { MemberEpoch::default() };
         let entered = state.entered.max(first);
-        let mut seals = Seals { renewed: state.renewed, entered, ..Seals::default() };
+        let (renewed, given_up) = (state.renewed, state.given_up);
+        let mut seals = Seals { renewed, given_up, entered, ..Seals::default() };
         for (journal, vote) in state.votes {
             seals.journals.entry(journal).or_default().vote = vote;
         }
@@ -122,8 +130,8 @@ impl Seals {
     pub(crate) fn snapshot(&self) -> SealState {
         let votes = self.journals.iter().map(|(journal, ending)| (*journal, ending.vote));
         let cuts = self.journals.iter().filter_map(|(journal, ending)| Some((*journal, ending.cut?)));
-        let (renewed, entered) = (self.renewed.clone(), self.entered);
-        SealState { votes: votes.collect(), cuts: cuts.collect(), renewed, entered }
+        let (renewed, given_up) = (self.renewed.clone(), self.given_up.clone());
+        SealState { votes: votes.collect(), cuts: cuts.collect(), renewed, entered: self.entered, given_up }
     }
 
     pub(crate) fn cut(&self, journal: JournalId) -> Option<Cut> {
@@ -173,12 +181,13 @@ impl Site {
         self.find_silent(step);
         self.repeat_ballots(step);
         self.write_endings(step);
+        self.carry_out_given_up(step);
         Ok(())
     }
 
     /// Takes up the journals that should end.
     fn find_silent(&mut self, step: &mut Step<'_>) {
-        let others = self.peers.greeted().filter(|site| self.is_member(*site)).count();
+        let others = self.peers.greeted().filter(|site| self.is_voter(*site)).count();
         if !self.votes() || 1 + others < self.quorum() {
             return;
         }
@@ -192,7 +201,8 @@ impl Site {
             if ending.is_some_and(|ending| ending.cut.is_some()) {
                 continue;
             }
-            let begun = ending.is_some_and(|ending| ending.forced || ending.vote.is_cast());
+            let asked = ending.is_some_and(|ending| ending.forced || ending.vote.is_cast());
+            let begun = asked || self.merge.order.is_given_up(journal.site);
             let rested = ending
                 .and_then(|ending| ending.tried_us)
                 .is_none_or(|at| now_us.saturating_sub(at) >= BALLOT_US + turn_us);
@@ -269,7 +279,7 @@ impl Site {
         if let Said::Decided(Verdict::Ends(cut)) = said {
             return self.ended(journal, cut, step);
         }
-        if !self.is_member(from) {
+        if !self.is_voter(from) {
             return;
         }
         if let Some(cut) = self.state.seals.cut(journal) {
@@ -422,7 +432,7 @@ impl Site {
     fn should_end(&self, journal: JournalId, now: Now) -> bool {
         let ending = self.state.seals.journals.get(&journal);
         let opposed = ending.is_some_and(|ending| ending.opposed);
-        let forced = ending.is_some_and(|ending| ending.forced);
+        let forced = ending.is_some_and(|ending| ending.forced) || self.merge.order.is_given_up(journal.site);
         let silent = forced || self.is_outlived(journal) || self.is_silent(journal, 0, now);
         silent && !opposed && self.may_end(journal)
     }
@@ -444,8 +454,9 @@ impl Site {
         if self.state.switch.has(Mutant::TooManyEnd) {
             return true;
         }
-        // Nobody will write again in the journal of a former life: its end takes nothing away.
-        !last && (self.is_outlived(journal) || away.len() < (self.members().len() - 1) / 2)
+        // Nobody will write again in the journal of a former life, or of a site that was given up: its end takes nothing away.
+        self.merge.order.is_given_up(journal.site)
+            || !last && (self.is_outlived(journal) || away.len() < (self.members().len() - 1) / 2)
     }
 
     fn accepted(

@@ -173,7 +173,8 @@ impl Site {
     /// below; or nobody was heard, so that they may, and a promise would be of use to nobody.
     pub(crate) fn may_lack_own(&self, journal: JournalId) -> bool {
         let next = self.journals.next(journal);
-        self.state.start.is_alone() || self.others().any(|site| self.peers.holds(site, journal) > next)
+        let alone = self.state.start.is_alone() && self.other_voters().next().is_some();
+        alone || self.others().any(|site| self.peers.holds(site, journal) > next)
     }
 
     /// Another site says what this storage is known to hold.
@@ -294,6 +295,10 @@ impl Site {
             return;
         }
         start.asked_us = Some(step.now.mono_us);
+        if self.merge.order.is_open(journal) {
+            // It came in alone, where nobody was left to let it in.
+            return self.state.start.opened();
+        }
         let Some(first) = self.merge.order.parted_first(journal) else { return };
         for site in self.peers.greeted() {
             step.out.push(control(site, Message::OpenMe { journal, first }));
@@ -358,7 +363,7 @@ impl Site {
     }
 
     fn claim_incarnation(&mut self, step: &mut Step<'_>) {
-        if !self.is_member(self.config.own) {
+        if !self.is_voter(self.config.own) {
             return;
         }
         let first = self.identity.incarnation.map_or(1, |last| last.0 + 1);
@@ -376,7 +381,7 @@ impl Site {
     /// Grants a number at most once, to one data directory, durably before it says so.
     pub(crate) fn asked_for_incarnation(&mut self, from: SiteId, asked: Incarnation, step: &mut Step<'_>) {
         let Some((storage, _)) = self.peers.frontiers.get(&from) else { return };
-        if !self.votes() || !self.is_member(from) {
+        if !self.votes() || !self.is_voter(from) {
             return;
         }
         let storage = *storage;
@@ -431,8 +436,9 @@ impl Site {
         next: Incarnation,
         step: &mut Step<'_>,
     ) {
-        let quorum = self.quorum();
-        if !self.is_member(from) {
+        // Nobody grants itself anything: of two members, the other decides.
+        let quorum = self.quorum().min(self.other_voters().count());
+        if !self.is_voter(from) {
             return;
         }
         let start = &mut self.state.start;

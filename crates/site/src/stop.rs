@@ -18,8 +18,10 @@ impl Site {
         if self.state.stopping_us.is_some() {
             return;
         }
-        let may_write =
-            self.may_write().is_ok() && !self.state.start.waits_for_opening() && self.is_settled();
+        let heard = 1 + self.other_voters().filter(|site| self.peers.is_greeted(*site)).count();
+        // A parting that nobody can give its place would stand in the way of going on without the others.
+        let may_part = !self.state.start.waits_for_opening() && self.is_settled() && heard >= self.quorum();
+        let may_write = self.may_write().is_ok() && may_part;
         for (ticket, _) in std::mem::take(&mut self.desk.deferred) {
             step.out.push(Action::Reply { ticket, answer: Err(Refusal::Stopping) });
         }

@@ -4,6 +4,7 @@
 mod compaction;
 mod copy;
 mod fencing;
+mod given_up;
 mod members;
 mod pressure;
 mod relay;

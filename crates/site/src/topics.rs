@@ -41,6 +41,7 @@ impl Site {
             }
             Request::Append(_)
             | Request::Commit(_)
+            | Request::GiveUp { .. }
             | Request::DeleteRecords { .. }
             | Request::ProducerId
             | Request::AddSite { .. }

@@ -18,6 +18,7 @@ use crate::repair::RepairCounts;
 use crate::retain::WalStatus;
 use crate::site::Site;
 use crate::unreplicated::UnreplicatedStatus;
+use crate::wire::GivenUp;
 
 /// Which log of a partition is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +67,8 @@ pub struct Status {
     pub epoch: MemberEpoch,
     /// Who they are.
     pub members: Vec<SiteId>,
+    /// What operators have decided, and whether it still stands: whom they gave up may have been added again.
+    pub given_up: Vec<(GivenUp, bool)>,
     /// Members heard from lately, and this site.
     pub alive: Vec<SiteId>,
     /// The stamp below which nothing new can appear.
@@ -278,6 +281,7 @@ impl Site {
             frontiers: frontiers.chain([(self.config.own, self.journals.frontier())]).collect(),
             epoch: self.epoch(),
             members: self.members().iter().copied().collect(),
+            given_up: self.given_up(),
             alive: self.alive(mono_us),
             stable_point: self.merge.order.stable_point(),
             released: self.merge.order.position(),
@@ -290,6 +294,11 @@ impl Site {
             repairs: self.repair_counts(),
             alarms: self.state.alarms.iter().cloned().collect(),
         }
+    }
+
+    fn given_up(&self) -> Vec<(GivenUp, bool)> {
+        let records = self.state.seals.given_up.values();
+        records.map(|record| (record.clone(), self.merge.order.is_given_up(record.site))).collect()
     }
 
     /// What is held here, and what takes part or has ended without a word.

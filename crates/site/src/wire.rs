@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use agree::{Said, Vote};
 use bytes::Bytes;
 use clock::Stamp;
-use entry::{ChainHash, ClusterId, Incarnation, JournalId, MemberEpoch, Seq, SiteId, StorageId};
+use entry::{ChainHash, ClusterId, Cut, Incarnation, JournalId, MemberEpoch, Seq, SiteId, StorageId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -69,6 +69,34 @@ pub enum Message {
     AskVotes(StorageId, Option<MemberEpoch>),
     /// So.
     Votes(Votes),
+    /// Operators have decided this.
+    GivenUp(Vec<GivenUp>),
+}
+
+/// An operator's decision to go on without a site; a record for good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenUp {
+    /// Which site.
+    pub site: SiteId,
+    /// In which epoch it was a member.
+    pub epoch: MemberEpoch,
+    /// Where that was decided.
+    pub by: SiteId,
+    /// When, by the clock there, in Unix milliseconds.
+    pub at_ms: u64,
+    /// By whom, as they called themselves.
+    pub who: String,
+    /// How much of its journals was held there.
+    pub held: BTreeMap<JournalId, Seq>,
+}
+
+/// Where a journal stands at a site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stand {
+    /// Up to where its entries have their places by their own stamps.
+    pub sorted: Option<Seq>,
+    /// Where it ends.
+    pub cut: Option<Cut>,
 }
 
 /// What a site is told that lost its disk, or that enters an epoch of members.
@@ -172,6 +200,10 @@ pub struct Hello {
     pub promised: BTreeMap<JournalId, Stamp>,
     /// What of that does not count.
     pub frozen: Frozen,
+    /// What operators have decided, as far as it knows.
+    pub given_up: Vec<GivenUp>,
+    /// Where the journals stand.
+    pub stands: BTreeMap<JournalId, Stand>,
 }
 
 /// Promises and frontiers, own and passed on.
@@ -226,6 +258,7 @@ impl Message {
             Message::Seal(journal, attempt, said) => framed(9, &(journal, attempt, said)),
             Message::AskVotes(storage, enters) => framed(10, &(storage, enters)),
             Message::Votes(votes) => framed(11, votes),
+            Message::GivenUp(records) => framed(12, records),
         }
     }
 
@@ -253,6 +286,7 @@ impl Message {
             9 => read(kind, &body).map(|(journal, attempt, said)| Message::Seal(journal, attempt, said)),
             10 => read(kind, &body).map(|(storage, enters)| Message::AskVotes(storage, enters)),
             11 => read(kind, &body).map(Message::Votes),
+            12 => read(kind, &body).map(Message::GivenUp),
             30 => match read::<Bytes>(kind, &body)? {
                 certificate if certificate.len() <= CERTIFICATE_BYTES_MAX => {
                     Ok(Message::Certificate(certificate))
@@ -277,7 +311,7 @@ fn read<'a, T: Deserialize<'a>>(kind: u8, body: &'a Bytes) -> Result<T, WireErro
 
 #[cfg(test)]
 mod tests {
-    use super::{Freeze, Frozen, Message, Need, Pulse, Votes, WireError};
+    use super::{Freeze, Frozen, GivenUp, Message, Need, Pulse, Votes, WireError};
     use agree::{Ballot, Said, Verdict, Vote};
     use bytes::Bytes;
     use clock::Stamp;
@@ -333,6 +367,14 @@ mod tests {
                 held: BTreeMap::from([(journal, 4)]),
             }),
         ];
+        all.push(Message::GivenUp(vec![GivenUp {
+            site: SiteId(2),
+            epoch: MemberEpoch(1),
+            by: SiteId(1),
+            at_ms: 8,
+            who: "eve".to_owned(),
+            held: BTreeMap::from([(journal, 3)]),
+        }]));
         all.extend(super::copy::samples());
         all
     }

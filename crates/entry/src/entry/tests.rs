@@ -42,6 +42,7 @@ fn bodies() -> Vec<Body> {
         Body::Adopt(AdoptBody { journal, from: 9, upto: cut }),
         Body::Members(MembersBody { epoch: MemberEpoch(2), change: added() }),
         Body::Members(MembersBody { epoch: MemberEpoch(3), change: Change::Remove { site: SiteId(3) } }),
+        Body::Members(MembersBody { epoch: MemberEpoch(3), change: Change::GiveUp { site: SiteId(3) } }),
     ]
 }
 
@@ -96,6 +97,7 @@ fn golden_bytes_of_changes_of_members() {
     };
     assert_eq!(body(added()), format!("00000002000004{}05", "00".repeat(15)));
     assert_eq!(body(Change::Remove { site: SiteId(3) }), "00000002010003");
+    assert_eq!(body(Change::GiveUp { site: SiteId(3) }), "00000002020003");
 }
 
 #[test]

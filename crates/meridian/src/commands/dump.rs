@@ -211,6 +211,7 @@ fn about(entry: &Encoded) -> String {
         Ok(entry::Body::Members(members)) => match members.change {
             entry::Change::Add { site, .. } => format!("adds site {site}: members {}", members.epoch.0),
             entry::Change::Remove { site } => format!("removes site {site}: members {}", members.epoch.0),
+            entry::Change::GiveUp { site } => format!("gives site {site} up: members {}", members.epoch.0),
         },
         Ok(entry::Body::Trim(trim)) if trim == entry::TrimBody::MARK => "marks the time".to_owned(),
         Ok(entry::Body::Trim(trim)) => {

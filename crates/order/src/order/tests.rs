@@ -439,3 +439,27 @@ fn what_a_removed_site_wrote_meanwhile_comes_in_by_adoption() {
     assert!(order.is_sealed(life), "a removed site's journal never takes part");
     assert_eq!(places(&order.release(20)), [(1, 4, 13), (3, 0, 13)]);
 }
+
+#[test]
+fn who_remains_alone_opens_its_own_journal_once_all_else_has_ended() {
+    let mut order = Order::new(SITES[0], &SITES[..2]);
+    order.held(of(1), 0, at(5), PART);
+    order.held(of(2), 0, at(8), Weight::Data);
+    order.held(of(1), 1, at(6), Weight::Data);
+    order.held(of(1), 2, at(9), Weight::Open { journal: of(1), first: 1 });
+    for site in 1..=2 {
+        held_by_two(&mut order, of(site));
+    }
+    order.promised(of(1), at(90), 3);
+    order.promised(of(2), at(8), 1);
+    assert_eq!(places(&order.release(20)), [(1, 0, 5), (2, 0, 8)]);
+    order.give_up(SiteId(2), MemberEpoch::GENESIS);
+    assert_eq!(order.release(20).len(), 0, "the other has not ended: it may go on, and let this one in");
+    order.ends_at(of(2), 1);
+    let mut again = order.clone();
+    let released = order.release(20);
+    assert_eq!(places(&released), [(1, 1, 8), (1, 2, 9)], "no earlier than what had its place");
+    assert_eq!(released[1].effect, Effect::OpenVoid { journal: of(1) }, "it is open by then");
+    assert_eq!(again.replay(4), released);
+    assert_eq!(order.turns().last(), Some(&Turn { at: at(8), journal: of(1), what: What::Opened }));
+}

@@ -45,7 +45,8 @@ impl Site {
             return passed.then_some((cut.next, Body::Seal(SealBody { journal, cut })));
         }
         let chain = self.journals.durable_chain(journal);
-        let holders = 1 + self.others().filter(|site| self.holds_surely(*site, journal, chain.next)).count();
+        let holders =
+            1 + self.other_voters().filter(|site| self.holds_surely(*site, journal, chain.next)).count();
         let upto = Cut { next: chain.next, hash: chain.hash };
         let dropped = self.state.switch.has(Mutant::TailDropped);
         let ready = chain.next > next && holders >= self.quorum() && self.votes() && !dropped;

@@ -35,7 +35,7 @@ impl Site {
     /// Whether this site votes: it is a member, and has entered the present epoch.
     pub(crate) fn votes(&self) -> bool {
         let entered = self.state.seals.entered == self.merge.order.epoch();
-        self.identity.synced && entered && self.is_member(self.config.own)
+        self.identity.synced && entered && self.is_voter(self.config.own)
     }
 
     /// Whether all that former members may have ended is sealed, so that only ends that the present ones agree on can still
@@ -44,7 +44,8 @@ impl Site {
         let order = &self.merge.order;
         let ended = |ending: &Ending| ending.cut.is_some() || ending.vote.is_obliged();
         let mut journals = self.state.seals.journals.iter();
-        order.epoch() == MemberEpoch::GENESIS
+        let given_up = self.members().iter().any(|site| order.is_given_up(*site));
+        !given_up && order.epoch() == MemberEpoch::GENESIS
             || (self.votes() && journals.all(|(journal, ending)| !ended(ending) || order.is_sealed(*journal)))
     }
 
@@ -87,6 +88,7 @@ impl Site {
 
     /// Enters the next epoch, or asks for what that takes.
     pub(super) fn enter_epoch(&mut self, step: &mut Step<'_>) -> Result<(), Fatal> {
+        self.leave_to_successor(step)?;
         let Some(to) = self.next_epoch() else { return self.count_at_last(step) };
         if self.state.seals.entering.to != to {
             self.state.seals.entering = Entering { to, ..Entering::default() };
@@ -110,6 +112,18 @@ impl Site {
         Ok(())
     }
 
+    /// This site was added again with another data directory: what this one votes and holds counts no more.
+    fn leave_to_successor(&mut self, step: &mut Step<'_>) -> Result<(), Fatal> {
+        let added = self.merge.order.added_with(self.config.own);
+        let another = |(epoch, storage): (MemberEpoch, StorageId)| {
+            storage != self.identity.storage && self.state.seals.entered < epoch
+        };
+        if self.identity.synced && added.is_some_and(another) {
+            self.become_known_as(Identity { synced: false, ..self.identity.clone() }, step)?;
+        }
+        Ok(())
+    }
+
     /// What was only said to the former members binds this site no more.
     fn carry_votes(&mut self) {
         for (journal, ending) in &mut self.state.seals.journals {
@@ -127,8 +141,14 @@ impl Site {
         let entering = &self.state.seals.entering;
         let before = MemberEpoch(entering.to.0.saturating_sub(1));
         let Some(members) = self.merge.order.members_of(before) else { return false };
-        let own = usize::from(self.identity.synced && members.contains(&self.config.own));
-        entering.led || entering.told.len() + own > members.len() / 2
+        let is_own = |site: &SiteId| *site == self.config.own && self.identity.synced;
+        let told = |site: &&SiteId| is_own(site) || entering.told.contains(*site);
+        let remain: Vec<&SiteId> =
+            members.iter().filter(|site| !self.merge.order.is_given_up(**site)).collect();
+        if remain.len() < members.len() {
+            return entering.led || remain.iter().all(told);
+        }
+        entering.led || members.iter().filter(told).count() > members.len() / 2
     }
 
     /// A site that was added counts from when it has entered.

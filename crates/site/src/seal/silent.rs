@@ -77,11 +77,12 @@ impl Site {
                 "{name} has no open journal: it is fenced, has left, or is no member"
             )));
         }
-        let hearing = 1 + self.peers.greeted().filter(|site| self.is_member(*site)).count();
+        let hearing = 1 + self.peers.greeted().filter(|site| self.is_voter(*site)).count();
         let quorum = self.quorum();
         if hearing < quorum {
             let text = format!(
-                "{name} cannot be fenced from here: that takes {quorum} sites, and {hearing} can be reached"
+                "{name} cannot be fenced from here: that takes {quorum} sites, and {hearing} can be reached; where the others \
+                 are lost for good, --forced decides without them"
             );
             return Err(Refusal::Fence(text));
         }

@@ -39,7 +39,9 @@ pub(super) struct Trio {
     /// Entries that went out, from whom and to whom, before anybody forged them.
     entries_sent: Vec<(u16, u16, Vouched)>,
     fence_timeout_ms: u64,
-    /// How many sites the configuration lists; three have founded.
+    /// Who refused whom, and why, where that is to be expected.
+    pub(super) hangups: Option<Vec<(u16, u16, String)>>,
+    /// How many sites the configuration lists.
     known: u16,
 }
 
@@ -80,8 +82,21 @@ impl Trio {
     }
 
     pub(super) fn founded_with(limits: Limits, fence_timeout_ms: u64) -> Trio {
+        Trio::founded_by(3, limits, fence_timeout_ms)
+    }
+
+    /// Without a timeout, with a WAL that is soon dropped.
+    pub(super) fn founded_by_so_many(sites: u16) -> Trio {
+        let (checkpoint_bytes, wal_segment_bytes) = (4000, 1 << 14);
+        let (message_bytes, hot_bytes) = (2000, 2000);
+        let limits =
+            Limits { checkpoint_bytes, wal_segment_bytes, message_bytes, hot_bytes, ..Limits::default() };
+        Trio::founded_by(sites, limits, 0)
+    }
+
+    fn founded_by(known: u16, limits: Limits, fence_timeout_ms: u64) -> Trio {
         let node = |_| Node { site: None, disk: MemoryDisk::new(), events: VecDeque::new(), stopped: false };
-        let nodes = (1..=3).map(|id| (id, node(id))).collect();
+        let nodes = (1..=known).map(|id| (id, node(id))).collect();
         let mut trio = Trio {
             now_us: 1_000_000,
             nodes,
@@ -91,7 +106,7 @@ impl Trio {
             next_ticket: 0,
             starts: 0,
             fence_timeout_ms,
-            known: 3,
+            known,
             limits,
             restarts: 0,
             said: Vec::new(),
@@ -99,10 +114,11 @@ impl Trio {
             cut_after: None,
             forge: None,
             entries_sent: Vec::new(),
+            hangups: None,
         };
-        for id in 1..=3 {
+        for id in 1..=known {
             let disk = &mut trio.nodes.get_mut(&id).unwrap().disk;
-            let config = config(id, 3, fence_timeout_ms, &trio.limits);
+            let config = config(id, known, fence_timeout_ms, &trio.limits);
             Site::bootstrap(&config, fresh(u128::from(id)), disk).unwrap();
             trio.start(id);
         }
@@ -225,6 +241,11 @@ impl Trio {
         self.nodes[&id].site.as_ref().unwrap()
     }
 
+    /// Where site `id` stands.
+    pub(super) fn status(&self, id: u16) -> crate::Status {
+        self.site(id).status(self.now_us)
+    }
+
     /// What site `id` takes for alive.
     pub(super) fn alive(&self, id: u16) -> Vec<SiteId> {
         self.site(id).alive(self.now_us)
@@ -273,7 +294,8 @@ impl Trio {
     /// Every site takes one step.
     pub(super) fn step_once(&mut self) {
         self.now_us += 10;
-        (1..=3).for_each(|id| self.step(id));
+        let ids: Vec<u16> = self.nodes.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.step(id));
     }
 
     fn step(&mut self, id: u16) {
@@ -323,7 +345,13 @@ impl Trio {
             }
             Action::GiveUpLinks { .. } => self.disconnect(id),
             Action::Stopped => node.stopped = true,
-            Action::Hangup { reason, .. } | Action::Halt(reason) => panic!("site {id}: {reason}"),
+            Action::Hangup { to, reason } => {
+                let hangups = self.hangups.as_mut();
+                hangups.unwrap_or_else(|| panic!("site {id}: {reason}")).push((id, to.0, reason));
+                self.push(id, Event::LinkDown { site: to });
+                self.push(to.0, Event::LinkDown { site: SiteId(id) });
+            }
+            Action::Halt(reason) => panic!("site {id}: {reason}"),
             Action::Alarm(text) | Action::Remark(text) => self.said.push((id, text)),
             Action::Readable(_) | Action::ViewChanged => {}
         }

@@ -1,0 +1,246 @@
+//! Sites that an operator gives up, where no majority is left to fence them.
+//!
+//! A decision is a record of its own: who was given up by whom, when and where, in which epoch of members, and how much of
+//! its journals was held there. It is durable before it counts, it is told to every site that is greeted, and it is never
+//! forgotten. From then on all members that remain are the quorum (`Order::needed`), in every agreement: they end the
+//! journals of those who were given up, and write the changes that make them members no more. A majority of the members
+//! contains one who remains, as long as no majority was given up, so that who knows of nothing does no harm; what cannot
+//! be excluded otherwise is found out when two sites meet again: two halves that each gave the other up, or a majority that
+//! was given up and had gone on. Such sites do not link (`crates/order/tests/members` shows both).
+
+use std::collections::BTreeMap;
+
+use clock::Now;
+use entry::{Body, Change, JournalId, MembersBody, OpenBody, Seq, SiteId};
+
+use super::{BALLOT_US, REPEAT_US};
+use crate::action::{Action, Refusal};
+use crate::notes::Note;
+use crate::replicate::control;
+use crate::site::{Site, Step};
+use crate::wire::{GivenUp, Hello, JOURNALS_MAX, Message, Stand};
+
+/// How much is kept of an operator's name, in bytes.
+const WHO_BYTES_MAX: usize = 200;
+/// Most records that are kept: decisions are few.
+const RECORDS_MAX: usize = 1000;
+
+impl Site {
+    /// The members that were not given up.
+    pub(crate) fn is_voter(&self, site: SiteId) -> bool {
+        self.is_member(site) && !self.merge.order.is_given_up(site)
+    }
+
+    /// The other members that were not given up.
+    pub(crate) fn other_voters(&self) -> impl Iterator<Item = SiteId> {
+        self.others().filter(|site| self.is_voter(*site))
+    }
+
+    /// An operator gives silent sites up: the others go on without them.
+    pub(crate) fn give_sites_up(&mut self, sites: &[SiteId], who: &str, now: Now) -> Result<(), Refusal> {
+        self.may_give_up(sites, now).map_err(Refusal::Fence)?;
+        let mut who = who.to_owned();
+        while who.len() > WHO_BYTES_MAX {
+            who.pop();
+        }
+        for site in sites.iter().filter(|site| !self.merge.order.is_given_up(**site)) {
+            let held = self.journals.frontier();
+            let record = GivenUp {
+                site: *site,
+                epoch: self.merge.order.epoch(),
+                by: self.config.own,
+                at_ms: now.wall_ms,
+                who: who.clone(),
+                held: held.into_iter().filter(|(journal, _)| journal.site == *site).collect(),
+            };
+            self.pipeline.note(Note::GivenUp(record));
+        }
+        Ok(())
+    }
+
+    /// Says why not, if that may not be decided here.
+    fn may_give_up(&self, sites: &[SiteId], now: Now) -> Result<(), String> {
+        let name = |site: &SiteId| self.config.name_of(*site);
+        let remain: Vec<SiteId> = self
+            .members()
+            .iter()
+            .copied()
+            .filter(|site| self.is_voter(*site) && !sites.contains(site))
+            .collect();
+        if let Some(stranger) = sites.iter().find(|site| !self.is_member(**site)) {
+            return Err(format!("{} is no member", name(stranger)));
+        }
+        if !remain.contains(&self.config.own) {
+            return Err("this site cannot be given up at itself: ask one that remains".to_owned());
+        }
+        let alive = self.alive(now.mono_us);
+        if let Some(living) = sites.iter().find(|site| alive.contains(site) || self.peers.is_greeted(**site))
+        {
+            let name = name(living);
+            return Err(format!("{name} answers: who can be reached is stopped or fenced without force"));
+        }
+        if remain.len() > self.members().len() / 2 {
+            return Err(format!(
+                "the {} sites that remain are a majority: fence without --forced, they agree by themselves",
+                remain.len()
+            ));
+        }
+        let out_of_reach = |site: &&SiteId| **site != self.config.own && !self.peers.is_greeted(**site);
+        if let Some(missing) = remain.iter().find(out_of_reach) {
+            let name = name(missing);
+            return Err(format!(
+                "{name} cannot be reached either, and all who remain must agree: bring it back, or name it too"
+            ));
+        }
+        self.may_decide(remain.len() == 1)
+    }
+
+    /// Says why not, if this site is not the one to ask.
+    fn may_decide(&self, alone: bool) -> Result<(), String> {
+        let own = self.identity.journal().filter(|own| self.state.seals.cut(*own).is_none());
+        let takes_part = own.is_some_and(|own| self.merge.order.is_open(own));
+        if own.is_none() || !(takes_part || alone) {
+            return Err("this site's own journal takes no part in the order, so that nothing can be written there: ask \
+                        another one that remains"
+                .to_owned());
+        }
+        match self.votes() {
+            true => Ok(()),
+            false => {
+                Err("this site does not vote yet: it has to learn what the others know first".to_owned())
+            }
+        }
+    }
+
+    /// A decision is durable here: it counts.
+    pub(crate) fn gave_up(&mut self, record: GivenUp, step: &mut Step<'_>) {
+        self.merge.order.give_up(record.site, record.epoch);
+        for ending in self.state.seals.journals.values_mut() {
+            // Whoever votes now is another.
+            (ending.proposal, ending.tried_us) = (None, None);
+            ending.opposed = false;
+        }
+        self.state.start.ask_others();
+        let key = (record.epoch, record.site);
+        if !self.state.seals.given_up.contains_key(&key) {
+            let (site, by) = (self.config.name_of(record.site), self.config.name_of(record.by));
+            let text =
+                format!("{site} was given up by {} at {by}, as of members {}", record.who, record.epoch.0);
+            step.out.push(Action::Alarm(text));
+            self.state.seals.given_up.insert(key, record);
+        }
+        self.state.pulse.news = true;
+        step.out.push(Action::ViewChanged);
+    }
+
+    /// Another site tells of all decisions that it knows of.
+    pub(crate) fn told_given_up(&mut self, from: SiteId, records: Vec<GivenUp>, step: &mut Step<'_>) {
+        if self.gave_each_other_up(from, &records) {
+            let reason = self.apart(from);
+            self.alarm(reason.clone(), step);
+            return step.out.push(Action::Hangup { to: from, reason });
+        }
+        let room = RECORDS_MAX.saturating_sub(self.state.seals.given_up.len());
+        let fresh: Vec<GivenUp> =
+            records.into_iter().filter(|record| self.is_fresh(record)).take(room).collect();
+        for record in fresh {
+            if self.peers.is_greeted(record.site) && self.is_voter(record.site) {
+                let (from, site) = (self.config.name_of(from), self.config.name_of(record.site));
+                let text = format!("{from} has given {site} up, which answers here: {from} waits");
+                self.alarm(text, step);
+            } else if !self.pipeline.is_full() {
+                self.pipeline.note(Note::GivenUp(record));
+            }
+        }
+    }
+
+    /// Whether a decision says something new, in few enough words.
+    fn is_fresh(&self, record: &GivenUp) -> bool {
+        let known = self.state.seals.given_up.contains_key(&(record.epoch, record.site));
+        !known && record.who.len() <= WHO_BYTES_MAX && record.held.len() <= JOURNALS_MAX
+    }
+
+    /// Whether this site knows of a decision against another that this one has not heard of, and the other way round:
+    /// each went on without the other.
+    fn gave_each_other_up(&self, from: SiteId, theirs: &[GivenUp]) -> bool {
+        let mut ours = self.state.seals.given_up.values();
+        let unheard = |record: &GivenUp| !self.state.seals.given_up.values().any(|known| known == record);
+        ours.any(|record| record.site == from && !theirs.contains(record)) && theirs.iter().any(unheard)
+    }
+
+    /// Tells those who remain, and makes members no more of who was given up, once their journals are sealed.
+    pub(super) fn carry_out_given_up(&mut self, step: &mut Step<'_>) {
+        let due: Vec<SiteId> =
+            self.members().iter().copied().filter(|site| self.merge.order.is_given_up(*site)).collect();
+        let now_us = step.now.mono_us;
+        let told_us = self.state.seals.told_us;
+        if due.is_empty() || now_us.saturating_sub(told_us) < REPEAT_US {
+            return;
+        }
+        self.state.seals.told_us = now_us;
+        let records: Vec<GivenUp> = self.state.seals.given_up.values().cloned().collect();
+        let told: Vec<SiteId> = self.other_voters().filter(|site| self.peers.is_greeted(*site)).collect();
+        step.out.extend(told.into_iter().map(|site| control(site, Message::GivenUp(records.clone()))));
+        if now_us.saturating_sub(self.state.seals.wrote_us) < BALLOT_US || self.may_write().is_err() {
+            return;
+        }
+        let Some(body) = self.next_of_given_up(&due) else { return };
+        if let Ok(Some(stamp)) = self.mint(step.now) {
+            self.state.seals.wrote_us = now_us;
+            let _ = self.say(stamp, body);
+        }
+    }
+
+    /// What this site has to write into the merged order next, for those who were given up to be members no more.
+    fn next_of_given_up(&self, given_up: &[SiteId]) -> Option<Body> {
+        let own = self.identity.journal().filter(|own| self.state.seals.cut(*own).is_none())?;
+        let order = &self.merge.order;
+        if self.merge.is_releasing() || !self.votes() {
+            return None;
+        }
+        if !order.is_open(own) {
+            // It was stopped cleanly, and whoever could open it is gone.
+            let first = order.parted_first(own).filter(|_| !order.opens_itself(own))?;
+            let alone = self.other_voters().next().is_none();
+            return alone.then_some(Body::Open(OpenBody { journal: own, first }));
+        }
+        let left = |site: &&SiteId| !order.unsealed().any(|journal| journal.site == **site);
+        let changes = given_up.iter().filter(left).map(|site| Change::GiveUp { site: *site });
+        let change = changes.into_iter().find(|change| order.may_change(*change))?;
+        Some(Body::Members(MembersBody { epoch: order.epoch().next(), change }))
+    }
+
+    /// Where each journal stands here, for another site to compare.
+    pub(crate) fn stands(&self) -> BTreeMap<JournalId, Stand> {
+        let stand = |journal: JournalId| {
+            let sorted = self.merge.order.sorted(journal);
+            (journal, Stand { sorted, cut: self.state.seals.cut(journal) })
+        };
+        self.known_journals().map(stand).collect()
+    }
+
+    /// Why another site's history and this one's cannot be one, if an operator's decision has made two of them.
+    pub(crate) fn is_apart(&self, from: SiteId, hello: &Hello) -> Option<String> {
+        if hello.given_up.is_empty() && self.state.seals.given_up.is_empty() {
+            return None;
+        }
+        let mutual = self.gave_each_other_up(from, &hello.given_up);
+        let beyond = |sorted: Option<Seq>, cut: Seq| sorted.is_some_and(|sorted| sorted > cut);
+        let differs = |(journal, theirs): (&JournalId, &Stand)| {
+            let (sorted, cut) = (self.merge.order.sorted(*journal), self.state.seals.cut(*journal));
+            let read_on = theirs.cut.is_some_and(|cut| beyond(sorted, cut.next));
+            let they_read_on = cut.is_some_and(|cut| beyond(theirs.sorted, cut.next));
+            read_on || they_read_on || theirs.cut.zip(cut).is_some_and(|(theirs, ours)| theirs != ours)
+        };
+        (mutual || hello.stands.iter().any(differs)).then(|| self.apart(from))
+    }
+
+    fn apart(&self, from: SiteId) -> String {
+        let name = self.config.name_of(from);
+        format!(
+            "{name} and this site have each gone on without the other, after an operator gave one of them up: their two \
+             histories cannot be one. Choose one: stop the other, keep its data directory aside (`meridian dump` reads \
+             it), and start it again on an empty one with `meridian join`"
+        )
+    }
+}
