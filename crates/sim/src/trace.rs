@@ -214,6 +214,7 @@ fn message_name(message: &Message) -> String {
         Message::Seal(journal, attempt, said) => format!("seal:{journal}#{attempt}:{}", seal_word(said)),
         Message::AskVotes(..) => "askvotes".into(),
         Message::Votes(_) => "votes".into(),
+        Message::GivenUp(_) => "givenup".into(),
     }
 }
 
