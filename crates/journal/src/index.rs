@@ -3,6 +3,7 @@
 //! Sixteen bytes per entry, in memory only: recovery rebuilds it from the frames. Peers mostly ask for what was just
 //! written, so the latest entries of all journals together, up to a bound in bytes, are kept whole.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
@@ -23,10 +24,9 @@ pub enum ReadError {
         /// The first entry still kept.
         first: Seq,
     },
-    /// The bytes on the disk are not those that were written: stop, and repair this site from another.
+    /// The bytes on the disk are not those that were written: look at the whole file, and [`crate::Wal::lose`] it.
     #[error(
-        "{file} is damaged at byte {offset}: entry {seq} of journal {journal} does not match its checksum; \
-         stop this site and repair it from another"
+        "{file} is damaged at byte {offset}: entry {seq} of journal {journal} does not match its checksum"
     )]
     Damaged {
         /// The damaged file.
@@ -107,6 +107,21 @@ impl Index {
         kept.hot.push_back(bytes);
         self.hot_order.push_back(journal);
         self.cool();
+        true
+    }
+
+    /// Adds entries that stand before all that is known, in their order; false if one of them is known. What stands before
+    /// a gap is not handed out.
+    pub(crate) fn precede(&mut self, entries: Vec<(JournalId, Seq, Place)>) -> bool {
+        for (journal, seq, place) in entries.into_iter().rev() {
+            let new = Kept { next: seq + 1, places: VecDeque::new(), hot: VecDeque::new() };
+            let kept = self.journals.entry(journal).or_insert(new);
+            match (seq + 1).cmp(&kept.cold_first()) {
+                Ordering::Less => {}
+                Ordering::Equal => kept.places.push_front(place),
+                Ordering::Greater => return false,
+            }
+        }
         true
     }
 

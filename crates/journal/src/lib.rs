@@ -9,6 +9,7 @@
 //!
 //! - [`frame`]: the bytes of one group commit; [`scan()`] walks a file of them, read-only.
 //! - [`Wal`]: what is queued, in flight, durable, and where to find it again.
+//! - [`Unread`]: what recovery left for later.
 //! - [`Chain`]: what a journal's next entry must look like.
 //! - [`checkpoint`]: the state that recovery starts from.
 //! - [`owner`]: the note that says which process owns a data directory.
@@ -23,6 +24,7 @@ mod position;
 mod queue;
 mod record;
 mod scan;
+mod unread;
 mod wal;
 mod write;
 
@@ -32,6 +34,7 @@ pub use open::{OpenError, Recovered, Truncation};
 pub use position::WalPosition;
 pub use record::{BadRecord, Record};
 pub use scan::{Scan, Seen, scan};
+pub use unread::{Contents, Unread};
 pub use wal::{Wal, WalOptions};
 pub use write::{WalOp, WalWrite};
 

@@ -1,9 +1,11 @@
 //! What to believe of a WAL after a crash.
 //!
-//! Frames are verified from the oldest on. Where they end there are two cases, told apart exactly. Since a frame is
-//! only written once all before it are durable, any head of a later frame, anywhere behind the end, proves that the
-//! end was once whole: that is damage, and nothing is cut. With no such proof the end is the torn tail of a write that nobody
-//! was told of, and the next write takes its place.
+//! Frames are verified from the front of the segment on that the checkpoint lies in. Where they end there are two cases,
+//! told apart exactly. Since a frame is only written once all before it are durable, any head of a later frame, anywhere
+//! behind the end, proves that the end was once whole: that is damage, and nothing is cut. With no such proof the end is the
+//! torn tail of a write that nobody was told of, and the next write takes its place.
+//!
+//! No recovery needs what stands in earlier segments: they must be there, and are read once the site runs ([`crate::Unread`]).
 //!
 //! (Damage to the very last frame cannot be told from a torn write by looking at one disk. It is reported as a
 //! [`Truncation`]; the site compares with its peers before it goes on.)
@@ -11,7 +13,7 @@
 //! The last whole frame may have been seen in the page cache only: the process died between write and sync, or the
 //! sync failed and left pages behind that look clean. So it is written again and synced before anyone is told.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use disk::{Disk, DiskError, FileName};
 use thiserror::Error;
@@ -21,7 +23,7 @@ use crate::index::Index;
 use crate::position::{segment_file, segment_number, spare_number};
 use crate::record::{BadRecord, Record};
 use crate::scan::{Look, blocks, look};
-use crate::wal::{Segment, Spares};
+use crate::wal::{Known, Segment, Spares};
 use crate::{Wal, WalOptions, WalPosition};
 
 /// Why a WAL is not opened. Except for [`OpenError::Disk`], no later attempt will do better.
@@ -212,7 +214,7 @@ fn list_segments(disk: &dyn Disk, folder: &FileName) -> Result<VecDeque<Segment>
         let (expected, file) = (numbers[0] + index as u32, segment_file(folder, numbers[0] + index as u32));
         let len = disk.len(&file)?.filter(|_| *number == expected);
         let len = len.ok_or(OpenError::Missing { file })?;
-        segments.push_back(Segment { number: *number, len, end: 0, first_lsn: 0, last: BTreeMap::new() });
+        segments.push_back(Segment::new(*number, len));
     }
     Ok(segments)
 }
@@ -255,30 +257,30 @@ impl Walk<'_> {
         segment_file(self.folder, self.segments[current].number)
     }
 
-    /// Goes to the first frame of all.
+    /// Goes to the front of the segment that the checkpoint lies in.
     fn begin(&mut self) -> Result<(), OpenError> {
-        let file = segment_file(self.folder, self.from.segment);
-        let Some(oldest) = self.segments.front().map(|segment| segment.number) else {
-            return if self.from == WalPosition::START { Ok(()) } else { Err(OpenError::Missing { file }) };
-        };
-        if oldest > self.from.segment {
-            return Err(OpenError::Missing { file });
+        let (number, file) = (self.from.segment, segment_file(self.folder, self.from.segment));
+        if self.segments.is_empty() && self.from == WalPosition::START {
+            return Ok(());
         }
-        let file = self.file(0);
-        let head = match self.look(0, 0)? {
+        let begins = self.segments.iter().position(|segment| segment.number == number);
+        self.current = begins.ok_or_else(|| OpenError::Missing { file: file.clone() })?;
+        let head = match self.look(self.current, 0)? {
             Some(Look::Whole(Frame { head, .. }) | Look::Broken(head, _)) => Some(head),
             _ => None,
         };
-        if head.is_some_and(|head| head.nonce != self.options.nonce && head.segment == oldest) {
+        if head.is_some_and(|head| head.nonce != self.options.nonce && head.segment == number) {
             return Err(OpenError::Foreign { file });
         }
-        // Segments are only dropped before a checkpoint that lies in a later one: so the oldest of several has frames.
-        let lsn = match head.filter(|head| head.segment == oldest) {
-            _ if oldest == WalPosition::START.segment => WalPosition::START.lsn,
+        // A checkpoint lies behind a frame, unless it lies before all.
+        let lsn = match head.filter(|head| head.segment == number) {
+            _ if number == WalPosition::START.segment => WalPosition::START.lsn,
             Some(head) => head.lsn,
             None => return Err(OpenError::Lost { file, offset: 0, covered: self.from.lsn }),
         };
-        self.at = WalPosition { lsn, segment: oldest, offset: 0 };
+        self.segments.iter_mut().take(self.current).for_each(|before| before.known = Known::Unread);
+        self.segments[self.current].first_lsn = lsn;
+        self.at = WalPosition { lsn, segment: number, offset: 0 };
         let fits = lsn < self.from.lsn || self.from == self.at;
         if fits { Ok(()) } else { Err(OpenError::Mismatch { file }) }
     }

@@ -5,6 +5,7 @@ mod damage;
 pub(crate) mod entries;
 mod generated;
 mod life;
+mod unread;
 
 use bytes::Bytes;
 use disk::{FileName, MemoryDisk};
@@ -29,17 +30,20 @@ fn open(disk: &mut MemoryDisk) -> Result<Recovered, OpenError> {
     Wal::open(disk, &folder(), options(), WalPosition::START)
 }
 
-/// Opens, and plays everything back from `from`.
+/// Opens, plays everything back from `from`, and reads what stands before.
 fn reopen(
     disk: &mut MemoryDisk,
     from: WalPosition,
 ) -> Result<(Wal, Vec<Record>, Option<Truncation>), OpenError> {
-    let Recovered { wal, truncated } = Wal::open(disk, &folder(), options(), from)?;
+    let Recovered { mut wal, truncated } = Wal::open(disk, &folder(), options(), from)?;
     let (mut at, mut records) = (from, Vec::new());
     while let Some(more) = wal.replay(disk, &mut at)? {
         records.extend(more);
     }
     assert_eq!(at, wal.position());
+    while let Some(unread) = wal.unread() {
+        assert!(wal.found(&unread.file, unread.read(disk).unwrap()), "{} is whole", unread.file);
+    }
     Ok((wal, records, truncated))
 }
 

@@ -16,6 +16,7 @@ use crate::position::{segment_file, spare_file};
 use crate::queue::Queue;
 use crate::record::Record;
 use crate::scan::{Look, look};
+use crate::unread::{Contents, Unread};
 use crate::{WalOp, WalPosition, WalWrite};
 
 /// Settings of a WAL.
@@ -48,8 +49,22 @@ pub(crate) struct Segment {
     pub(crate) end: u64,
     /// The commit that it begins with, once it holds one.
     pub(crate) first_lsn: u64,
-    /// The last entry of each journal in it.
+    /// The last entry of each journal in it, or one behind.
     pub(crate) last: BTreeMap<JournalId, Seq>,
+    pub(crate) known: Known,
+}
+
+/// What is known of a segment's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// It lies before the checkpoint, and was not read since the start.
+    Unread,
+    /// Every frame was whole when it was read, or written, by this process.
+    Whole,
+    /// So it is, but it lies before one that is damaged: nothing of it is given to anybody.
+    Barred,
+    /// Not every frame is whole, or the file does not read.
+    Damaged,
 }
 
 /// Files that wait to become segments.
@@ -191,7 +206,7 @@ impl Wal {
         let (recycle, len) = spare.map(|at| self.spares.files.remove(at)).unzip();
         let len = len.unwrap_or(least);
         ops.push(WalOp::Prepare { file: segment_file(&self.folder, number), len, recycle });
-        Some(Segment { number, len, end: 0, first_lsn: 0, last: BTreeMap::new() })
+        Some(Segment::new(number, len))
     }
 
     /// The shell says: write `id` is written and synced. Gives back what is durable from now on, in order.
@@ -234,15 +249,17 @@ impl Wal {
         self.position
     }
 
-    /// Before the first commit that is still here: what a state must bear that is to be followed by all of them.
+    /// Before the first commit that is known to be here: what a state must bear that is to be followed by all of them.
     #[must_use]
     pub fn oldest(&self) -> WalPosition {
         let begins =
             |oldest: &Segment| WalPosition { lsn: oldest.first_lsn, segment: oldest.number, offset: 0 };
-        self.segments.front().filter(|oldest| oldest.end > 0).map_or(self.position, begins)
+        let whole = self.segments.iter().rev().take_while(|segment| segment.known == Known::Whole);
+        whole.last().filter(|oldest| oldest.end > 0).map_or(self.position, begins)
     }
 
-    /// Durable entries of `journal` from `from` on: as many as `max_bytes` allow, but at least one if there is one.
+    /// Durable entries of `journal` from `from` on: as many as `max_bytes` allow, but at least one if there is one. None yet
+    /// of what may stand in a segment that is [`Wal::unread`].
     ///
     /// # Errors
     /// [`ReadError`].
@@ -253,7 +270,86 @@ impl Wal {
         from: Seq,
         max_bytes: usize,
     ) -> Result<Vec<Bytes>, ReadError> {
-        self.index.read(&Request { disk, folder: &self.folder, journal, from, max_bytes })
+        match self.index.read(&Request { disk, folder: &self.folder, journal, from, max_bytes }) {
+            Err(ReadError::Dropped { .. }) if !self.is_read() => Ok(Vec::new()),
+            read => read,
+        }
+    }
+
+    /// Whether every segment was read since the start.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.segments.iter().all(|segment| segment.known != Known::Unread)
+    }
+
+    /// What is to be read next: the latest segment that was not read since the start.
+    #[must_use]
+    pub fn unread(&self) -> Option<Unread> {
+        let latest = self.segments.iter().rposition(|segment| segment.known == Known::Unread)?;
+        Some(self.to_read(latest))
+    }
+
+    /// The files that nothing more is written to and nothing is known to be wrong with, oldest first.
+    pub fn closed(&self) -> impl Iterator<Item = FileName> {
+        let closed = self.segments.iter().take(self.segments.len().saturating_sub(1));
+        closed.filter(|segment| segment.is_whole()).map(|segment| segment_file(&self.folder, segment.number))
+    }
+
+    /// The same file to be read once more; `None` if it is not [`Wal::closed`].
+    #[must_use]
+    pub fn again(&self, file: &FileName) -> Option<Unread> {
+        let at = self.find(file).filter(|at| at + 1 < self.segments.len())?;
+        self.segments[at].is_whole().then(|| self.to_read(at))
+    }
+
+    fn find(&self, file: &FileName) -> Option<usize> {
+        self.segments.iter().position(|segment| segment_file(&self.folder, segment.number) == *file)
+    }
+
+    /// What to read of a segment that is followed by another.
+    fn to_read(&self, at: usize) -> Unread {
+        let (segment, next_lsn) = (&self.segments[at], self.segments[at + 1].first_lsn);
+        let next_lsn = Some(next_lsn).filter(|lsn| *lsn > 0);
+        let file = segment_file(&self.folder, segment.number);
+        Unread { file, number: segment.number, len: segment.len, nonce: self.options.nonce, next_lsn }
+    }
+
+    /// Takes what a file was found to hold, if it is still in use. Tells whether all is well; if not, [`Wal::lose`] it.
+    #[must_use]
+    pub fn found(&mut self, file: &FileName, contents: Contents) -> bool {
+        let Some(at) = self.find(file) else { return true };
+        let segment = &mut self.segments[at];
+        if segment.known == Known::Unread {
+            (segment.end, segment.first_lsn) = (contents.end, contents.first_lsn);
+        }
+        if contents.damaged.is_some() || segment.known != Known::Unread {
+            return contents.damaged.is_none();
+        }
+        segment.last = contents.entries.iter().map(|(journal, seq, _)| (*journal, *seq)).collect();
+        let is_barred = self.lost().is_some_and(|lost| lost > self.segments[at].number);
+        self.segments[at].known = if is_barred { Known::Barred } else { Known::Whole };
+        is_barred || self.index.precede(contents.entries)
+    }
+
+    /// A file is damaged: what stands in it or before is given to nobody any more. Which entries that may be is only known
+    /// from what is `held` of each journal. Tells whether it was in use.
+    pub fn lose(&mut self, file: &FileName, held: &BTreeMap<JournalId, Seq>) -> bool {
+        let Some(at) = self.find(file) else { return false };
+        let held = held.iter().filter_map(|(journal, next)| Some((*journal, next.checked_sub(1)?)));
+        let held: BTreeMap<JournalId, Seq> = held.collect();
+        let damaged = &mut self.segments[at];
+        (damaged.last, damaged.known) = (held, Known::Damaged);
+        self.index.forget(damaged.number);
+        let before = self.segments.iter_mut().take(at).filter(|segment| segment.known == Known::Whole);
+        before.for_each(|segment| segment.known = Known::Barred);
+        true
+    }
+
+    /// The last segment that is damaged: recovery must not need it.
+    #[must_use]
+    pub fn lost(&self) -> Option<u32> {
+        let damaged = |segment: &&Segment| segment.known == Known::Damaged;
+        self.segments.iter().rev().find(damaged).map(|segment| segment.number)
     }
 
     /// The oldest durable entry of `journal` that [`Wal::entries`] can still give.
@@ -331,7 +427,7 @@ impl Wal {
         while self.segments.len() > 1 {
             let (oldest, bytes) = (&self.segments[0], self.segment_bytes());
             let agreed = || oldest.last.iter().all(|(journal, seq)| may_drop(*journal, *seq, bytes));
-            if oldest.number >= position.segment || !agreed() {
+            if oldest.number >= position.segment || oldest.known == Known::Unread || !agreed() {
                 break;
             }
             let (number, len) = (oldest.number, oldest.len);
@@ -402,6 +498,14 @@ fn sized(record: Record) -> Record {
 }
 
 impl Segment {
+    pub(crate) fn new(number: u32, len: u64) -> Segment {
+        Segment { number, len, end: 0, first_lsn: 0, last: BTreeMap::new(), known: Known::Whole }
+    }
+
+    fn is_whole(&self) -> bool {
+        matches!(self.known, Known::Whole | Known::Barred)
+    }
+
     /// Notes the entry that stands in the frame at `offset`; false if it is not the next of its journal.
     pub(crate) fn add(&mut self, index: &mut Index, offset: u64, row: &Row, entry: &Encoded) -> bool {
         let offset = offset as u32 + row.at;

@@ -51,6 +51,8 @@ pub struct SimDisk {
     pub misread: Cell<bool>,
     /// After how many changes the power goes.
     pub dies_after: Option<u64>,
+    /// Segments of the WAL that are damaged, and whether an alarm has named them.
+    pub decayed: BTreeMap<FileName, bool>,
     /// Segments of the WAL that were given up, with what was in them: for a checker.
     pub dropped: Vec<Vec<u8>>,
     /// A mutant: what becomes of writes to logs now and then.
@@ -81,6 +83,7 @@ impl Default for SimDisk {
             misreads: Cell::new(0),
             misread: Cell::new(false),
             dies_after: None,
+            decayed: BTreeMap::new(),
             dropped: Vec::new(),
             strays: Strays::None,
             writes: 0,
@@ -148,6 +151,7 @@ impl SimDisk {
             && let Some(held) = self.files.get(file)
         {
             self.dropped.push(held.seen.clone());
+            self.decayed.remove(file);
         }
     }
 

@@ -1,10 +1,11 @@
 //! What goes wrong, carried out, and how it ends.
 
-use disk::Disk;
-use entry::{SiteId, StorageId};
+use disk::{Disk, FileName};
+use entry::{Encoded, SiteId, StorageId};
+use journal::Seen;
 use site::{Event, Fresh, Request, Site, Ticket};
 
-use crate::checkers::{Verdict, Violation};
+use crate::checkers::{Verdict, Violation, truth};
 use crate::disk::SimDisk;
 use crate::host::{Host, RESERVE_BYTES, folder};
 use crate::rng::Rng;
@@ -58,6 +59,39 @@ fn rot(disk: &mut SimDisk, at: u64) {
             *byte ^= 0x40;
         }
     });
+}
+
+/// Flips a bit of a commit that stands in a segment before the older of the two checkpoints, if all entries up to there are
+/// held elsewhere.
+fn decay(disk: &mut SimDisk, at: u64, is_held: impl Fn(&Encoded) -> bool) {
+    let checkpoints = disk.list(&folder("checkpoint")).unwrap_or_default();
+    let reads = |file: &FileName| {
+        let len = disk.len(file).ok().flatten().unwrap_or(0);
+        let bytes = disk.read(file, 0, usize::try_from(len).unwrap_or(0)).ok()?;
+        journal::checkpoint::decode(file, &bytes).ok()?.ok()
+    };
+    let found: Vec<_> = checkpoints.iter().filter_map(reads).collect();
+    let Some(needed) = found.iter().map(|found| found.position.segment).min().filter(|_| found.len() == 2)
+    else {
+        return;
+    };
+    let mut commits = Vec::new();
+    for file in disk.list(&folder("wal")).unwrap_or_default() {
+        let number = file.last().strip_suffix(".wal").and_then(|number| number.parse::<u32>().ok());
+        let Some(number) = number.filter(|number| *number < needed) else { continue };
+        let frames = journal::scan(disk, &file, number).into_iter().flatten().flatten().filter_map(|seen| {
+            if let Seen::Frame { offset, frame } = seen { Some((offset as usize, frame)) } else { None }
+        });
+        let frames: Vec<_> = frames.collect();
+        let records = frames.iter().flat_map(|(_, frame)| frame.records().unwrap_or_default());
+        if !records.filter_map(|record| truth::entry(&record).cloned()).all(|entry| is_held(&entry)) {
+            break;
+        }
+        commits.extend(frames.iter().map(|(offset, frame)| (file.clone(), *offset, frame.bytes.len())));
+    }
+    let Some((file, from, len)) = commits.get(at as usize % commits.len().max(1)).cloned() else { return };
+    disk.damage(&file, |bytes| bytes[from + (at >> 32) as usize % len] ^= 1 << (at >> 8 & 7));
+    disk.decayed.insert(file, false);
 }
 
 impl World {
@@ -119,7 +153,7 @@ impl World {
             Kind::Wipe => self.wipe(site),
             Kind::Fence if site != at.other => self.fence(at),
             Kind::Clone if site != at.other => self.try_clone(site, at.other),
-            Kind::Rot | Kind::RecoveryCut => self.strike_dead(kind, site),
+            Kind::Rot | Kind::Decay | Kind::RecoveryCut => self.strike_dead(kind, site),
             Kind::Full | Kind::SyncFails | Kind::Slow | Kind::Stall | Kind::Misread => {
                 self.strike_disk(kind, site, for_us);
                 Ok(())
@@ -161,12 +195,21 @@ impl World {
     fn strike_dead(&mut self, kind: Kind, site: SiteId) -> Verdict {
         self.kill(site, "killed, and its disk is not let alone")?;
         let (operations, at) = (self.dice.faults.below(12), self.dice.faults.draw());
+        let others: Vec<SiteId> = self.hosts.keys().copied().filter(|other| *other != site).collect();
+        let is_first = others.iter().all(|other| self.hosts[other].disk.decayed.is_empty());
+        let truth = &self.checkers.truth;
+        let is_held = |entry: &Encoded| {
+            others.iter().any(|other| truth.held(*other, entry.head.journal) > entry.head.seq)
+        };
         let Some(host) = self.hosts.get_mut(&site) else { return Ok(()) };
-        if kind == Kind::Rot {
-            rot(&mut host.disk, at);
-        } else {
-            host.disk.cut_power(&mut self.dice.disk);
-            host.disk.dies_after = Some(operations);
+        match kind {
+            Kind::Rot => rot(&mut host.disk, at),
+            Kind::Decay if is_first => decay(&mut host.disk, at, is_held),
+            Kind::Decay => {}
+            _ => {
+                host.disk.cut_power(&mut self.dice.disk);
+                host.disk.dies_after = Some(operations);
+            }
         }
         Ok(())
     }

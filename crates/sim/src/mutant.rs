@@ -58,7 +58,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 53] = [
+    pub const ALL: [Mutant; 54] = [
         Mutant::AckBeforeSync,
         Mutant::SyncLies,
         Mutant::SyncErrorIgnored,
@@ -112,6 +112,7 @@ impl Mutant {
         Mutant::Inside(site::Mutant::WipedVotesAtOnce),
         Mutant::Inside(site::Mutant::SignatureUnchecked),
         Mutant::Inside(site::Mutant::CompactionLosesAStep),
+        Mutant::Inside(site::Mutant::LookbackSkipped),
     ];
 
     /// The faults that a bug needs to show: without them it does no harm.
@@ -148,6 +149,7 @@ impl Mutant {
                 | Within::BeyondEndSorted => &[Kind::Fence, Kind::Fence, Kind::Isolate, Kind::Split],
                 Within::LastMayLeave => &[Kind::Fence, Kind::Stop, Kind::Isolate],
                 Within::WipedVotesAtOnce => &[Kind::Fence, Kind::Wipe, Kind::Isolate],
+                Within::LookbackSkipped => &[Kind::Decay, Kind::Kill, Kind::Isolate],
                 Within::SignatureUnchecked => &[Kind::Forge, Kind::Ring, Kind::Block],
                 _ => &[],
             },

@@ -75,8 +75,12 @@ impl World {
         Ok(())
     }
 
-    /// Disks are intact here, so nothing may look like a fork.
-    fn alarm(&self, id: SiteId, text: &str) -> Verdict {
+    /// Whatever is damaged here, nothing may look like a fork.
+    fn alarm(&mut self, id: SiteId, text: &str) -> Verdict {
+        if let Some(host) = self.hosts.get_mut(&id) {
+            let named = host.disk.decayed.iter_mut().find(|(file, _)| text.starts_with(file.as_str()));
+            named.into_iter().for_each(|(_, is_named)| *is_named = true);
+        }
         let of_a_fork = text.contains("is halted:") || text.contains("nothing more is taken of");
         if of_a_fork { broken("I-12", format!("site {id} cries wolf: {text}")) } else { Ok(()) }
     }

@@ -63,6 +63,8 @@ pub enum Kind {
     Wipe,
     /// An operator fences a site, cut off or not.
     Fence,
+    /// A bit flips in a segment of the WAL that no recovery needs, while no process runs.
+    Decay,
     /// A site passes on, under others' names, what they never wrote.
     Forge,
 }
@@ -107,7 +109,7 @@ impl Kind {
             .iter()
             .chain(&MORE)
             .chain(&LATEST)
-            .chain(&[Kind::Restore, Kind::Forge])
+            .chain(&[Kind::Restore, Kind::Forge, Kind::Decay])
             .copied()
             .find(|kind| format!("{kind:?}") == name)
     }
@@ -213,6 +215,10 @@ impl Swarm {
     /// More kinds: for mutants, which want some for sure.
     pub fn also(&mut self, kinds: &[Kind]) {
         self.kinds.extend(kinds.iter().copied());
+        if kinds.contains(&Kind::Decay) {
+            // What is damaged must be to be had elsewhere.
+            self.wal_bytes_max = u64::MAX;
+        }
         if kinds.contains(&Kind::Restore) {
             // A site that could not ask the others would rightly go on, and rightly be halted.
             self.kinds = vec![Kind::Restore];

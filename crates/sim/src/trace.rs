@@ -178,6 +178,7 @@ fn file_answer_name(answer: &site::FileAnswer) -> String {
         FileAnswer::Read(bytes) => format!("read:{}", bytes.len()),
         FileAnswer::Written => "written".into(),
         FileAnswer::Summed(proven) => format!("summed:{}", proven.damaged.len()),
+        FileAnswer::Segment(contents) => format!("segment:{}", contents.damaged.is_some()),
         FileAnswer::Compacted(_) => "compacted".into(),
         FileAnswer::Installed => "installed".into(),
         FileAnswer::Failed(error) => format!("failed:{error}"),

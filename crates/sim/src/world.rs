@@ -370,6 +370,10 @@ impl World {
     pub(crate) fn agree(&self) -> Verdict {
         let all_run = self.hosts.values().all(|host| host.process.is_some() || host.is_buried);
         ensure(all_run, "I-16", || "not all sites run".into())?;
+        for (site, host) in self.hosts.iter().filter(|(_, host)| host.process.is_some()) {
+            let unseen = host.disk.decayed.iter().find(|(_, is_named)| !**is_named);
+            ensure(unseen.is_none(), "I-06", || format!("site {site} does not see damage: {unseen:?}"))?;
+        }
         for (number, client) in self.clients.iter().enumerate() {
             ensure(client.open.is_empty(), "I-16", || {
                 format!("client {number} waits: {:?}", client.open.front())

@@ -13,6 +13,14 @@ fn no_flipped_bit_costs_what_a_later_commit_proves() {
     assert!(counts.refused > counts.tried / 4 && counts.reported > 0, "{counts}");
 }
 
+/// I-05 and I-06.
+#[test]
+fn no_flipped_bit_before_a_checkpoint_goes_unseen() {
+    let counts = damage::flips(SMALL, true).unwrap();
+    assert_eq!((counts.reported, counts.unprovable), (0, 0), "a checkpoint proves everything: {counts}");
+    assert!(counts.found > counts.tried / 4 && counts.refused > 0, "{counts}");
+}
+
 /// I-05.
 #[test]
 fn no_cut_costs_what_a_later_commit_or_a_checkpoint_proves() {

@@ -71,6 +71,12 @@ fn a_signature_unchecked() {
 }
 
 #[test]
+fn a_wal_that_is_not_looked_at() {
+    let skipped = Mutant::Inside(site::Mutant::LookbackSkipped);
+    caught(skipped, &[Kind::Decay, Kind::Kill, Kind::Isolate], &["I-06", "I-16"]);
+}
+
+#[test]
 fn a_checkpoint_lost() {
     caught(Mutant::CheckpointLost, &[Kind::Kill, Kind::Kill], &["I-05", "I-03"]);
 }

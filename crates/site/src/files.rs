@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use disk::{Disk, DiskError, FileName};
-use journal::WalPosition;
 use journal::checkpoint::Draft;
+use journal::{Contents, Unread, WalPosition};
 use partition::{CompactDone, CompactWork, Proven};
 
 use crate::action::Action;
@@ -55,6 +55,8 @@ pub enum FileWork {
         /// Whether it is to be made durable first.
         sync: bool,
     },
+    /// Read a segment of the WAL.
+    Segment(Unread),
     /// A step of compaction.
     Compact(CompactWork),
     /// Put a copy in force: the files are given their names in the waiting room, and then the checkpoint that relies on
@@ -80,6 +82,8 @@ pub enum FileAnswer {
     Written,
     /// This is the sum, and what of it is damaged.
     Summed(Proven),
+    /// This is what the segment holds.
+    Segment(Contents),
     /// This came of the step of compaction.
     Compacted(CompactDone),
     /// The copy is in force from the next start on.
@@ -103,6 +107,7 @@ impl FileWork {
                 let synced = if *sync { disk.sync(file) } else { Ok(()) };
                 synced.and_then(|()| look(disk, file, *bytes)).map(FileAnswer::Summed)
             }
+            FileWork::Segment(unread) => unread.read(disk).map(FileAnswer::Segment),
             FileWork::Compact(work) => work.carry_out(disk).map(FileAnswer::Compacted),
             FileWork::Install { sync, moves, position, state } => {
                 install(disk, sync, moves, *position, state).map(|()| FileAnswer::Installed)
@@ -175,6 +180,8 @@ pub(crate) enum Purpose {
     Look(FileName, u64),
     /// A damaged range is overwritten.
     Mend(FileName),
+    /// What a segment of the WAL holds, or whether it still does.
+    Segment(FileName),
     /// A log is compacted.
     Compact,
 }
@@ -211,6 +218,7 @@ impl Site {
             Purpose::Install => self.install_done(answer, step)?,
             Purpose::Look(file, bytes) => self.looked(&file, bytes, answer, step)?,
             Purpose::Mend(file) => self.mended(&file, answer, step)?,
+            Purpose::Segment(file) => self.segment_read(&file, answer, step),
             Purpose::Compact => self.compacted(answer, step)?,
         }
         Ok(())

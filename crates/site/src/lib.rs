@@ -15,7 +15,7 @@
 //! | `start`, `stop`, `doubt` | coming and going, and being taken for a second one |
 //! | `copy`, `donor`, `files` | taking over what others have dropped, and giving it |
 //! | `repair` | looking at every byte, and taking back what is damaged |
-//! | `retain` | how long the WAL is kept |
+//! | `retain`, `lookback` | how long the WAL is kept, and what of it is read behind a start |
 //! | `jump` | a wall clock that jumped |
 //! | `unreplicated` | how much this site may have that no other has |
 //! | `retention`, `compaction` | what merged logs keep, and for how long |
@@ -41,6 +41,7 @@ mod heads;
 mod identity;
 mod journals;
 mod jump;
+mod lookback;
 mod members;
 mod merge;
 mod mutant;

@@ -85,6 +85,8 @@ pub enum Mutant {
     SignatureUnchecked,
     /// A pass of compaction leaves a step out, and with it the latest values of keys.
     CompactionLosesAStep,
+    /// What stands in the WAL before the checkpoint is never looked at.
+    LookbackSkipped,
 }
 
 /// The bug that is in this machine, if one is.

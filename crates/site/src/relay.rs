@@ -35,7 +35,9 @@ impl Site {
             other => other?,
         };
         if entries.is_empty() {
-            return Ok(Provable::Nothing);
+            let durable = self.journals.durable(journal);
+            let is_gone = from < durable && self.pipeline.wal.is_read();
+            return Ok(if is_gone { Provable::Dropped(durable) } else { Provable::Nothing });
         }
         let proof = if journal.site == self.config.own {
             let upto = self.chain_at(journal, from, &entries)?;

@@ -36,7 +36,7 @@ const CHUNKS_MAX: usize = 8;
 pub(crate) struct Repairing {
     /// What is still to be looked at in this round.
     queue: VecDeque<(FileName, u64)>,
-    looking: bool,
+    pub(crate) looking: bool,
     /// Before this nothing more is looked at, in monotonic microseconds.
     next_us: u64,
     repairs: BTreeMap<FileName, Repair>,
@@ -117,7 +117,8 @@ impl Site {
             let whole: Vec<_> = whole.map(|file| (file, 0)).collect();
             repairing.next_us =
                 step.now.mono_us + if repairing.counts.looked_bytes == 0 { 0 } else { REST_US };
-            repairing.queue = self.logs.all_extents().into_iter().chain(whole).collect();
+            let wal = self.pipeline.wal.closed().map(|file| (file, 0));
+            repairing.queue = self.logs.all_extents().into_iter().chain(whole).chain(wal).collect();
             // An empty site has nothing to look at, but will.
             if repairing.queue.is_empty() {
                 repairing.next_us = step.now.mono_us + STALLED_US;
@@ -130,8 +131,14 @@ impl Site {
         repairing.looking = true;
         repairing.next_us = step.now.mono_us + bytes.saturating_mul(1_000_000) / rate;
         repairing.counts.looked_bytes += bytes;
-        let work = FileWork::Sum { file: file.clone(), bytes, sync: false };
-        self.state.tasks.order(Purpose::Look(file, bytes), work, step);
+        let (purpose, work) = match self.pipeline.wal.again(&file) {
+            Some(again) => (Purpose::Segment(file), FileWork::Segment(again)),
+            None => {
+                let work = FileWork::Sum { file: file.clone(), bytes, sync: false };
+                (Purpose::Look(file, bytes), work)
+            }
+        };
+        self.state.tasks.order(purpose, work, step);
         Ok(())
     }
 

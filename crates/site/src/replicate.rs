@@ -134,7 +134,14 @@ impl Site {
             return Ok(false);
         }
         let most = self.config.limits.message_bytes.min(credit);
-        let (next, shown, bytes) = match self.provable((journal, cursor.next), most, step.disk)? {
+        let found = match self.provable((journal, cursor.next), most, step.disk) {
+            Err(Fatal::Wal(error)) => {
+                self.misread(error, step)?;
+                return Ok(false);
+            }
+            other => other?,
+        };
+        let (next, shown, bytes) = match found {
             Provable::Nothing => return Ok(false),
             Provable::Dropped(first) => {
                 let message = CopyMessage::Dropped { journal, first };

@@ -34,6 +34,11 @@ const LOOK_US: u64 = 1_000_000;
 impl Site {
     /// Drops what nobody needs any more before `position`.
     pub(crate) fn drop_wal(&mut self, position: WalPosition, step: &mut Step<'_>) -> Result<(), Fatal> {
+        self.outrun_damage(position);
+        // Until it is read, nobody knows who needs it.
+        if !self.pipeline.wal.is_read() {
+            return Ok(());
+        }
         let (most, quorum) = (self.config.limits.wal_bytes_max, self.quorum());
         let others: Vec<(SiteId, bool)> = self.others().map(|site| (site, self.is_fenced(site))).collect();
         let peers = &self.peers;
@@ -49,7 +54,8 @@ impl Site {
             let waited = bytes > most || (unfenced == 0 && bytes > most / FENCED_SHARE);
             careless || lacking == 0 || (waited && enough)
         };
-        self.pipeline.wal.drop_before(step.disk, position, &may_drop)?;
+        let dropped = self.pipeline.wal.drop_before(step.disk, position, &may_drop)?;
+        self.state.alarms.retain(|text| !dropped.iter().any(|file| text.starts_with(file.as_str())));
         for (journal, next) in self.journals.frontier() {
             let first = self.pipeline.wal.first(journal).unwrap_or(next);
             self.state.heads.forget_before(journal, first);
@@ -65,7 +71,8 @@ impl Site {
 
     /// Says who was left behind, as long as that is so.
     pub(crate) fn watch_left_behind(&mut self, step: &mut Step<'_>) {
-        if step.now.mono_us.saturating_sub(self.state.looked_behind_us) < LOOK_US {
+        let looked_us = step.now.mono_us.saturating_sub(self.state.looked_behind_us);
+        if looked_us < LOOK_US || !self.pipeline.wal.is_read() {
             return;
         }
         self.state.looked_behind_us = step.now.mono_us;
@@ -89,6 +96,9 @@ impl Site {
 
     /// Members of which a frontier is known and that lack something which is not here any more.
     fn left_behind(&self) -> Vec<SiteId> {
+        if !self.pipeline.wal.is_read() {
+            return Vec::new();
+        }
         let journals = self.journals.frontier();
         let lacks = |site: &SiteId| {
             let kept = |journal, next| self.pipeline.wal.first(journal).unwrap_or(next);

@@ -207,6 +207,7 @@ impl Site {
         self.choose_sources(step);
         self.pump(step)?;
         self.advance_copy(step)?;
+        self.look_back(step);
         self.advance_repair(step)?;
         self.advance_compaction(step)?;
         self.mark_time(step)?;

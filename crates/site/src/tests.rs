@@ -5,6 +5,7 @@ mod compaction;
 mod copy;
 mod fencing;
 mod given_up;
+mod lookback;
 mod members;
 mod pressure;
 mod relay;

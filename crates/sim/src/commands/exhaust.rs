@@ -23,6 +23,7 @@ pub fn exhaust(only: Option<&str>) -> Result<(), String> {
     }
     if wants("flips") {
         tell("every flipped bit", || damage::flips(wal, false))?;
+        tell("every flipped bit, under a checkpoint", || damage::flips(wal, true))?;
     }
     Ok(())
 }

@@ -3,6 +3,9 @@
 //! What recovery must then do: give back every record of every commit that a later commit (or a checkpoint) proves, or
 //! refuse and change nothing. Only the very last commit has nothing behind it that proves it was ever whole; should it
 //! be lost, recovery must say that something was cut off. A flipped bit in the filling between frames may cost nothing.
+//!
+//! What stands in segments before a checkpoint is read behind the start. That must find whatever hurts a commit, cry no
+//! wolf, and no entry may ever be given out that is not as it was written.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +19,7 @@ use journal::{OpenError, Record, Recovered, Wal, WalOptions, WalPosition};
 use uuid::Uuid;
 
 use super::shared_out;
+use crate::checkers::truth;
 use crate::host::{Flight, folder};
 
 /// How much there is to do.
@@ -46,6 +50,8 @@ pub struct Counts {
     pub unprovable: u64,
     /// Recovery refused.
     pub refused: u64,
+    /// What was hurt lies before the checkpoint, and was found behind the start.
+    pub found: u64,
 }
 
 /// One way to hurt a file.
@@ -210,27 +216,53 @@ impl Whole {
     }
 
     fn recover(&self, disk: &mut HurtDisk<'_>, from: WalPosition) -> Result<Found, OpenError> {
-        let Recovered { wal, truncated } = Wal::open(disk, &folder("wal"), self.options.clone(), from)?;
+        let Recovered { mut wal, truncated } = Wal::open(disk, &folder("wal"), self.options.clone(), from)?;
         let (mut at, mut records) = (from, Vec::new());
         while let Some(more) = wal.replay(disk, &mut at)? {
             records.extend(more);
+        }
+        let mut given = vec![given(&wal, disk)];
+        while let Some(unread) = wal.unread() {
+            if !unread.read(disk).is_ok_and(|contents| wal.found(&unread.file, contents)) {
+                wal.lose(&unread.file, &BTreeMap::new());
+            }
+            given.push(self::given(&wal, disk));
         }
         Ok(Found {
             skipped: from == self.end,
             records,
             truncated: truncated.is_some(),
             position: wal.position(),
+            lost: wal.lost().is_some(),
+            given,
         })
     }
 
+    /// Whether what lies before the checkpoint was judged as it should be.
+    fn weigh_before(&self, found: &Found, hurt: (&FileName, &Hurt)) -> Result<(), String> {
+        let is_hurt = self.commits.iter().any(|commit| !commit.survives(hurt.0, hurt.1));
+        if found.skipped && found.lost != is_hurt {
+            return Err(format!("a commit before the checkpoint is hurt: {is_hurt}; found: {}", found.lost));
+        }
+        let written = |record: &Record| truth::entry(record).map(|entry| entry.bytes.clone());
+        let written: Vec<Bytes> = self.records.iter().filter_map(written).collect();
+        match found.given.iter().find(|(first, entries)| written.get(*first..) != Some(&entries[..])) {
+            Some((first, entries)) if found.skipped => {
+                Err(format!("from {first} on {} entries are given out that were not written", entries.len()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn weigh(&self, found: &Found, hurt: (&FileName, &Hurt), counts: &mut Counts) -> Result<(), String> {
+        self.weigh_before(found, hurt)?;
         let skipped = if found.skipped { self.records.len() } else { 0 };
         let upto = skipped + found.records.len();
         if self.records.get(skipped..upto) != Some(&found.records[..]) {
             return Err("records come back that were not written".into());
         }
         if upto == self.records.len() && found.position == self.end {
-            counts.whole += 1;
+            *(if found.lost { &mut counts.found } else { &mut counts.whole }) += 1;
             return Ok(());
         }
         if found.skipped {
@@ -260,6 +292,18 @@ struct Found {
     records: Vec<Record>,
     truncated: bool,
     position: WalPosition,
+    /// Whether anything of what lies before the checkpoint was found to be damaged.
+    lost: bool,
+    /// The first entry that is given out, and all from there on, each time after more was read.
+    given: Vec<(usize, Vec<Bytes>)>,
+}
+
+/// All entries that a WAL gives out, and the number of the first.
+fn given(wal: &Wal, disk: &dyn Disk) -> (usize, Vec<Bytes>) {
+    let journal = JournalId::genesis(SiteId(1));
+    let Some(first) = wal.first(journal) else { return (0, Vec::new()) };
+    let entries = wal.entries(disk, journal, first, usize::MAX);
+    (first as usize, entries.unwrap_or_default())
 }
 
 impl Counts {
@@ -269,17 +313,18 @@ impl Counts {
         self.reported += more.reported;
         self.unprovable += more.unprovable;
         self.refused += more.refused;
+        self.found += more.found;
     }
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { bytes, commits, tried, whole, reported, unprovable, refused } = self;
+        let Counts { bytes, commits, tried, whole, reported, unprovable, refused, found } = self;
         write!(
             f,
             "{tried} cases of a WAL of {bytes} bytes in {commits} commits: {whole} came back whole, {reported} without an \
              end that nothing proves and recovery reports, {unprovable} without one that no byte on the disk tells of, \
-             {refused} refused"
+             {refused} refused, {found} hurt before the checkpoint and found behind the start"
         )
     }
 }

@@ -291,6 +291,11 @@ impl Trio {
         }
     }
 
+    /// Time passes, and nothing happens.
+    pub(super) fn skip_ms(&mut self, ms: u64) {
+        self.now_us += ms * 1000;
+    }
+
     /// Every site takes one step.
     pub(super) fn step_once(&mut self) {
         self.now_us += 10;
