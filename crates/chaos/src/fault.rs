@@ -154,6 +154,11 @@ impl Kind {
         matches!(self, Kind::Restore | Kind::Wipe)
     }
 
+    /// Whether it is over only when the others have agreed on a fence.
+    pub(crate) fn waits_for_a_fence(self) -> bool {
+        matches!(self, Kind::Fence | Kind::CutUntilFenced)
+    }
+
     pub(crate) fn is_possible(self, means: Means) -> bool {
         match self {
             Kind::FullDisk | Kind::PowerCut | Kind::PowerCutAll | Kind::Restore => means.disks,
