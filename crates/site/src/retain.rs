@@ -41,7 +41,7 @@ impl Site {
         }
         let (most, quorum) = (self.config.limits.wal_bytes_max, self.quorum());
         let others: Vec<(SiteId, bool)> = self.others().map(|site| (site, self.is_fenced(site))).collect();
-        let peers = &self.peers;
+        let (peers, own) = (&self.peers, usize::from(self.is_member(self.config.own)));
         let careless = self.state.switch.has(Mutant::DroppedWhileNeeded);
         let may_drop = |journal: JournalId, last: Seq, bytes: u64| {
             let lack = others.iter().filter(|(site, _)| peers.holds(*site, journal) <= last);
@@ -50,7 +50,7 @@ impl Site {
                 lacking += 1;
                 unfenced += usize::from(!fenced);
             }
-            let enough = others.len() + 1 - lacking >= quorum;
+            let enough = own + others.len() - lacking >= quorum;
             let waited = bytes > most || (unfenced == 0 && bytes > most / FENCED_SHARE);
             careless || lacking == 0 || (waited && enough)
         };
