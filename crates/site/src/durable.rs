@@ -8,7 +8,7 @@ use journal::Record;
 use order::{Effect, Release};
 use partition::OriginKey;
 
-use crate::action::{Action, Grown};
+use crate::action::{Action, Grown, Refusal};
 use crate::merge::{Deed, Outcome, ProducerBatch, weight};
 use crate::mutant::Mutant;
 use crate::notes::Note;
@@ -175,8 +175,11 @@ impl Site {
             Outcome::NoPlace | Outcome::Nothing => None,
         };
         if own {
+            let void = release.effect == Effect::ChangeVoid;
             for pending in self.desk.released(release.seq, base_offset) {
-                step.out.push(Action::Reply { ticket: pending.ticket, answer: Ok(pending.answer) });
+                let answer =
+                    if void { Err(Refusal::Members(OTHERS_FIRST.into())) } else { Ok(pending.answer) };
+                step.out.push(Action::Reply { ticket: pending.ticket, answer });
             }
         }
         Ok(())
@@ -249,6 +252,10 @@ impl Site {
         }
     }
 }
+
+/// What is said to who asked for a change of the members that came too late in the order.
+const OTHERS_FIRST: &str =
+    "another change of the members came first: look at `meridian site status`, and ask again";
 
 /// The alarm of a full disk.
 pub(crate) const DISK_FULL: &str =
