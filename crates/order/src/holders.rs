@@ -176,6 +176,12 @@ impl Holders {
         self.quorum.insert(journal, below);
     }
 
+    /// Whether a site votes under later members already, so that everything in front of the change was released, and
+    /// held by a majority then, though some of those may be gone by now.
+    pub(crate) fn is_passed(&self) -> bool {
+        self.counted.values().any(|known| known.epoch > self.members.epoch())
+    }
+
     /// The seq below which a quorum holds this journal.
     pub(crate) fn quorum(&self, journal: JournalId) -> Seq {
         self.quorum.get(&journal).copied().unwrap_or(0)
@@ -242,6 +248,9 @@ mod tests {
         assert_eq!(holders.quorum(journal), 3);
         holders.entered(SiteId(2), StorageId(2), MemberEpoch(1));
         assert_eq!(holders.quorum(journal), 3, "an older word takes nothing back");
+        assert!(!holders.is_passed());
+        holders.entered(SiteId(2), StorageId(2), MemberEpoch(3));
+        assert!(holders.is_passed(), "it has released the next change");
     }
 
     #[test]

@@ -185,10 +185,11 @@ impl Order {
         })
     }
 
-    /// A quorum holds the next entry. Of what is adopted, a quorum held all when the adoption was written.
+    /// A quorum holds the next entry. Of what is adopted, a quorum held all when the adoption was written; and of what lies
+    /// in front of a change of the members that somebody has released.
     fn is_held_enough(&self, journal: JournalId) -> bool {
         let adopted = self.journals.get(&journal).is_some_and(Journal::is_adopting);
-        adopted || self.next_unreleased(journal) < self.holders.quorum(journal)
+        adopted || self.holders.is_passed() || self.next_unreleased(journal) < self.holders.quorum(journal)
     }
 
     fn release_where(
