@@ -9,7 +9,7 @@
 //! Members that an operator has given up hold nothing that counts, and all the others together are the quorum until the
 //! removal of these has its place: they meet every majority of the members, as long as no majority was given up.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crdt::Frontier;
 use entry::{Change, JournalId, MemberEpoch, Seq, SiteId, StorageId};
@@ -20,6 +20,16 @@ use crate::members::Members;
 /// How many of a site's former storages are remembered. A site changes its disk a few times in its life; one that does
 /// it more often than this while old reports still travel is not running this code.
 const RETIRED_MAX: usize = 64;
+
+/// A bug on purpose: who decides what is released, instead of the members.
+#[cfg(feature = "mutants")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deciders {
+    /// The founders.
+    Founders,
+    /// The members before the latest change.
+    FormerMembers,
+}
 
 /// The counted frontiers of the data-holding members.
 ///
@@ -37,6 +47,9 @@ pub(crate) struct Holders {
     /// What follows from `counted`: the seq below which a quorum holds a journal.
     #[serde(skip)]
     quorum: BTreeMap<JournalId, Seq>,
+    #[cfg(feature = "mutants")]
+    #[serde(skip)]
+    pub(crate) deciders: Option<Deciders>,
 }
 
 /// What a site's storage reports, in the epoch it has entered.
@@ -55,7 +68,27 @@ impl Holders {
             given_up: BTreeMap::new(),
             counted: BTreeMap::new(),
             quorum: BTreeMap::new(),
+            #[cfg(feature = "mutants")]
+            deciders: None,
         }
+    }
+
+    /// Whose reports decide what is released: those of the present members, once they have entered.
+    #[cfg(not(feature = "mutants"))]
+    fn deciding(&self) -> (MemberEpoch, &BTreeSet<SiteId>) {
+        (self.members.epoch(), self.members.now())
+    }
+
+    #[cfg(feature = "mutants")]
+    fn deciding(&self) -> (MemberEpoch, &BTreeSet<SiteId>) {
+        let epoch = match self.deciders {
+            None => self.members.epoch(),
+            Some(Deciders::Founders) => MemberEpoch::GENESIS,
+            Some(Deciders::FormerMembers) => {
+                MemberEpoch((self.members.epoch().0 - 1).max(MemberEpoch::GENESIS.0))
+            }
+        };
+        (epoch, self.members.of(epoch).unwrap_or(self.members.now()))
     }
 
     pub(crate) fn is_member(&self, site: SiteId) -> bool {
@@ -169,10 +202,12 @@ impl Holders {
     }
 
     fn recount(&mut self, journal: JournalId) {
-        let counted = self.counted.iter().filter(|(site, known)| self.counts(**site, known));
+        let (epoch, members) = self.deciding();
+        let counts = |(site, known): &(&SiteId, &Counted)| known.epoch >= epoch && members.contains(*site);
+        let counted = self.counted.iter().filter(counts);
         let mut held: Vec<Seq> = counted.map(|(_, known)| known.frontier.get(journal)).collect();
         held.sort_unstable_by(|a, b| b.cmp(a));
-        let below = held.get(self.needed() - 1).copied().unwrap_or(0);
+        let below = held.get(members.len() / 2).copied().unwrap_or(0);
         self.quorum.insert(journal, below);
     }
 

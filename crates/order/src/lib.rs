@@ -22,6 +22,8 @@ mod sequence;
 mod turn;
 
 pub use blocker::{Blocker, Why};
+#[cfg(feature = "mutants")]
+pub use holders::Deciders;
 pub use local::{LocalVerdict, LocalWindow};
 pub use members::MEMBERS_MAX;
 pub use order::Order;

@@ -34,6 +34,11 @@ impl Members {
         }
     }
 
+    #[cfg(feature = "mutants")]
+    pub(crate) fn forget_changes(&mut self) {
+        self.epochs.retain(|epoch, _| *epoch == MemberEpoch::GENESIS);
+    }
+
     pub(crate) fn epoch(&self) -> MemberEpoch {
         *self.epochs.last_key_value().expect("there were founders").0
     }

@@ -56,6 +56,18 @@ impl Order {
         (self.sorts_beyond, self.last_may_leave) = (sorts_beyond, last_may_leave);
     }
 
+    /// A bug on purpose: others than the members decide what is released.
+    #[cfg(feature = "mutants")]
+    pub fn let_decide(&mut self, deciders: crate::Deciders) {
+        self.holders.deciders = Some(deciders);
+    }
+
+    /// A bug on purpose: who has joined and left since the founders' time is forgotten.
+    #[cfg(feature = "mutants")]
+    pub fn forget_members(&mut self) {
+        self.holders.members.forget_changes();
+    }
+
     #[cfg(feature = "mutants")]
     fn kept_to_write(&self, holders: &Holders, away: usize) -> usize {
         if self.last_may_leave { 0 } else { holders.ended_max().saturating_sub(away) }

@@ -151,6 +151,11 @@ impl World {
             }
             Kind::Restore => self.put_back(site),
             Kind::Wipe => self.wipe(site),
+            Kind::Add => {
+                self.add_site();
+                Ok(())
+            }
+            Kind::Remove => self.remove_site(),
             Kind::Fence if site != at.other => self.fence(at),
             Kind::Clone if site != at.other => self.try_clone(site, at.other),
             Kind::Rot | Kind::Decay | Kind::RecoveryCut => self.strike_dead(kind, site),
@@ -277,12 +282,19 @@ impl World {
     }
 
     /// A majority goes on and the rest is dead for good, as soon as the journals of a majority take part in the order and
-    /// their disks count: while a site that was fenced is not back, another cannot be done without. Says whether it is so.
+    /// their disks count: while a site that was fenced is not back, another cannot be done without, nor while the members
+    /// change. Says whether it is so.
     pub(crate) fn bury(&mut self) -> Result<bool, Violation> {
+        if !self.may_bury() {
+            return Ok(false);
+        }
         let all: Vec<SiteId> = self.hosts.keys().copied().collect();
-        let needed = all.len() / 2 + 1;
+        let members = self.checkers.members();
+        let needed = members.len() / 2 + 1;
         let goes_on = |host: &Host| {
-            host.takes_part() && host.actor().journal.is_some_and(|journal| !self.checkers.has_ended(journal))
+            members.contains(&host.config.own)
+                && host.takes_part()
+                && host.actor().journal.is_some_and(|journal| !self.checkers.has_ended(journal))
         };
         let mut core: Vec<SiteId> =
             self.hosts.iter().filter(|(_, host)| goes_on(host)).map(|(site, _)| *site).collect();
@@ -397,10 +409,12 @@ impl World {
 
     /// Loses the disk of a site that does not run, if the others that lost theirs are back but for fewer than a minority.
     pub(crate) fn lose_disk(&mut self, site: SiteId) {
-        let others = self.hosts.iter_mut().filter(|(other, _)| **other != site);
+        let needed: Vec<SiteId> = self.hosts.keys().copied().filter(|it| self.is_needed(*it)).collect();
+        let others = self.hosts.iter_mut().filter(|(other, _)| **other != site && needed.contains(other));
         let without = others.filter_map(|(_, host)| host.misses_its_disk().then_some(())).count();
+        let is_one_too_many = without >= self.checkers.may_miss() || self.removes();
         let Some(host) = self.hosts.get_mut(&site).filter(|host| host.process.is_none()) else { return };
-        if host.is_buried || without >= (usize::from(self.options.sites) - 1) / 2 {
+        if host.is_buried || (is_one_too_many && needed.contains(&site)) {
             return;
         }
         let fresh = Fresh { storage: StorageId(self.dice.faults.wide()), wal_nonce: self.dice.faults.wide() };
@@ -427,6 +441,7 @@ impl World {
         self.calm = true;
         self.trace.line(self.now_us, None, || "faults end".into());
         self.net.calm();
+        self.end_errands();
         let blocked = self.net.blocked();
         self.heal(&blocked);
         let sites: Vec<SiteId> = self.hosts.keys().copied().collect();

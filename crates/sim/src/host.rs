@@ -51,6 +51,8 @@ pub struct Host {
     pub troubled_us: u64,
     /// Whether it is dead for good.
     pub is_buried: bool,
+    /// Whether the operator keeps it switched off.
+    pub is_off: bool,
     /// Whether a sync failed under this process, which may acknowledge nothing any more.
     pub sync_failed: bool,
     /// When it passes on what others never wrote.

@@ -11,6 +11,7 @@
 //! | `disk`, `net`, `clock`, `rng` | the hostile parts |
 //! | `notary` | signatures that only pretend, and the forger |
 //! | `swarm`, `faults`, `machines` | what goes wrong in a run, carrying it out, and who starts again |
+//! | `operator` | who changes the members |
 //! | `client`, `traffic`, `submission` | clients and what they want |
 //! | `checkers/` | the invariants, by number |
 //! | `exhaust/` | what is gone through to the last case instead of by chance |
@@ -31,6 +32,7 @@ mod machines;
 mod mutant;
 pub mod net;
 pub mod notary;
+mod operator;
 pub mod rng;
 mod shell;
 pub mod submission;

@@ -18,13 +18,14 @@ use crate::swarm::Kind;
 use crate::world::{What, World};
 
 impl World {
-    /// Founds one site's data directory.
-    pub(crate) fn found(&mut self, own: SiteId, sites: &[SiteId], rng: &mut Rng) {
+    /// A machine with an empty disk, whose site knows all others that may ever be members.
+    pub(crate) fn machine(&mut self, own: SiteId) -> Host {
         let swarm = &self.swarm;
+        let known = (1..=self.known()).map(SiteId);
         let config = SiteConfig {
             cluster: ClusterId(Uuid::from_u128(0x51)),
             own,
-            members: sites.iter().map(|site| Member { site: *site, name: format!("site-{site}") }).collect(),
+            members: known.map(|site| Member { site, name: format!("site-{site}") }).collect(),
             homes: BTreeMap::new(),
             clock_bound_ms: 500,
             start_wait_ms: swarm.start_wait_ms,
@@ -44,22 +45,11 @@ impl World {
                 ..Limits::default()
             },
         };
-        let storage = StorageId(rng.wide());
-        let mut disk = SimDisk::default();
-        let fresh = Fresh { storage, wal_nonce: rng.wide() };
-        Site::bootstrap(&config, fresh, &mut disk).expect("an empty disk takes an identity");
-        let offset = self.swarm.offset_ms;
-        let clock = SimClock {
-            offset_ms: rng.below(2 * offset.unsigned_abs()) as i64 - offset,
-            drift_ppm: rng.below(400) as i64 - 200,
-            began_us: 0,
-        };
-        let disk_us = self.swarm.disk_us;
-        let host = Host {
+        Host {
             config,
-            disk,
-            clock,
-            storage,
+            disk: SimDisk::default(),
+            clock: SimClock { offset_ms: 0, drift_ppm: 0, began_us: 0 },
+            storage: StorageId(0),
             life: 0,
             process: None,
             image: None,
@@ -68,11 +58,28 @@ impl World {
             put_back: false,
             disk_is_new: false,
             took_over: false,
-            disk_us,
+            disk_us: swarm.disk_us,
             troubled_us: 0,
             is_buried: false,
+            is_off: false,
             sync_failed: false,
             forges_us: 0..0,
+        }
+    }
+
+    /// Founds one site's data directory.
+    pub(crate) fn found(&mut self, own: SiteId, founders: &[SiteId], rng: &mut Rng) {
+        let mut host = self.machine(own);
+        host.storage = StorageId(rng.wide());
+        let fresh = Fresh { storage: host.storage, wal_nonce: rng.wide() };
+        let mut config = host.config.clone();
+        config.members.retain(|member| founders.contains(&member.site));
+        Site::bootstrap(&config, fresh, &mut host.disk).expect("an empty disk takes an identity");
+        let offset = self.swarm.offset_ms;
+        host.clock = SimClock {
+            offset_ms: rng.below(2 * offset.unsigned_abs()) as i64 - offset,
+            drift_ppm: rng.below(400) as i64 - 200,
+            began_us: 0,
         };
         self.hosts.insert(own, host);
     }
@@ -91,7 +98,7 @@ impl World {
         let entropy = Entropy { actor: self.dice.shell.wide().to_be_bytes() };
         let lies = self.options.mutant == Some(Mutant::SyncLies);
         let Some(host) = self.hosts.get_mut(&site) else { return Ok(()) };
-        if host.process.is_some() || host.is_buried {
+        if host.process.is_some() || host.is_buried || host.is_off {
             return Ok(());
         }
         host.clock.began_us = now_us;
@@ -143,7 +150,15 @@ impl World {
             let is_found = |entry: &entry::Encoded| {
                 found.get(&entry.head.journal).is_some_and(|next| *next > entry.head.seq)
             };
-            if entries.clone().count() > 0 && entries.clone().all(is_found) {
+            // Of notes alone nothing shows from outside whether they were found: what is durable was.
+            let durable = |host: &Host| host.is_durable(&flight);
+            let only_notes = entries.clone().count() == 0;
+            let found = if only_notes {
+                self.hosts.get(&site).is_some_and(durable)
+            } else {
+                entries.clone().all(is_found)
+            };
+            if found {
                 if !self.hosts.get(&site).is_some_and(|host| host.is_durable(&flight)) {
                     return broken("I-02", format!("site {site} shows a commit that is not on its platter"));
                 }

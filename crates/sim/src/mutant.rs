@@ -58,7 +58,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 54] = [
+    pub const ALL: [Mutant; 64] = [
         Mutant::AckBeforeSync,
         Mutant::SyncLies,
         Mutant::SyncErrorIgnored,
@@ -110,6 +110,16 @@ impl Mutant {
         Mutant::Inside(site::Mutant::BeyondEndSorted),
         Mutant::Inside(site::Mutant::LastMayLeave),
         Mutant::Inside(site::Mutant::WipedVotesAtOnce),
+        Mutant::Inside(site::Mutant::EndUnheld),
+        Mutant::Inside(site::Mutant::MinorityAccepts),
+        Mutant::Inside(site::Mutant::VotesForgotten),
+        Mutant::Inside(site::Mutant::AdoptedUnheld),
+        Mutant::Inside(site::Mutant::WipedVotesUnsynced),
+        Mutant::Inside(site::Mutant::FoundersDecide),
+        Mutant::Inside(site::Mutant::FormerMembersDecide),
+        Mutant::Inside(site::Mutant::EntersUntold),
+        Mutant::Inside(site::Mutant::VotesUnentered),
+        Mutant::Inside(site::Mutant::MembersForgotten),
         Mutant::Inside(site::Mutant::SignatureUnchecked),
         Mutant::Inside(site::Mutant::CompactionLosesAStep),
         Mutant::Inside(site::Mutant::LookbackSkipped),
@@ -146,15 +156,34 @@ impl Mutant {
                 | Within::MinorityPromises
                 | Within::TooManyEnd
                 | Within::TailDropped
-                | Within::BeyondEndSorted => &[Kind::Fence, Kind::Fence, Kind::Isolate, Kind::Split],
+                | Within::BeyondEndSorted
+                | Within::EndUnheld
+                | Within::MinorityAccepts
+                | Within::AdoptedUnheld => &[Kind::Fence, Kind::Fence, Kind::Isolate, Kind::Split],
                 Within::LastMayLeave => &[Kind::Fence, Kind::Stop, Kind::Isolate],
-                Within::WipedVotesAtOnce => &[Kind::Fence, Kind::Wipe, Kind::Isolate],
+                Within::VotesForgotten => &[Kind::Fence, Kind::Fence, Kind::Kill, Kind::Isolate],
+                Within::WipedVotesAtOnce | Within::WipedVotesUnsynced => {
+                    &[Kind::Fence, Kind::Wipe, Kind::Isolate]
+                }
+                Within::FoundersDecide | Within::FormerMembersDecide => {
+                    &[Kind::Add, Kind::Add, Kind::Remove, Kind::Isolate, Kind::Split]
+                }
+                Within::EntersUntold | Within::VotesUnentered => {
+                    &[Kind::Add, Kind::Remove, Kind::Fence, Kind::Isolate]
+                }
+                Within::MembersForgotten => &[Kind::Add, Kind::Remove, Kind::Kill],
                 Within::LookbackSkipped => &[Kind::Decay, Kind::Kill, Kind::Isolate],
                 Within::SignatureUnchecked => &[Kind::Forge, Kind::Ring, Kind::Block],
                 _ => &[],
             },
             _ => &[],
         }
+    }
+
+    /// How many sites it takes: where an adoption is released, its owner, its writer and the reader hold what it adopts.
+    #[must_use]
+    pub fn sites(self) -> u16 {
+        if self == Mutant::Inside(site::Mutant::AdoptedUnheld) { 7 } else { 3 }
     }
 
     /// The bug of this name.

@@ -239,7 +239,9 @@ impl World {
     }
 
     fn reply(&mut self, id: SiteId, ticket: Ticket, answer: Result<Answer, Refusal>) -> Verdict {
-        let Some(mut ticketed) = self.tickets.remove(&ticket.0) else { return Ok(()) };
+        let Some(mut ticketed) = self.tickets.remove(&ticket.0) else {
+            return self.operator_told(id, ticket, &answer);
+        };
         let Some(host) = self.hosts.get(&id) else { return Ok(()) };
         ensure(!host.sync_failed || answer.is_err(), "I-07", || {
             format!("site {id} acknowledges after a sync that failed under it")

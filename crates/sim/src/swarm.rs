@@ -67,6 +67,10 @@ pub enum Kind {
     Decay,
     /// A site passes on, under others' names, what they never wrote.
     Forge,
+    /// An operator makes a known site a member.
+    Add,
+    /// An operator lets a member go, which has left or is gone.
+    Remove,
 }
 
 /// Kinds that came last: drawn from a stream of their own.
@@ -109,7 +113,7 @@ impl Kind {
             .iter()
             .chain(&MORE)
             .chain(&LATEST)
-            .chain(&[Kind::Restore, Kind::Forge, Kind::Decay])
+            .chain(&[Kind::Restore, Kind::Forge, Kind::Add, Kind::Remove, Kind::Decay])
             .copied()
             .find(|kind| format!("{kind:?}") == name)
     }

@@ -17,7 +17,7 @@ impl World {
     /// A client looks at what it waits for.
     pub(crate) fn wake(&mut self, number: usize) -> Verdict {
         let now_us = self.now_us;
-        let sites = self.options.sites;
+        let sites = self.known();
         let swarm = &self.swarm;
         let (deletes, bounded, compacted) = (swarm.deletes, swarm.bounded, swarm.compacted);
         let allowed = Allowed { deletes, bounded, compacted, sites };
@@ -127,7 +127,7 @@ impl World {
 
     /// An answer arrives at a client.
     pub(crate) fn answered(&mut self, client: usize, ticket: u64, answer: &Result<Answer, Refusal>) {
-        let sites = self.options.sites;
+        let sites = self.known();
         self.clients[client].answered(ticket, answer, sites);
     }
 }

@@ -16,6 +16,7 @@ use crate::checkers::{Asked, Checkers, Verdict, broken, ensure};
 use crate::client::Client;
 use crate::host::Host;
 use crate::net::{Net, Stream};
+use crate::operator::{Operator, known};
 use crate::rng::Rng;
 use crate::swarm::{Kind, Swarm};
 use crate::trace::Trace;
@@ -41,6 +42,7 @@ pub(crate) enum What {
     Flap(SiteId, SiteId, u64),
     GiveUp(SiteId, SiteId, u64),
     Repair(SiteId),
+    Errand(SiteId),
     Fault,
     Image,
 }
@@ -84,6 +86,7 @@ pub(crate) struct Dice {
     pub(crate) faults: Rng,
     pub(crate) shell: Rng,
     pub(crate) forger: Rng,
+    pub(crate) operator: Rng,
 }
 
 /// Everything.
@@ -101,6 +104,7 @@ pub(crate) struct World {
     pub(crate) trace: Trace,
     pub(crate) swarm: Swarm,
     pub(crate) connecting: BTreeSet<(SiteId, SiteId)>,
+    pub(crate) operator: Operator,
     /// Whether faults have ended.
     pub(crate) calm: bool,
     pub(crate) steps: u64,
@@ -121,11 +125,13 @@ impl World {
             faults: Rng::stream(seed, "faults"),
             shell: Rng::stream(seed, "shell"),
             forger: Rng::stream(seed, "forger"),
+            operator: Rng::stream(seed, "operator"),
         };
         let sites: Vec<SiteId> = (1..=options.sites).map(SiteId).collect();
         let mut swarm = Swarm::of(&mut Rng::stream(seed, "swarm"));
         swarm.bound_wals(&mut Rng::stream(seed, "wals"));
-        let mut weather = crate::swarm::weather(&sites, &mut Rng::stream(seed, "weather"));
+        let all: Vec<SiteId> = (1..=known(options.sites, &options.also)).map(SiteId).collect();
+        let mut weather = crate::swarm::weather(&all, &mut Rng::stream(seed, "weather"));
         if !options.plain {
             swarm.more(&mut weather, options.also.is_empty(), &mut Rng::stream(seed, "more"));
             swarm.latest(&mut Rng::stream(seed, "latest"));
@@ -144,12 +150,13 @@ impl World {
             clients: Vec::new(),
             tickets: BTreeMap::new(),
             next_ticket: 1,
-            checkers: Checkers::new(sites.len()),
+            checkers: Checkers::new(&sites),
             trace: Trace::new(options.lines),
             actions: Vec::new(),
             struck: BTreeMap::new(),
             faults: 0,
             connecting: BTreeSet::new(),
+            operator: Operator::default(),
             calm: false,
             steps: 0,
             options,
@@ -231,6 +238,7 @@ impl World {
             What::Flap(site, other, for_us) => self.flap(site, other, for_us),
             What::GiveUp(a, b, generation) => self.give_up(a, b, generation),
             What::Repair(site) => self.repair(site),
+            What::Errand(site) => self.errand(site)?,
             What::Fault => self.fault()?,
             What::Image => self.take_images(),
         }
@@ -348,7 +356,8 @@ impl World {
         let dropped = std::mem::take(&mut host.disk.dropped);
         let by = host.actor();
         let bounded = self.swarm.wal_bytes_max < u64::MAX;
-        dropped.iter().try_for_each(|bytes| self.checkers.gave_up(by, bytes, bounded))
+        let Some(process) = &host.process else { return Ok(()) };
+        dropped.iter().try_for_each(|bytes| self.checkers.gave_up(by, &process.site, bytes, bounded))
     }
 
     fn schedule_tick(&mut self, id: SiteId) {

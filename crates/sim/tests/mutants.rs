@@ -121,6 +121,7 @@ fn losing_rewinds() {
 fn first_of(mutant: Mutant) -> u64 {
     match mutant {
         Mutant::Inside(site::Mutant::StorageKept) => 40_100,
+        Mutant::Inside(site::Mutant::AdoptedUnheld) => 15,
         Mutant::Inside(site::Mutant::CeilingNotAwaited) => 15,
         Mutant::Inside(site::Mutant::ProducersForgotten) => 15,
         _ => 0,

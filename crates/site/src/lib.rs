@@ -80,6 +80,7 @@ pub use merge::Counts;
 #[cfg(feature = "mutants")]
 pub use mutant::Mutant;
 pub use notary::{CertificateId, Claim, NotBelieved, Notary, Signed};
+pub use notes::Note;
 pub use progress::{Position, Positions, Target};
 pub use recover::{Entropy, Fresh, RecoverError, Recovery};
 pub use repair::RepairCounts;

@@ -81,6 +81,26 @@ pub enum Mutant {
     LastMayLeave,
     /// A wiped site votes as if it had never voted.
     WipedVotesAtOnce,
+    /// An end is accepted without holding what lies in front of it.
+    EndUnheld,
+    /// One acceptance less than a majority decides.
+    MinorityAccepts,
+    /// Votes since the last checkpoint are forgotten at a restart.
+    VotesForgotten,
+    /// What lies beyond an end is adopted without asking who holds it.
+    AdoptedUnheld,
+    /// A wiped site votes before it holds what the others held.
+    WipedVotesUnsynced,
+    /// Whoever the members are, a majority of the founders releases.
+    FoundersDecide,
+    /// A majority of the members before a change releases what lies behind it.
+    FormerMembersDecide,
+    /// A site enters an epoch of members without having been told any votes.
+    EntersUntold,
+    /// A site votes in an epoch of members that it has not entered.
+    VotesUnentered,
+    /// Changes of the members are forgotten at a restart.
+    MembersForgotten,
     /// Entries are taken in whoever has signed them.
     SignatureUnchecked,
     /// A pass of compaction leaves a step out, and with it the latest values of keys.
@@ -101,6 +121,12 @@ impl Switch {
     #[cfg(feature = "mutants")]
     pub(crate) fn bend(self, order: &mut order::Order) {
         order.bend(self.has(Mutant::BeyondEndSorted), self.has(Mutant::LastMayLeave));
+        match self.mutant {
+            Some(Mutant::FoundersDecide) => order.let_decide(order::Deciders::Founders),
+            Some(Mutant::FormerMembersDecide) => order.let_decide(order::Deciders::FormerMembers),
+            Some(Mutant::MembersForgotten) => order.forget_members(),
+            _ => {}
+        }
     }
 
     /// There is none to put in.

@@ -13,7 +13,7 @@ use crate::wire::{GivenUp, SignedHead};
 
 /// One thing to remember across a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Note {
+pub enum Note {
     /// No stamp above this one was ever given out or promised.
     Ceiling(Stamp),
     /// So many entries were released in all: what is readable.
@@ -45,7 +45,7 @@ impl Note {
 
     /// Reads a note; `None` if the bytes are none.
     #[must_use]
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Note> {
+    pub fn decode(bytes: &[u8]) -> Option<Note> {
         match postcard::take_from_bytes(bytes) {
             Ok((note, [])) => Some(note),
             _ => None,

@@ -408,7 +408,8 @@ impl Site {
             return self.say_of(from, journal, Said::Refused { ballot, promised }, step);
         }
         let switch = self.state.switch;
-        let held = self.journals.durable(journal);
+        let unheld = switch.has(Mutant::EndUnheld);
+        let held = if unheld { Seq::MAX } else { self.journals.durable(journal) };
         let renewed = self.state.seals.renewed.clone();
         let ending = self.state.seals.of(journal);
         if switch.has(Mutant::OlderBallotsAccepted) {
@@ -466,7 +467,8 @@ impl Site {
         (by, renewed): ((SiteId, StorageId), &Storages),
         step: &mut Step<'_>,
     ) {
-        let quorum = self.quorum();
+        let careless = usize::from(self.state.switch.has(Mutant::MinorityAccepts));
+        let quorum = self.quorum() - careless;
         let ending = self.state.seals.of(journal);
         let Some(proposal) = ending.proposal.as_mut().filter(|proposal| proposal.ballot == ballot) else {
             return;
@@ -542,7 +544,9 @@ impl Site {
 
     /// Recovery: a vote that was noted.
     pub(crate) fn vote_found(&mut self, journal: JournalId, vote: Vote) {
-        self.state.seals.of(journal).vote = vote;
+        if !self.state.switch.has(Mutant::VotesForgotten) {
+            self.state.seals.of(journal).vote = vote;
+        }
     }
 
     /// Recovery: an end that was noted.

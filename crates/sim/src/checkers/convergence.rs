@@ -12,7 +12,7 @@ pub(super) fn settled(sites: &[&Site]) -> Verdict {
     let Some(first) = sites.first() else { return Ok(()) };
     for site in sites {
         let id = site.identity().site;
-        if !site.is_writing() {
+        if site.members().contains(&id) && !site.is_writing() {
             return broken("I-16", format!("site {id} takes no writes: {:?}", site.status(0).not_writing));
         }
         if site.frontier() != first.frontier() {
@@ -24,7 +24,12 @@ pub(super) fn settled(sites: &[&Site]) -> Verdict {
         if site.released() != first.released() {
             return broken(
                 "I-16",
-                format!("site {id} has released {}, not {}", site.released(), first.released()),
+                format!(
+                    "site {id} has released {}, not {}; blocker {:?}",
+                    site.released(),
+                    first.released(),
+                    site.status(0).blocker
+                ),
             );
         }
         let held: u64 = site.frontier().values().sum();

@@ -33,7 +33,7 @@ fn actor(site: u16) -> Actor {
 
 impl History {
     fn new() -> History {
-        let mut checkers = Checkers::new(3);
+        let mut checkers = Checkers::new(&[1, 2, 3].map(SiteId));
         let (submitted, bytes) = checkers.submissions.make((TOPIC, 0), 1, 0, Some((7, 0)));
         History { checkers, submitted, bytes }
     }

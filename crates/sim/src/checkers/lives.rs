@@ -47,7 +47,7 @@ impl Lives {
 /// all of them, or a majority where WALs are bounded and who is behind takes over a copy.
 pub(super) fn gave_up(
     truth: &Truth,
-    (sites, needed): (&[SiteId], usize),
+    (sites, needed): (&BTreeSet<SiteId>, usize),
     by: Actor,
     bytes: &[u8],
 ) -> Verdict {

@@ -13,20 +13,22 @@ mod histories;
 mod history;
 mod lives;
 mod logs;
+mod places;
 mod progress;
 mod release;
 mod seals;
 pub mod truth;
+mod votes;
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use disk::Disk;
-use entry::{JournalId, Seq, SiteId, StorageId};
+use entry::{Encoded, JournalId, Seq, SiteId, StorageId};
 use journal::Record;
 use site::wire::Message;
-use site::{Answer, Request, Site};
+use site::{Answer, Note, Request, Site};
 
 use crate::submission::Submissions;
 use truth::Truth;
@@ -102,7 +104,7 @@ pub struct Checkers {
     release: release::Releases,
     progress: progress::Progresses,
     lives: lives::Lives,
-    sites: Vec<SiteId>,
+    votes: votes::Votes,
 }
 
 /// Who acts, and the journal it writes.
@@ -117,19 +119,19 @@ pub struct Actor {
 }
 
 impl Checkers {
-    /// Checkers for a cluster of so many sites.
+    /// Checkers for a cluster of these founders.
     #[must_use]
-    pub fn new(sites: usize) -> Checkers {
+    pub fn new(founders: &[SiteId]) -> Checkers {
         Checkers {
             truth: Truth::default(),
             submissions: Submissions::default(),
             clock: clock::Clocks::default(),
             durability: durability::Durability::default(),
             logs: logs::Readings::default(),
-            release: release::Releases::new(sites / 2 + 1),
+            release: release::Releases::new(founders),
             progress: progress::Progresses::default(),
             lives: lives::Lives::default(),
-            sites: (1..=sites as u16).map(SiteId).collect(),
+            votes: votes::Votes::new(founders),
         }
     }
 
@@ -146,16 +148,32 @@ impl Checkers {
 
     /// These records are on the platter now.
     pub fn durable(&mut self, by: Actor, records: &[Record]) -> Verdict {
-        for entry in records.iter().filter_map(truth::entry) {
-            let fresh = history::durable(&mut self.truth, by, entry)?;
-            self.clock.durable(by.site, entry);
-            if fresh {
-                self.release.minted(&self.truth, entry)?;
-                self.submissions.journaled(entry);
-                durability::only_here(&self.truth, &self.submissions, by, entry)?;
-            }
+        records.iter().try_for_each(|record| match record {
+            Record::Entry(entry) => self.entry_durable(by, entry),
+            Record::Note(bytes) => self.note_durable(by, bytes),
+        })
+    }
+
+    fn entry_durable(&mut self, by: Actor, entry: &Encoded) -> Verdict {
+        let fresh = history::durable(&mut self.truth, by, entry)?;
+        self.clock.durable(by.site, entry);
+        if fresh {
+            self.release.minted(&self.truth, entry)?;
+            self.submissions.journaled(entry);
+            durability::only_here(&self.truth, &self.submissions, by, entry)?;
         }
         Ok(())
+    }
+
+    fn note_durable(&mut self, by: Actor, bytes: &[u8]) -> Verdict {
+        let Some(note) = Note::decode(bytes) else { return broken("I-05", "a note that does not read") };
+        if let Note::Ended(journal, cut) = note {
+            self.release.ended(&self.truth, journal, cut)?;
+        }
+        if let Note::Released(position) = note {
+            self.release.places.released(&self.truth, by.site, position)?;
+        }
+        self.votes.noted(&self.truth, &self.release.places, by, &note)
     }
 
     /// A site's process is gone; what was on its way to the disk may or may not be there.
@@ -166,6 +184,7 @@ impl Checkers {
     /// A site's disk was put back: it holds this now, and what was seen there before binds it no more.
     pub fn put_back(&mut self, site: SiteId, found: BTreeMap<JournalId, Seq>) {
         self.truth.put_back(site, found);
+        self.votes.put_back(site);
         self.logs.forget(site);
         self.progress.forget(site);
         self.clock.forget(site);
@@ -174,6 +193,9 @@ impl Checkers {
 
     /// A site's disk is lost with all that was on it, or the site never comes back.
     pub fn lost(&mut self, site: SiteId) {
+        let placed = self.truth.frontier(site).into_keys();
+        let placed = placed.map(|journal| (journal, self.release.places.next(journal))).collect();
+        self.votes.lose(site, placed);
         self.truth.lose(site);
         self.logs.forget(site);
         self.progress.lose(site);
@@ -193,6 +215,8 @@ impl Checkers {
     pub fn opened(&mut self, by: Actor, site: &Site, disk: &dyn Disk) -> Verdict {
         durability::recovered(&self.truth, by, site)?;
         self.lives.looked(site.identity())?;
+        self.release.places.released(&self.truth, by.site, site.released())?;
+        self.members_looked(site)?;
         let look = logs::Look { id: by.site, site, disk };
         let (truth, submissions, release) = (&self.truth, &mut self.submissions, &mut self.release);
         self.logs.opened(look, &mut logs::Oracle { truth, submissions, release })?;
@@ -203,6 +227,7 @@ impl Checkers {
     pub fn sent(&mut self, by: Actor, message: &Message) -> Verdict {
         frontier::sent(&self.truth, by, message)?;
         self.clock.sent(by, message);
+        self.votes.sent(&self.truth, by, message)?;
         self.release.sent(&self.truth, message)?;
         history::sent(&self.truth, message)
     }
@@ -227,7 +252,47 @@ impl Checkers {
     /// A look at a site that is running.
     pub fn looked(&mut self, by: Actor, site: &Site) -> Verdict {
         self.lives.looked(site.identity())?;
+        self.members_looked(site)?;
         self.progress.looked(by.site, site, &self.logs)
+    }
+
+    /// A directory that joins and has been told nothing knows no members yet.
+    fn members_looked(&self, site: &Site) -> Verdict {
+        let identity = site.identity();
+        if identity.founders.is_empty() {
+            return Ok(());
+        }
+        self.release.places.looked(identity.site, site.released(), (site.epoch(), site.members()))
+    }
+
+    /// The latest members, as far as anybody has released a change.
+    #[must_use]
+    pub fn members(&self) -> &BTreeSet<SiteId> {
+        self.release.places.latest().1
+    }
+
+    /// How many disks may be missing at a time: fewer than half the members', and while not all of them have entered
+    /// their epoch, fewer than half of those before.
+    #[must_use]
+    pub fn may_miss(&self) -> usize {
+        let places = &self.release.places;
+        let members = places.latest().1;
+        let before = places.before().filter(|_| !self.is_settled());
+        let least = before.map_or(members.len(), |before| before.len().min(members.len()));
+        (least - 1) / 2
+    }
+
+    /// Whether no change of the members is under way: all have entered their epoch.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let (epoch, members) = self.release.places.latest();
+        !self.release.places.is_changing() && members.iter().all(|site| self.votes.has_entered(*site, epoch))
+    }
+
+    /// Sites that are members no more.
+    #[must_use]
+    pub fn removed(&self) -> &BTreeSet<SiteId> {
+        self.release.places.removed()
     }
 
     /// A site's wall clock shows this.
@@ -242,9 +307,10 @@ impl Checkers {
     }
 
     /// A site gave up a file of its WAL that held these bytes.
-    pub fn gave_up(&mut self, by: Actor, bytes: &[u8], bounded: bool) -> Verdict {
-        let needed = if bounded { self.sites.len() / 2 + 1 } else { self.sites.len() };
-        lives::gave_up(&self.truth, (&self.sites, needed), by, bytes)
+    pub fn gave_up(&mut self, by: Actor, site: &Site, bytes: &[u8], bounded: bool) -> Verdict {
+        let members = site.members();
+        let needed = if bounded { members.len() / 2 + 1 } else { members.len() };
+        lives::gave_up(&self.truth, (members, needed), by, bytes)
     }
 
     /// Whether the sites agree on everything, and everything that was acknowledged is there.

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use clock::Stamp;
-use entry::{Encoded, JournalId, PartitionId, Seq, TopicId};
+use entry::{Cut, Encoded, JournalId, PartitionId, Seq, SiteId, TopicId};
 use site::wire::Message;
 
+use super::places::Places;
 use super::seals::Seals;
 use super::truth::{KnownBatch, Truth};
 use super::{Verdict, ensure};
@@ -14,7 +15,8 @@ use super::{Verdict, ensure};
 /// What was released anywhere.
 #[derive(Debug)]
 pub(super) struct Releases {
-    quorum: usize,
+    /// Where everything stands in the order.
+    pub(super) places: Places,
     /// The highest stamp of a released entry of a journal that never parted.
     reached: Stamp,
     parted: BTreeMap<JournalId, Seq>,
@@ -23,9 +25,9 @@ pub(super) struct Releases {
 }
 
 impl Releases {
-    pub(super) fn new(quorum: usize) -> Releases {
+    pub(super) fn new(founders: &[SiteId]) -> Releases {
         Releases {
-            quorum,
+            places: Places::new(founders),
             reached: Stamp::ZERO,
             parted: BTreeMap::new(),
             seals: Seals::default(),
@@ -35,7 +37,14 @@ impl Releases {
 
     /// A site says something.
     pub(super) fn sent(&mut self, truth: &Truth, message: &Message) -> Verdict {
-        self.seals.sent(truth, self.quorum, message)
+        self.seals.sent((truth, &self.places), message)
+    }
+
+    /// A site has noted where a journal ends.
+    pub(super) fn ended(&mut self, truth: &Truth, journal: JournalId, cut: Cut) -> Verdict {
+        self.seals.ended((truth, &self.places), journal, cut)?;
+        self.places.ended(journal, cut.next);
+        Ok(())
     }
 
     pub(super) fn has_ended(&self, journal: JournalId) -> bool {
@@ -49,7 +58,11 @@ impl Releases {
 
     /// A new entry is durable for the first time.
     pub(super) fn minted(&mut self, truth: &Truth, entry: &Encoded) -> Verdict {
-        self.seals.minted(truth, self.quorum, entry)?;
+        self.seals.minted((truth, &self.places), entry)?;
+        self.places.minted(entry);
+        if let Ok(entry::Body::Seal(seal)) = entry.body() {
+            self.places.ended(seal.journal, seal.cut.next);
+        }
         let (journal, seq, stamp) = (entry.head.journal, entry.head.seq, entry.head.stamp);
         if matches!(entry.body(), Ok(entry::Body::Part)) {
             self.parted.entry(journal).or_insert(seq);
@@ -70,9 +83,10 @@ impl Releases {
         batch: KnownBatch,
     ) -> Verdict {
         let KnownBatch { seq, stamp, .. } = batch;
-        let holders = truth.rightly_counted(journal, seq);
-        ensure(holders >= self.quorum, "I-21", || {
-            format!("entry {seq} of journal {journal} is readable, but on {holders} platters only")
+        let is_held = self.places.is_held(truth, journal, seq);
+        ensure(is_held.is_ok(), "I-21", || {
+            let holders = is_held.err().unwrap_or_default();
+            format!("entry {seq} of journal {journal} is readable, but on {holders} platters of members only")
         })?;
         self.seals.released(journal, seq)?;
         if truth.had_parted(journal, seq) || self.sorts_elsewhere(journal, seq) {

@@ -7,6 +7,7 @@ use agree::{Said, Verdict as Decision};
 use entry::{Body, Cut, Encoded, JournalId, Seq};
 use site::wire::Message;
 
+use super::places::Places;
 use super::truth::Truth;
 use super::{Verdict, ensure};
 
@@ -21,19 +22,19 @@ pub(super) struct Seals {
 
 impl Seals {
     /// A site says something.
-    pub(super) fn sent(&mut self, truth: &Truth, quorum: usize, message: &Message) -> Verdict {
+    pub(super) fn sent(&mut self, (truth, places): (&Truth, &Places), message: &Message) -> Verdict {
         match message {
             Message::Seal(journal, _, Said::Decided(Decision::Ends(cut))) => {
-                self.ended(truth, quorum, *journal, *cut)
+                self.ended((truth, places), *journal, *cut)
             }
             _ => Ok(()),
         }
     }
 
     /// An entry is durable for the first time.
-    pub(super) fn minted(&mut self, truth: &Truth, quorum: usize, entry: &Encoded) -> Verdict {
+    pub(super) fn minted(&mut self, (truth, places): (&Truth, &Places), entry: &Encoded) -> Verdict {
         match entry.body() {
-            Ok(Body::Seal(seal)) => self.ended(truth, quorum, seal.journal, seal.cut),
+            Ok(Body::Seal(seal)) => self.ended((truth, places), seal.journal, seal.cut),
             Ok(Body::Adopt(adopt)) => {
                 let upto = self.adopted.entry(adopt.journal).or_default();
                 *upto = adopt.upto.next.max(*upto);
@@ -43,20 +44,27 @@ impl Seals {
         }
     }
 
-    fn ended(&mut self, truth: &Truth, quorum: usize, journal: JournalId, cut: Cut) -> Verdict {
+    /// Somebody knows where a journal ends.
+    pub(super) fn ended(
+        &mut self,
+        (truth, places): (&Truth, &Places),
+        journal: JournalId,
+        cut: Cut,
+    ) -> Verdict {
         if let Some(known) = self.cuts.get(&journal) {
             return ensure(*known == cut, "I-30", || {
                 format!("journal {journal} ends before {} and before {}", known.next, cut.next)
             });
         }
         self.cuts.insert(journal, cut);
-        let released = self.released.get(&journal).copied().unwrap_or(0);
+        let released = self.released.get(&journal).copied().unwrap_or(0).max(places.next(journal));
         ensure(released <= cut.next, "I-30", || {
             format!("journal {journal} ends before {}, but {released} entries of it were released", cut.next)
         })?;
-        let holders = cut.next.checked_sub(1).map_or(quorum, |last| truth.rightly_counted(journal, last));
-        ensure(holders >= quorum, "I-30", || {
-            format!("journal {journal} ends before {}, on {holders} platters only", cut.next)
+        let last = cut.next.checked_sub(1);
+        let is_held = last.is_none_or(|last| places.is_held_in_some_epoch(truth, journal, last));
+        ensure(is_held, "I-30", || {
+            format!("journal {journal} ends before {}, which no majority of members ever held", cut.next)
         })
     }
 
@@ -82,6 +90,7 @@ impl Seals {
 #[cfg(test)]
 mod tests {
     use super::Seals;
+    use crate::checkers::places::Places;
     use crate::checkers::truth::Truth;
     use agree::{Said, Verdict as Decision};
     use entry::{ChainHash, Cut, JournalId, SiteId};
@@ -93,15 +102,16 @@ mod tests {
         let said = |next| {
             Message::Seal(journal, 0, Said::Decided(Decision::Ends(Cut { next, hash: ChainHash::START })))
         };
-        let truth = Truth::default();
+        let (truth, places) = (Truth::default(), Places::new(&[SiteId(1), SiteId(2), SiteId(3)]));
+        let known = (&truth, &places);
         let mut twice = Seals::default();
-        assert_eq!(twice.sent(&truth, 2, &said(0)), Ok(()));
-        assert_eq!(twice.sent(&truth, 2, &said(0)), Ok(()));
-        assert_eq!(twice.sent(&truth, 2, &said(1)).unwrap_err().invariant, "I-30");
+        assert_eq!(twice.sent(known, &said(0)), Ok(()));
+        assert_eq!(twice.sent(known, &said(0)), Ok(()));
+        assert_eq!(twice.sent(known, &said(1)).unwrap_err().invariant, "I-30");
         let mut low = Seals::default();
         low.released(journal, 4).unwrap();
-        assert_eq!(low.sent(&truth, 2, &said(0)).unwrap_err().invariant, "I-30");
-        assert_eq!(Seals::default().sent(&truth, 2, &said(3)).unwrap_err().invariant, "I-30");
+        assert_eq!(low.sent(known, &said(0)).unwrap_err().invariant, "I-30");
+        assert_eq!(Seals::default().sent(known, &said(3)).unwrap_err().invariant, "I-30");
         assert_eq!(twice.released(journal, 0).unwrap_err().invariant, "I-31");
     }
 }

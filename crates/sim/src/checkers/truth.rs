@@ -100,12 +100,24 @@ impl Truth {
     /// How many sites hold an entry, or rightly said so before their disks were lost.
     #[must_use]
     pub fn rightly_counted(&self, journal: JournalId, seq: Seq) -> usize {
-        let lost = |site: &&SiteId| {
-            self.lost.contains(site)
-                && self.held(**site, journal) <= seq
-                && self.ever_held(**site, journal) > seq
-        };
-        self.holders(journal, seq) + self.ever.keys().filter(lost).count()
+        self.ever.keys().filter(|site| self.is_rightly_counted(**site, journal, seq)).count()
+    }
+
+    /// The same among some sites only.
+    #[must_use]
+    pub fn rightly_counted_among(&self, sites: &BTreeSet<SiteId>, journal: JournalId, seq: Seq) -> usize {
+        sites.iter().filter(|site| self.is_rightly_counted(**site, journal, seq)).count()
+    }
+
+    fn is_rightly_counted(&self, site: SiteId, journal: JournalId, seq: Seq) -> bool {
+        let was_lost = || self.lost.contains(&site) && self.ever_held(site, journal) > seq;
+        self.held(site, journal) > seq || was_lost()
+    }
+
+    /// Whether a disk was lost or put back, or its site is dead for good.
+    #[must_use]
+    pub fn has_lost_disks(&self) -> bool {
+        !self.lost.is_empty()
     }
 
     /// Whether all disks that held an entry were lost.

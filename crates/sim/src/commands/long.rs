@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::table::Table;
 use super::{Wanted, shrink, threads};
+use crate::swarm::Kind;
 use crate::{Options, Report, run};
 
 /// How many sites, and how many steps, by the seed.
@@ -58,9 +59,14 @@ pub fn long(wanted: &Wanted, minutes: u64) -> Result<(), String> {
     }
 }
 
+/// In one seed of three the members change, unless other faults were asked for.
 fn sized(seed: u64, options: &Options) -> Options {
     let (sites, steps) = SIZES[(seed % SIZES.len() as u64) as usize];
-    Options { sites, steps, ..options.clone() }
+    let mut options = Options { sites, steps, ..options.clone() };
+    if options.also.is_empty() && !options.plain && seed % 3 == 1 {
+        options.also = vec![Kind::Add, Kind::Remove];
+    }
+    options
 }
 
 impl Done {

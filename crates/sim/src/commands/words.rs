@@ -70,6 +70,7 @@ impl Wanted {
                 let name = next()?;
                 let mutant = Mutant::named(name).ok_or(format!("no mutant is called {name}"))?;
                 (self.options.mutant, self.options.also) = (Some(mutant), mutant.needs().to_vec());
+                self.options.sites = mutant.sites();
             }
             "--trace" => self.options.lines = Lines::Printed,
             "--go-on" => self.goes_on = true,

@@ -13,6 +13,7 @@ use entry::{MemberEpoch, SiteId, StorageId};
 use super::{Ending, REPEAT_US};
 use crate::action::Action;
 use crate::identity::Identity;
+use crate::mutant::Mutant;
 use crate::notes::Note;
 use crate::replicate::control;
 use crate::site::{Fatal, Site, Step};
@@ -34,7 +35,8 @@ pub(super) struct Entering {
 impl Site {
     /// Whether this site votes: it is a member, and has entered the present epoch.
     pub(crate) fn votes(&self) -> bool {
-        let entered = self.state.seals.entered == self.merge.order.epoch();
+        let careless = self.state.switch.has(Mutant::VotesUnentered);
+        let entered = careless || self.state.seals.entered == self.merge.order.epoch();
         self.identity.synced && entered && self.is_voter(self.config.own)
     }
 
@@ -141,14 +143,17 @@ impl Site {
         let entering = &self.state.seals.entering;
         let before = MemberEpoch(entering.to.0.saturating_sub(1));
         let Some(members) = self.merge.order.members_of(before) else { return false };
+        if entering.led || self.state.switch.has(Mutant::EntersUntold) {
+            return true;
+        }
         let is_own = |site: &SiteId| *site == self.config.own && self.identity.synced;
         let told = |site: &&SiteId| is_own(site) || entering.told.contains(*site);
         let remain: Vec<&SiteId> =
             members.iter().filter(|site| !self.merge.order.is_given_up(**site)).collect();
         if remain.len() < members.len() {
-            return entering.led || remain.iter().all(told);
+            return remain.iter().all(told);
         }
-        entering.led || members.iter().filter(told).count() > members.len() / 2
+        members.iter().filter(told).count() > members.len() / 2
     }
 
     /// A site that was added counts from when it has entered.

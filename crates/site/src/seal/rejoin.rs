@@ -26,7 +26,8 @@ impl Site {
         }
         if rejoin.told.len() >= quorum || switch.has(Mutant::WipedVotesAtOnce) {
             let holds = |(journal, next): (&JournalId, &Seq)| self.journals.durable(*journal) >= *next;
-            let ready = rejoin.owes.iter().all(holds) && self.state.seals.unsaid.is_empty();
+            let unsynced = switch.has(Mutant::WipedVotesUnsynced);
+            let ready = (unsynced || rejoin.owes.iter().all(holds)) && self.state.seals.unsaid.is_empty();
             if ready && self.state.seals.entered < epoch {
                 if !std::mem::replace(&mut self.state.seals.rejoin.noted, true) {
                     self.pipeline.note(Note::Entered(epoch));
