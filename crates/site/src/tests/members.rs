@@ -123,6 +123,46 @@ fn of_two_changes_at_a_time_the_first_in_the_order_counts() {
     assert_eq!(trio.site(4).epoch(), MemberEpoch(3), "it is made once");
 }
 
+/// The simulator found that both were told yes.
+#[test]
+fn who_asks_for_a_change_that_came_too_late_is_told_so() {
+    let (mut trio, _) = four();
+    trio.stop(1);
+    trio.run_ms(100);
+    let remove = Request::RemoveSite { site: SiteId(1) };
+    let (first, second) = (trio.send(2, remove.clone()), trio.send(3, remove));
+    trio.run_ms(2000);
+    let answers = [trio.answer(first), trio.answer(second)];
+    assert!(answers.contains(&Some(Ok(Answer::Members))), "{answers:?}");
+    let late =
+        |answer: &Option<_>| matches!(answer, Some(Err(Refusal::Members(why))) if why.contains("first"));
+    assert!(answers.iter().any(late), "{answers:?}");
+}
+
+/// The simulator found that a site which comes late waited for founders that were long gone.
+#[test]
+fn a_site_joins_when_most_founders_are_gone() {
+    let (mut trio, topic) = four();
+    for gone in [1, 2] {
+        trio.stop(gone);
+        assert_eq!(remove(&mut trio, 3, gone), Ok(Answer::Members));
+        trio.run_ms(1000);
+    }
+    trio.make_known(5);
+    for gone in [1, 2] {
+        trio.crash(gone);
+        trio.wipe(gone);
+    }
+    trio.start_joining(5);
+    trio.run_ms(2500);
+    assert_eq!(trio.values(5, topic, Reading::Merged), ["before"], "{:#?}", trio.said);
+    assert_eq!(add(&mut trio, 3, 5), Ok(Answer::Members));
+    trio.run_ms(2500);
+    assert!(trio.ask(5, append(topic, "of the fifth")).is_ok());
+    trio.run_ms(500);
+    assert_eq!(agree(&trio, &[3, 4, 5], topic, &[3, 4, 5]).len(), 2);
+}
+
 #[test]
 fn a_site_is_added_while_another_is_silent_and_fenced() {
     let mut trio = Trio::fencing_after_ms(1000);
