@@ -246,6 +246,8 @@ impl Places {
                 let open = self.lanes.iter().any(|(id, lane)| id.site == site && lane.floor.is_some());
                 !open && members.len() > 1 && members.remove(&site)
             }
+            // No operator forces anything here.
+            Change::GiveUp { .. } => false,
         };
         if !fits || !self.leaves_enough(&members, None) {
             return;
