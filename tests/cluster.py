@@ -69,7 +69,8 @@ class Site:
             f'[[members]]\nname = "{s.name}"\nid = {s.id}\npeer = "{s.host}:7400"\nkafka = "{s.host}"\n' for s in cluster.sites
         )
         homes = "\n".join(
-            f'[[homes]]\nname = "{name}"\nport = {PORTS[name]}\nprefer = {json.dumps(list(PREFER[name]))}\n' for name in NAMES
+            f'[[homes]]\nname = "{name}"\nport = {PORTS[name]}\nprefer = {json.dumps(cluster.preferred(name))}\n'
+            for name in cluster.names
         )
         dial = "\n".join(f'{other} = "{gate}"' for other, gate in cluster.gates.get(self.name, {}).items())
         certs = changes.get("certs", cluster.folder / "certs")
@@ -223,12 +224,13 @@ class Wan:
 
 
 class Cluster:
-    def __init__(self, folder):
+    def __init__(self, folder, names=NAMES):
         number = next(_numbers)
+        self.names = names
         self.folder = pathlib.Path(folder)
         self.network = f"127.{64 + number // 250 % 160}.{1 + number % 250}"
         self.gates = {}
-        self.sites = [Site(self, number, name) for number, name in enumerate(NAMES, start=1)]
+        self.sites = [Site(self, number, name) for number, name in enumerate(names, start=1)]
         self.wan = Wan(self.folder, self.sites)
         self.gates = self.wan.gates
         for site in self.sites:
@@ -242,7 +244,7 @@ class Cluster:
             site.start()
         for site in self.sites:
             site.wait_ready()
-        eventually("all sites see each other", lambda: all(len(s.status()["alive"]) == 3 for s in self.sites))
+        eventually("all sites see each other", lambda: all(len(s.status()["alive"]) == len(self.sites) for s in self.sites))
         return self
 
     def __getitem__(self, name):
@@ -250,7 +252,10 @@ class Cluster:
 
     def bootstrap(self, home):
         """Addresses for a client of that region, its own site first."""
-        return ",".join(self[name].address(home) for name in PREFER[home])
+        return ",".join(self[name].address(home) for name in self.preferred(home))
+
+    def preferred(self, home):
+        return [name for name in PREFER[home] if name in self.names]
 
     def create(self, topic, partitions=4, at="eu-west"):
         """Creates a topic and waits until every site knows it."""

@@ -2,11 +2,11 @@
 
 import pytest
 
-from cluster import Cluster
+from cluster import NAMES, Cluster
 
 
-def _cluster(factory, request):
-    cluster = Cluster(factory.mktemp("cluster"))
+def _cluster(factory, request, names=NAMES):
+    cluster = Cluster(factory.mktemp("cluster"), names)
     try:
         yield cluster.found()
     finally:
@@ -27,3 +27,9 @@ def cluster(tmp_path_factory, request):
 def own_cluster(tmp_path_factory, request):
     """Three sites, for one test alone."""
     yield from _cluster(tmp_path_factory, request)
+
+
+@pytest.fixture
+def two_sites(tmp_path_factory, request):
+    """Two sites, for one test alone: neither can be fenced by a majority."""
+    yield from _cluster(tmp_path_factory, request, NAMES[:2])

@@ -16,6 +16,36 @@ pub struct MembersNow {
     pub members: Vec<String>,
 }
 
+/// Whom an operator gives up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GiveUpQuery {
+    /// The sites' names, with commas between them.
+    pub sites: String,
+    /// How the operator wants to be remembered.
+    pub who: String,
+}
+
+/// An operator's decision to go on without a site: kept for good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenUp {
+    /// The site.
+    pub site: String,
+    /// In which epoch it was a member.
+    pub epoch: u32,
+    /// At which site that was decided.
+    pub by: String,
+    /// By whom.
+    pub who: String,
+    /// When, in Unix milliseconds.
+    pub at_ms: u64,
+    /// How long ago.
+    pub for_ms: u64,
+    /// How much of its journals was held there: they end no earlier.
+    pub held: BTreeMap<String, u64>,
+    /// Whether it still is given up; if not, it was added again.
+    pub stands: bool,
+}
+
 /// Where a site stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SiteStatus {
@@ -42,6 +72,9 @@ pub struct SiteStatus {
     /// Sites that the configuration knows and that are no members.
     #[serde(default)]
     pub others_known: Vec<String>,
+    /// Whom operators have given up.
+    #[serde(default)]
+    pub given_up: Vec<GivenUp>,
     /// Members heard from lately, and this site.
     pub alive: Vec<String>,
     /// The stamp below which nothing new can appear, in Unix milliseconds.

@@ -151,6 +151,15 @@ pub async fn fence(address: &Address, site: &str) -> Result<(), AskError> {
     ask::<serde_json::Value>(address, "POST", &path).await.map(drop)
 }
 
+/// Goes on without silent sites where no majority is left, as an operator decides; only a socket takes this.
+///
+/// # Errors
+/// [`AskError`].
+pub async fn give_up(address: &Address, sites: &[String], who: &str) -> Result<(), AskError> {
+    let path = format!("/v1/give-up?sites={}&who={}", escaped(&sites.join(",")), escaped(who));
+    ask::<serde_json::Value>(address, "POST", &path).await.map(drop)
+}
+
 /// Makes a known site a member; only a socket takes this.
 ///
 /// # Errors

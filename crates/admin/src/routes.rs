@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 use thiserror::Error;
 
-use crate::answers::{DigestQuery, Group, LogDigest, MembersNow, SiteStatus};
+use crate::answers::{DigestQuery, GiveUpQuery, Group, LogDigest, MembersNow, SiteStatus};
 use crate::metrics::Metrics;
 
 /// What a site answers to its operator. The node implements it.
@@ -37,6 +37,10 @@ pub trait Admin: Send + Sync + 'static {
 
     /// Has the members end a silent site's journal; returns once they are asked.
     fn fence(&self, site: String) -> impl Future<Output = Result<(), AdminError>> + Send;
+
+    /// Goes on without silent sites where no majority is left, as this operator decides.
+    fn give_up(&self, sites: Vec<String>, who: String)
+    -> impl Future<Output = Result<(), AdminError>> + Send;
 
     /// Makes a known site a member; returns when it is one.
     fn add(&self, site: String) -> impl Future<Output = Result<MembersNow, AdminError>> + Send;
@@ -84,6 +88,7 @@ pub(crate) fn everything<A: Admin>(desk: Desk<A>) -> Router {
     let acts = Router::new()
         .route("/v1/accept-clock", post(accept_clock::<A>))
         .route("/v1/fence/{site}", post(fence::<A>))
+        .route("/v1/give-up", post(give_up::<A>))
         .route("/v1/add/{site}", post(add::<A>))
         .route("/v1/remove/{site}", post(remove::<A>))
         .route("/v1/stop", post(stop::<A>));
@@ -146,6 +151,11 @@ async fn stop<A: Admin>(State(desk): State<Desk<A>>) -> Response {
 
 async fn fence<A: Admin>(State(desk): State<Desk<A>>, Path(site): Path<String>) -> Response {
     answer(desk.admin.fence(site).await.map(|()| json!({ "fencing": true })))
+}
+
+async fn give_up<A: Admin>(State(desk): State<Desk<A>>, Query(query): Query<GiveUpQuery>) -> Response {
+    let sites = query.sites.split(',').map(str::to_owned).collect();
+    answer(desk.admin.give_up(sites, query.who).await.map(|()| json!({ "given_up": true })))
 }
 
 async fn add<A: Admin>(State(desk): State<Desk<A>>, Path(site): Path<String>) -> Response {

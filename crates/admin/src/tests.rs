@@ -90,6 +90,7 @@ fn a_status() -> SiteStatus {
             },
             Turn { journal: "us-east.1".to_owned(), stamp: 8 << 22, time_ms: 8, what: TurnKind::Opened },
         ],
+        given_up: Vec::new(),
         alarms: vec!["the clock of ap-southeast is ahead".to_owned()],
     }
 }
@@ -129,6 +130,10 @@ impl Admin for Pretend {
 
     async fn fence(&self, site: String) -> Result<(), AdminError> {
         if site == "us-east" { Ok(()) } else { Err(AdminError::Unknown(format!("there is no site {site}"))) }
+    }
+
+    async fn give_up(&self, sites: Vec<String>, who: String) -> Result<(), AdminError> {
+        Err(AdminError::Refused(format!("{who} may not give up {}", sites.join(" and "))))
     }
 
     async fn add(&self, site: String) -> Result<MembersNow, AdminError> {

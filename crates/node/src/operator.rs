@@ -7,8 +7,8 @@ use std::sync::PoisonError;
 use std::time::Instant;
 
 use admin::{
-    Admin, AdminError, BlockerStatus, CopyProgress, DigestQuery, Group, GroupPosition, Halt, JournalStatus,
-    LogDigest, MembersNow, PeerStatus, SiteStatus, Turn, TurnKind, Unreplicated,
+    Admin, AdminError, BlockerStatus, CopyProgress, DigestQuery, GivenUp, Group, GroupPosition, Halt,
+    JournalStatus, LogDigest, MembersNow, PeerStatus, SiteStatus, Turn, TurnKind, Unreplicated,
 };
 use clock::Stamp;
 use entry::{JournalId, SiteId, StorageId, TopicId};
@@ -77,6 +77,11 @@ impl Operator {
             epoch: status.epoch.0,
             members: status.members.iter().map(|site| self.name(*site)).collect(),
             others_known: self.others_known(&status.members),
+            given_up: status
+                .given_up
+                .iter()
+                .map(|(it, stands)| self.given_up(it, *stands, wall_ms))
+                .collect(),
             alive: status.alive.iter().map(|site| self.name(*site)).collect(),
             stable_point_ms: unix_ms(status.stable_point),
             // While nothing waits nobody asks for promises, and no reader waits for one.
@@ -130,6 +135,20 @@ impl Operator {
         };
         let (stamp, time_ms) = (turn.at.raw(), turn.at.unix_ms());
         Turn { journal: self.journal(turn.journal), stamp, time_ms, what }
+    }
+
+    fn given_up(&self, record: &site::wire::GivenUp, stands: bool, wall_ms: u64) -> GivenUp {
+        let held = record.held.iter().map(|(journal, next)| (self.journal(*journal), *next));
+        GivenUp {
+            site: self.name(record.site),
+            epoch: record.epoch.0,
+            by: self.name(record.by),
+            who: record.who.clone(),
+            at_ms: record.at_ms,
+            for_ms: wall_ms.saturating_sub(record.at_ms),
+            held: held.collect(),
+            stands,
+        }
     }
 
     fn journal_status(
@@ -313,6 +332,18 @@ impl Admin for Operator {
         let id = self.site_named(&site)?;
         match self.front.request(Request::Fence { site: id }).await.map_err(|_| stopping(Gone))? {
             Ok(_) => Ok(()),
+            Err(refusal) => Err(AdminError::Refused(refusal.to_string())),
+        }
+    }
+
+    async fn give_up(&self, sites: Vec<String>, who: String) -> Result<(), AdminError> {
+        let ids: Result<Vec<SiteId>, AdminError> = sites.iter().map(|site| self.site_named(site)).collect();
+        let request = Request::GiveUp { sites: ids?, who: who.clone() };
+        match self.front.request(request).await.map_err(|_| stopping(Gone))? {
+            Ok(_) => {
+                tracing::warn!(?sites, who, "an operator gave sites up");
+                Ok(())
+            }
             Err(refusal) => Err(AdminError::Refused(refusal.to_string())),
         }
     }

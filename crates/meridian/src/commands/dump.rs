@@ -20,8 +20,8 @@ use crate::output::{self, Output, hex};
 pub(crate) enum Dump {
     /// A segment of the write-ahead log (wal/*.wal): commits, and the journals' entries in them
     Journal(File),
-    /// A segment of an origin log (logs/…/*.log): record batches
-    Segment(File),
+    /// A segment of an origin log (logs/…/*.log): record batches, or with --records the records in them
+    Segment(Segment),
     /// A merged log (logs/…/merged.index): which batch stands where, by which stamp, and whose it is
     Index(File),
     /// A checkpoint (*.checkpoint): its number, and where recovery goes on from it
@@ -37,11 +37,21 @@ pub(crate) struct File {
     output: Output,
 }
 
+/// Which segment, and how much of it.
+#[derive(Debug, Args)]
+pub(crate) struct Segment {
+    #[command(flatten)]
+    file: File,
+    /// Show the records: their values, a line each, or with --json all of them
+    #[arg(long)]
+    records: bool,
+}
+
 impl Dump {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self {
             Dump::Journal(file) => file.journal(),
-            Dump::Segment(file) => file.segment(),
+            Dump::Segment(segment) => segment.file.segment(segment.records),
             Dump::Index(file) => file.index(),
             Dump::Checkpoint(file) => file.checkpoint(),
         }
@@ -118,7 +128,7 @@ impl File {
         self.line(&value, text.trim_end())
     }
 
-    fn segment(&self) -> anyhow::Result<()> {
+    fn segment(&self, records: bool) -> anyhow::Result<()> {
         let mut rest = Bytes::from(self.bytes()?);
         let mut at = 0;
         while !rest.is_empty() {
@@ -129,8 +139,27 @@ impl File {
                 }
                 Err(error) => anyhow::bail!("no batch at byte {at}: {error}"),
             };
-            self.batch(at, &whole)?;
+            if records {
+                self.records(&whole)?;
+            } else {
+                self.batch(at, &whole)?;
+            }
             at += whole.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn records(&self, whole: &Bytes) -> anyhow::Result<()> {
+        let first = batch::parse_kept(whole)?.info().base_offset;
+        for record in batch::records(whole, batch::DecompressLimits::default())? {
+            let record = record?;
+            let (key, value) = (record.key.as_ref(), record.value.as_ref());
+            let offset = first + i64::from(record.offset_delta);
+            let shown = json!({
+                "offset": offset, "time_ms": record.timestamp, "key": output::bytes_json(key), "value": output::bytes_json(value),
+            });
+            let text = String::from_utf8_lossy(value.map(Bytes::as_ref).unwrap_or_default());
+            self.line(&shown, &text)?;
         }
         Ok(())
     }

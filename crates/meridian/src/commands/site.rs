@@ -11,6 +11,8 @@ use crate::connect::Ask;
 use crate::output::{self, Output, size, span};
 use crate::table::{Lean, Listing, Table};
 
+mod forced;
+
 /// What to show of sites.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Site {
@@ -22,7 +24,8 @@ pub(crate) enum Site {
     Stop(Where),
     /// Say that a site's wall clock, which jumped ahead, is right: it takes writes again
     AcceptClock(Where),
-    /// Fence a silent site now: its journal ends where a majority agrees, and the merged log goes on without it
+    /// Fence a silent site now: its journal ends where a majority agrees, and the merged log goes on without it. Where no
+    /// majority is left, --forced decides without one
     Fence(Fence),
     /// Make a known site a member: it must run and hold what the others hold
     Add(Change),
@@ -53,10 +56,20 @@ pub(crate) struct Status {
 /// Whom, and whom to ask.
 #[derive(Debug, Args)]
 pub(crate) struct Fence {
-    /// The silent site's name
-    site: String,
+    /// The silent site's name; with --forced all that are lost
+    #[arg(required = true)]
+    sites: Vec<String>,
     #[command(flatten)]
     place: Where,
+    /// Decide alone that the sites asked here go on without these: where one of two, or a majority, is lost for good
+    #[arg(long)]
+    forced: bool,
+    /// Do not ask again
+    #[arg(long, requires = "forced")]
+    yes: bool,
+    /// Who decides: kept with the decision
+    #[arg(long, env = "USER", value_name = "NAME", default_value = "an operator without a name")]
+    who: String,
 }
 
 /// Whom to add, and whom to ask.
@@ -155,12 +168,38 @@ const FENCE_PATIENCE: Duration = Duration::from_secs(30);
 
 impl Fence {
     async fn run(self) -> anyhow::Result<()> {
-        let ended = fence(&Address::parse(&self.place.admin), &self.site).await?;
-        let (journal, next) = (&ended.journal, ended.fenced_at.unwrap_or_default());
-        output::line(&format!(
-            "{} is fenced: journal {journal} ends before entry {next}; what lies beyond comes in when it is back",
-            self.site
-        ))
+        let address = Address::parse(&self.place.admin);
+        if self.forced {
+            return self.force(&address).await;
+        }
+        for site in &self.sites {
+            let ended = fence(&address, site).await?;
+            let (journal, next) = (&ended.journal, ended.fenced_at.unwrap_or_default());
+            output::line(&format!(
+                "{site} is fenced: journal {journal} ends before entry {next}; what lies beyond comes in when it is back"
+            ))?;
+        }
+        Ok(())
+    }
+
+    async fn force(&self, address: &Address) -> anyhow::Result<()> {
+        let status = client::status(address).await?;
+        if !self.yes {
+            forced::confirm(&status, &self.sites)?;
+        }
+        client::give_up(address, &self.sites, &self.who).await?;
+        let began = Instant::now();
+        while began.elapsed() < FENCE_PATIENCE {
+            let now = client::status(address).await?;
+            if !self.sites.iter().any(|site| now.members.contains(site)) {
+                return output::print(&forced::done(&now, &self.sites));
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        anyhow::bail!(
+            "that is decided, and noted, but not carried out yet: all sites that remain must be reachable and hold what the \
+             others hold; they go on trying, and `meridian site status` shows what they wait for"
+        )
     }
 }
 
@@ -183,7 +222,8 @@ async fn fence(address: &Address, site: &str) -> anyhow::Result<admin::JournalSt
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     anyhow::bail!(
-        "{site} is not fenced yet: a majority of the sites must be reachable and hold what it wrote; they go on trying"
+        "{site} is not fenced yet: a majority of the sites must be reachable and hold what it wrote; they go on trying. Where no \
+         majority is left, --forced decides without one"
     )
 }
 
@@ -242,6 +282,7 @@ fn summary(status: &SiteStatus) -> String {
         known => format!("; known, but no members: {}", known.join(", ")),
     };
     lines.push(format!("members {:<6}{}{besides}", status.epoch, status.members.join(", ")));
+    lines.extend(status.given_up.iter().map(forced::record));
     lines.push(format!("alive         {}", status.alive.join(", ")));
     lines.push(match status.unreleased {
         0 => "reading       up to date: nothing waits for its place".to_owned(),

@@ -51,6 +51,7 @@ impl Admin for Pretend {
             unreplicated: BTreeMap::new(),
             passed_over: BTreeMap::new(),
             turns: Vec::new(),
+            given_up: Vec::new(),
             alarms: Vec::new(),
         })
     }
@@ -73,6 +74,10 @@ impl Admin for Pretend {
 
     async fn fence(&self, _: String) -> Result<(), AdminError> {
         Err(AdminError::Refused("nobody fences a pretence".into()))
+    }
+
+    async fn give_up(&self, _: Vec<String>, _: String) -> Result<(), AdminError> {
+        Err(AdminError::Refused("nobody gives a pretence up".into()))
     }
 
     async fn add(&self, _: String) -> Result<MembersNow, AdminError> {
