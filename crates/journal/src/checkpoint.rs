@@ -32,9 +32,6 @@ const SUMMED_BYTES: usize = 40;
 const SUFFIX: &str = ".checkpoint";
 const DRAFT: &str = "draft";
 
-/// How many checkpoints stay.
-const KEPT: usize = 2;
-
 /// The largest state, in bytes: what a start will hold in memory.
 pub const STATE_BYTES_MAX: u64 = 4 << 30;
 
@@ -163,7 +160,7 @@ impl Draft {
 /// [`CheckpointError`]; nothing is changed.
 pub fn read(disk: &dyn Disk, folder: &FileName) -> Result<Option<Found>, CheckpointError> {
     let mut damaged = None;
-    for number in numbers(disk, folder)?.into_iter().rev().take(KEPT) {
+    for number in numbers(disk, folder)?.into_iter().rev() {
         match read_one(disk, folder, number)? {
             Ok(checkpoint) => return Ok(Some(Found { checkpoint, damaged })),
             Err(damage) => damaged = damaged.or(Some((name(folder, number), damage))),

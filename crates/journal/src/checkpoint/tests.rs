@@ -65,6 +65,22 @@ fn any_flipped_bit_falls_back_to_the_older_one_and_says_so() {
     }
 }
 
+/// A power cut may take back the removal of a damaged one that stood between the two that were kept.
+#[test]
+fn a_damaged_one_that_comes_back_does_not_hide_the_whole_one_before_it() {
+    let mut disk = MemoryDisk::new();
+    save(&mut disk, 5, b"one").unwrap();
+    save(&mut disk, 9, b"two").unwrap();
+    disk.file_mut(&file(2)).unwrap()[74] ^= 1;
+    let damaged = disk.read(&file(2), 0, 75).unwrap();
+    assert_eq!(save(&mut disk, 12, b"three"), Ok(position(5)));
+    disk.write(&file(2), 0, &damaged).unwrap();
+    disk.file_mut(&file(3)).unwrap()[73] ^= 1;
+    let got = read(&disk, &folder()).unwrap().unwrap();
+    assert_eq!(got.checkpoint, found(1, 5, b"one").checkpoint);
+    assert_eq!(got.damaged, Some((file(3), Damage::Sum)));
+}
+
 #[test]
 fn two_damaged_ones_are_an_error_that_changes_nothing() {
     let mut disk = MemoryDisk::new();
