@@ -35,6 +35,7 @@ impl Site {
             other => other?,
         };
         if entries.is_empty() {
+            // What is held and does not stand in the WAL was taken over, or has left it: it can only be taken over again.
             let durable = self.journals.durable(journal);
             let is_gone = from < durable && self.pipeline.wal.is_read();
             return Ok(if is_gone { Provable::Dropped(durable) } else { Provable::Nothing });
