@@ -154,9 +154,11 @@ impl Site {
                 self.state.grown.insert(Grown { topic, partition, origin: None });
                 Some(base_offset)
             }
-            Outcome::Catalog(changes) => {
+            Outcome::Catalog(applied) => {
                 // The admission view may hold it already; applying is idempotent.
-                let _ = self.admission.apply(&changes);
+                for changes in &applied {
+                    let _ = self.admission.apply(changes);
+                }
                 self.state.deleted = true;
                 step.out.push(Action::ViewChanged);
                 None
@@ -238,8 +240,7 @@ impl Site {
     /// The admission view: the released catalog, plus this site's own changes that wait for their place.
     pub(crate) fn rebuild_admission(&mut self) {
         self.admission = self.merge.catalog.clone();
-        let Some(journal) = self.identity.journal() else { return };
-        for deed in self.merge.waiting_catalog(journal) {
+        for deed in self.merge.waiting(self.config.own) {
             match deed {
                 Deed::Catalog(changes) => {
                     let _ = self.admission.apply(changes);
@@ -249,6 +250,9 @@ impl Site {
                 }
                 _ => {}
             }
+        }
+        for changes in self.merge.early() {
+            let _ = self.admission.apply(changes);
         }
     }
 }

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use catalog::Catalog;
+use catalog::{ApplyError, Catalog};
 use clock::Stamp;
 use disk::Disk;
 use entry::{Body, Encoded, JournalId, MemberEpoch, PartitionId, Seq, SiteId, TopicBody, TopicId, TrimBody};
@@ -27,6 +27,8 @@ pub(crate) struct Merge {
     pub(crate) producers: Producers,
     /// The catalog at the merged position.
     pub(crate) catalog: Catalog,
+    /// Catalog changes that had their place before what they build on: a fenced site's next life comes before its tail.
+    early: Vec<Bytes>,
     unreleased: BTreeMap<JournalId, VecDeque<(Seq, Deed)>>,
     /// Released, but not to be seen before the note that says so is durable.
     releasing: Option<Vec<Release>>,
@@ -91,8 +93,8 @@ pub(crate) enum Outcome {
     Placed { topic: TopicId, partition: PartitionId, base_offset: u64 },
     /// A batch took no place: it was there already, or its topic is gone.
     NoPlace,
-    /// The catalog changed.
-    Catalog(Bytes),
+    /// The catalog changed, by these changes one after the other.
+    Catalog(Vec<Bytes>),
     /// A topic is known now.
     Topic(TopicBody),
     /// A journal left or entered the order.
@@ -107,6 +109,7 @@ impl Merge {
             order,
             producers: Producers::default(),
             catalog,
+            early: Vec::new(),
             unreleased: BTreeMap::new(),
             releasing: None,
             counts: Counts::default(),
@@ -182,12 +185,7 @@ impl Merge {
                 Effect::None => Outcome::Nothing,
                 effect => Outcome::Membership(effect.clone()),
             },
-            Deed::Catalog(changes) => {
-                if self.catalog.apply(&changes).is_err() {
-                    return Ok(Outcome::Nothing);
-                }
-                Outcome::Catalog(changes)
-            }
+            Deed::Catalog(changes) => Outcome::Catalog(self.change_catalog(changes)),
             Deed::Topic(topic) => {
                 let _ = self.catalog.restate(&topic);
                 Outcome::Topic(topic)
@@ -209,6 +207,26 @@ impl Merge {
                 Outcome::Placed { topic, partition, base_offset }
             }
         })
+    }
+
+    /// A catalog change has its place: it takes effect, together with those that waited for it, or waits for what it builds
+    /// on. Returns what took effect.
+    fn change_catalog(&mut self, changes: Bytes) -> Vec<Bytes> {
+        self.early.push(changes);
+        let mut applied = Vec::new();
+        loop {
+            let before = self.early.len();
+            for changes in std::mem::take(&mut self.early) {
+                match self.catalog.apply(&changes) {
+                    Ok(_) => applied.push(changes),
+                    Err(ApplyError::NotYet { .. }) => self.early.push(changes),
+                    Err(_) => {}
+                }
+            }
+            if self.early.is_empty() || self.early.len() == before {
+                return applied;
+            }
+        }
     }
 
     fn refuses(
@@ -251,9 +269,15 @@ impl Merge {
         self.unreleased.values().map(VecDeque::len).sum()
     }
 
-    /// The catalog changes of one journal that wait for their place.
-    pub(crate) fn waiting_catalog(&self, journal: JournalId) -> impl Iterator<Item = &Deed> {
-        self.unreleased.get(&journal).into_iter().flatten().map(|(_, deed)| deed)
+    /// What one site wrote, in this life or before, and waits for its place.
+    pub(crate) fn waiting(&self, site: SiteId) -> impl Iterator<Item = &Deed> {
+        let own = self.unreleased.iter().filter(move |(journal, _)| journal.site == site);
+        own.flat_map(|(_, deeds)| deeds).map(|(_, deed)| deed)
+    }
+
+    /// Catalog changes that had their place before what they build on.
+    pub(crate) fn early(&self) -> impl Iterator<Item = &Bytes> {
+        self.early.iter()
     }
 
     /// The state, for a checkpoint.
@@ -266,6 +290,7 @@ impl Merge {
             order: self.order.clone(),
             producers: self.producers.clone(),
             catalog: self.catalog.save(),
+            early: self.early.clone(),
             unreleased: self.unreleased.clone(),
             counts: self.counts,
             retained: self.retained,
@@ -278,6 +303,7 @@ impl Merge {
             order: state.order,
             producers: state.producers,
             catalog,
+            early: state.early,
             unreleased: state.unreleased,
             releasing: None,
             counts: state.counts,
@@ -294,6 +320,7 @@ pub(crate) struct MergeState {
     order: Order,
     producers: Producers,
     pub(crate) catalog: Bytes,
+    early: Vec<Bytes>,
     unreleased: BTreeMap<JournalId, VecDeque<(Seq, Deed)>>,
     counts: Counts,
     retained: u64,
