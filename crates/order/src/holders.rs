@@ -173,7 +173,7 @@ impl Holders {
 
     /// Whether a storage may report; if so, there is room for what it reports.
     fn report(&mut self, site: SiteId, storage: StorageId) -> bool {
-        if self.retired.get(&site).is_some_and(|retired| retired.contains(&storage)) {
+        if self.is_retired(site, storage) {
             return false;
         }
         if self.counted.get(&site).is_some_and(|known| known.storage != storage) {
@@ -182,6 +182,11 @@ impl Holders {
         let fresh = || Counted { storage, epoch: MemberEpoch::GENESIS, frontier: Frontier::new() };
         self.counted.entry(site).or_insert_with(fresh);
         true
+    }
+
+    /// Whether a site has reported with another storage since.
+    pub(crate) fn is_retired(&self, site: SiteId, storage: StorageId) -> bool {
+        self.retired.get(&site).is_some_and(|retired| retired.contains(&storage))
     }
 
     fn retire(&mut self, site: SiteId) {

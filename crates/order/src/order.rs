@@ -179,6 +179,12 @@ impl Order {
         self.holders.counted(site, storage, journal, next);
     }
 
+    /// Whether a site has reported with another storage since: what this one says counts no more.
+    #[must_use]
+    pub fn is_retired(&self, site: SiteId, storage: StorageId) -> bool {
+        self.holders.is_retired(site, storage)
+    }
+
     /// What a site's storage reports from here on is meant for the members of this epoch, and for those before.
     pub fn entered(&mut self, site: SiteId, storage: StorageId, epoch: MemberEpoch) {
         self.holders.entered(site, storage, epoch);

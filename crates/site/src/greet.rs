@@ -107,8 +107,11 @@ impl Site {
         self.learn_founders(&hello.founders, step)?;
         self.state.removed |= hello.removed;
         let held = hello.held.iter().map(|(journal, (next, _))| (*journal, *next)).collect();
-        self.peers.learn_frontier(from, hello.storage, &held, &hello.frozen);
-        self.count_peer(from);
+        // Who comes back with a storage that it had given up is told of the later one by our pulses.
+        if !self.merge.order.is_retired(from, hello.storage) {
+            self.peers.learn_frontier(from, hello.storage, &held, &hello.frozen);
+            self.count_peer(from);
+        }
         self.compare_heads(from, hello, step);
         if let Some(peer) = self.peers.links.get_mut(&from) {
             peer.greeted = true;

@@ -80,13 +80,14 @@ impl Site {
             }
         }
         for (site, (storage, held)) in pulse.frontiers {
-            if site == self.config.own && storage == self.identity.storage {
-                self.remembered(&held);
+            if site == self.config.own {
+                self.remembered(storage, &held);
             }
             // Of itself a site speaks with authority; of others it may know an older storage than we do.
             let stale =
                 site != from && self.peers.frontiers.get(&site).is_some_and(|(known, _)| *known != storage);
-            if site != self.config.own && !stale {
+            let given_up = stale || self.merge.order.is_retired(site, storage);
+            if site != self.config.own && !given_up {
                 let frozen = pulse.frozen.get(&site).cloned().unwrap_or_default();
                 self.peers.learn_frontier(site, storage, &held, &frozen);
                 self.count_peer(site);

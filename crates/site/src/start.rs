@@ -177,10 +177,11 @@ impl Site {
         alone || self.others().any(|site| self.peers.holds(site, journal) > next)
     }
 
-    /// Another site says what this storage is known to hold.
-    pub(crate) fn remembered(&mut self, held: &BTreeMap<JournalId, Seq>) {
+    /// Another site says what this storage is known to hold; or that it is known to have been given up for another, since
+    /// who greets us knows which one we have now.
+    pub(crate) fn remembered(&mut self, storage: StorageId, held: &BTreeMap<JournalId, Seq>) {
         let more = held.iter().any(|(journal, next)| *next > self.journals.durable(*journal));
-        self.state.start.put_back |= more;
+        self.state.start.put_back |= more || storage != self.identity.storage;
     }
 
     /// A storage that holds less than it once said was put back, or its disk lied. What others remember of it counts

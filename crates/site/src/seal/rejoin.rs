@@ -85,9 +85,22 @@ impl Site {
             return;
         }
         self.learn_votes(told);
+        self.learn_storage(from);
         for (journal, next) in &told.held {
             let owed = self.state.seals.rejoin.owes.entry(*journal).or_insert(0);
             *owed = (*owed).max(*next);
+        }
+    }
+
+    /// The storage with which a site told its votes is the one it votes with: what a data directory that was put back knows
+    /// of others' storages may be out of date.
+    fn learn_storage(&mut self, from: SiteId) {
+        let Some((storage, _)) = self.peers.frontiers.get(&from) else { return };
+        let known = self.state.seals.renewed.get_mut(&from).filter(|known| *known != storage);
+        if let Some(known) = known {
+            *known = *storage;
+            self.state.seals.unsaid.push_back(None);
+            self.pipeline.note(Note::Renewed(from, *storage));
         }
     }
 }
