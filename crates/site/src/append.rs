@@ -243,12 +243,14 @@ impl Site {
         let durable = self.journals.durable(journal);
         let others: Vec<SiteId> = self.others().collect();
         let peers = &self.peers;
-        let own_counts = self.frozen().counted(journal, durable);
+        let attempt = self.state.seals.attempt(journal);
+        let own_counts = self.frozen().counted(journal, durable, attempt);
         let met = |seq: Seq, until: Until| match until {
             Until::Durable => true,
             Until::Released => false,
             Until::Held(sites) => {
-                let others = others.iter().filter(|site| peers.counts(**site, journal) > seq).count();
+                let others =
+                    others.iter().filter(|site| peers.counts(**site, journal, attempt) > seq).count();
                 usize::from(own_counts > seq) + others >= sites
             }
         };

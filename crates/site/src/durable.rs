@@ -33,7 +33,7 @@ impl Site {
         let frozen = self.frozen();
         self.merge.order.entered(self.config.own, self.identity.storage, frozen.epoch);
         for (journal, next) in self.journals.frontier() {
-            let counted = frozen.counted(journal, next);
+            let counted = frozen.counted(journal, next, self.state.seals.attempt(journal));
             self.merge.order.counted(self.config.own, self.identity.storage, journal, counted);
         }
     }

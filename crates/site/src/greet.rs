@@ -227,7 +227,7 @@ impl Site {
             let epoch = self.peers.frozen.get(&site).map_or(MemberEpoch::default(), |frozen| frozen.epoch);
             self.merge.order.entered(site, *storage, epoch);
             for journal in held.keys() {
-                let counted = self.peers.counts(site, *journal);
+                let counted = self.peers.counts(site, *journal, self.state.seals.attempt(*journal));
                 self.merge.order.counted(site, *storage, *journal, counted);
             }
         }

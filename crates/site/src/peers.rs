@@ -96,10 +96,10 @@ impl Peers {
         self.frontiers.get(&site).and_then(|(_, held)| held.get(&journal)).copied().unwrap_or(0)
     }
 
-    /// How much of a journal counts as held by a site.
-    pub(crate) fn counts(&self, site: SiteId, journal: JournalId) -> Seq {
+    /// How much of a journal counts as held by a site, where it is known to have gone on from all attempts before this one.
+    pub(crate) fn counts(&self, site: SiteId, journal: JournalId, attempt: u32) -> Seq {
         let held = self.holds(site, journal);
-        self.frozen.get(&site).map_or(held, |frozen| frozen.counted(journal, held))
+        self.frozen.get(&site).map_or(held, |frozen| frozen.counted(journal, held, attempt))
     }
 
     /// Takes a frontier in: the longer one per journal within one storage; another storage replaces.

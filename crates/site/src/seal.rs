@@ -138,6 +138,11 @@ impl Seals {
         self.journals.get(&journal).and_then(|ending| ending.cut)
     }
 
+    /// How often it was decided that a journal goes on, as far as this site knows.
+    pub(crate) fn attempt(&self, journal: JournalId) -> u32 {
+        self.journals.get(&journal).map_or(0, |ending| ending.vote.attempt)
+    }
+
     /// The journals that ended, and where.
     pub(crate) fn cuts(&self) -> BTreeMap<JournalId, Cut> {
         self.snapshot().cuts
@@ -158,6 +163,13 @@ impl Seals {
 }
 
 impl Site {
+    /// Whether this site has voted on an end of a journal, and does not know what was decided.
+    #[must_use]
+    pub fn votes_on(&self, journal: JournalId) -> bool {
+        let ending = self.state.seals.journals.get(&journal);
+        ending.is_some_and(|ending| ending.cut.is_none() && (ending.forced || ending.vote.is_cast()))
+    }
+
     /// What of this site's frontier does not count for the quorum of a release.
     pub(crate) fn frozen(&self) -> Frozen {
         let mut journals = self.state.seals.reports();
@@ -197,12 +209,16 @@ impl Site {
             let now_us = step.now.mono_us;
             // A journal that was just opened has not been silent for long, whatever is known of it.
             self.peers.moved_us.entry(journal).or_insert(now_us);
+            let elsewhere = self.is_begun_elsewhere(journal);
+            if elsewhere {
+                self.state.seals.of(journal).tried_us.get_or_insert(now_us);
+            }
             let ending = self.state.seals.journals.get(&journal);
             if ending.is_some_and(|ending| ending.cut.is_some()) {
                 continue;
             }
             let asked = ending.is_some_and(|ending| ending.forced || ending.vote.is_cast());
-            let begun = asked || self.merge.order.is_given_up(journal.site);
+            let begun = elsewhere || asked || self.merge.order.is_given_up(journal.site);
             let rested = ending
                 .and_then(|ending| ending.tried_us)
                 .is_none_or(|at| now_us.saturating_sub(at) >= BALLOT_US + turn_us);

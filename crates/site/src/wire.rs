@@ -154,10 +154,12 @@ impl Freeze {
 }
 
 impl Frozen {
-    /// How much of a journal counts where `held` is held.
+    /// How much of a journal counts where `held` is held, and where it is known to have gone on from all attempts before
+    /// `attempt`: what was frozen for these has thawed.
     #[must_use]
-    pub fn counted(&self, journal: JournalId, held: Seq) -> Seq {
-        let most = self.journals.get(&journal).and_then(|freeze| freeze.most);
+    pub fn counted(&self, journal: JournalId, held: Seq, attempt: u32) -> Seq {
+        let freeze = self.journals.get(&journal).filter(|freeze| freeze.attempt >= attempt);
+        let most = freeze.and_then(|freeze| freeze.most);
         if self.all { 0 } else { most.map_or(held, |most| held.min(most)) }
     }
 
@@ -407,22 +409,27 @@ mod tests {
         };
         let mut known = Frozen { all: true, epoch: MemberEpoch(1), journals: BTreeMap::new() };
         known.learn(&frozen(0, Some(3)));
-        assert_eq!((known.counted(journal, 9), known.counted(journal, 2)), (3, 2));
+        assert_eq!((known.counted(journal, 9, 0), known.counted(journal, 2, 0)), (3, 2));
         known.learn(&Frozen::default());
-        assert_eq!(known.counted(journal, 9), 3, "an older word takes nothing back");
+        assert_eq!(known.counted(journal, 9, 0), 3, "an older word takes nothing back");
         known.learn(&frozen(1, None));
-        assert_eq!(known.counted(journal, 9), 9, "it was decided that it goes on");
+        assert_eq!(known.counted(journal, 9, 0), 9, "it was decided that it goes on");
         known.learn(&frozen(0, Some(3)));
-        assert_eq!(known.counted(journal, 9), 9);
+        assert_eq!(known.counted(journal, 9, 0), 9);
         known.learn(&frozen(1, Some(5)));
-        assert_eq!(known.counted(journal, 9), 5);
+        assert_eq!(known.counted(journal, 9, 0), 5);
+        assert_eq!(
+            known.counted(journal, 9, 2),
+            9,
+            "who knows that it went on again waits for no word of that"
+        );
         let ended = BTreeMap::from([(journal, Freeze::ended(6))]);
         known.learn(&Frozen { all: true, epoch: MemberEpoch(1), journals: ended });
-        assert_eq!(known.counted(journal, 9), 6);
+        assert_eq!(known.counted(journal, 9, 0), 6);
         known.learn(&Frozen { epoch: MemberEpoch(2), ..frozen(1, Some(0)) });
-        assert_eq!(known.counted(journal, 9), 0, "in another epoch it reports anew");
+        assert_eq!(known.counted(journal, 9, 0), 0, "in another epoch it reports anew");
         known.learn(&frozen(1, Some(5)));
-        assert_eq!(known.counted(journal, 9), 0);
+        assert_eq!(known.counted(journal, 9, 0), 0);
     }
 
     proptest! {

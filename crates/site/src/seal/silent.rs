@@ -10,7 +10,7 @@ use super::TURN_US;
 use crate::action::Refusal;
 use crate::replicate::control;
 use crate::site::{Site, Step};
-use crate::wire::Message;
+use crate::wire::{Freeze, Frozen, Message};
 
 impl Site {
     /// How long this site lets others go first.
@@ -35,6 +35,18 @@ impl Site {
         self.journals.frontier().keys().any(later)
             || self.peers.promises.keys().any(later)
             || self.peers.frontiers.values().any(|(_, held)| held.keys().any(later))
+    }
+
+    /// Whether another member is known to have voted on a journal's end. Should it have lost that vote before it was durable,
+    /// it does not know of it, and yet is not counted: then somebody else has to carry the agreement through.
+    pub(super) fn is_begun_elsewhere(&self, journal: JournalId) -> bool {
+        let (epoch, attempt) = (self.merge.order.epoch(), self.state.seals.attempt(journal));
+        let ended = Freeze::ended(0).attempt;
+        let voted = |frozen: &Frozen| {
+            let freeze = frozen.journals.get(&journal).filter(|_| frozen.epoch == epoch);
+            freeze.is_some_and(|freeze| freeze.most.is_some() && (attempt..ended).contains(&freeze.attempt))
+        };
+        self.peers.frozen.iter().any(|(site, frozen)| self.is_member(*site) && voted(frozen))
     }
 
     /// Asks whether others find a journal's owner silent too.
