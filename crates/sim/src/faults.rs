@@ -281,9 +281,9 @@ impl World {
         }
     }
 
-    /// A majority goes on and the rest is dead for good, as soon as the journals of a majority take part in the order and
-    /// their disks count: while a site that was fenced is not back, another cannot be done without, nor while the members
-    /// change. Says whether it is so.
+    /// A majority goes on and the rest is dead for good, as soon as the journals of a majority take part in the order,
+    /// nobody votes on their ends or was just asked to, and their disks count: while a site that is fenced is not back,
+    /// another cannot be done without (decision 0012), nor while the members change. Says whether it is so.
     pub(crate) fn bury(&mut self) -> Result<bool, Violation> {
         if !self.may_bury() {
             return Ok(false);
@@ -291,14 +291,21 @@ impl World {
         let all: Vec<SiteId> = self.hosts.keys().copied().collect();
         let members = self.checkers.members();
         let needed = members.len() / 2 + 1;
+        let voted_on = |journal| {
+            let mut running = self.hosts.values().filter_map(|host| host.process.as_ref());
+            running.any(|process| process.site.votes_on(journal))
+        };
         let goes_on = |host: &Host| {
+            let ends = |journal| self.checkers.has_ended(journal) || voted_on(journal);
             members.contains(&host.config.own)
                 && host.takes_part()
-                && host.actor().journal.is_some_and(|journal| !self.checkers.has_ended(journal))
+                && host.actor().journal.is_some_and(|journal| !ends(journal))
         };
         let mut core: Vec<SiteId> =
             self.hosts.iter().filter(|(_, host)| goes_on(host)).map(|(site, _)| *site).collect();
-        if core.len() < needed {
+        let all_read =
+            self.hosts.values().filter_map(|host| host.process.as_ref()).all(|it| it.inbox.is_empty());
+        if core.len() < needed || !all_read {
             return Ok(false);
         }
         while core.len() > needed {
@@ -371,13 +378,16 @@ impl World {
     fn put_back(&mut self, site: SiteId) -> Verdict {
         let all_write =
             self.hosts.values().all(|host| host.process.as_ref().is_some_and(|it| it.site.is_writing()));
-        // Losing what it had synced and voted, a minority may; here that is one site at a time.
+        // Losing what it had synced and voted, a minority may; here that is one site at a time. One that was put back a
+        // moment ago need not know it yet.
+        let truth = &self.checkers.truth;
         let mut others = self.hosts.iter().filter(|(other, _)| **other != site);
-        let synced =
-            others.all(|(_, host)| host.process.as_ref().is_some_and(|it| it.site.identity().synced));
+        let synced = others.all(|(other, host)| {
+            !truth.lacks(*other) && host.process.as_ref().is_some_and(|it| it.site.identity().synced)
+        });
         let Some(host) = self.hosts.get(&site).filter(|_| all_write && synced) else { return Ok(()) };
         let Some(journal) = host.actor().journal.filter(|_| host.flight.is_none()) else { return Ok(()) };
-        let (others, truth) = (self.hosts.keys().filter(|other| **other != site), &self.checkers.truth);
+        let others = self.hosts.keys().filter(|other| **other != site);
         let held = truth.held(site, journal);
         let Some(image) = host.image.clone() else { return Ok(()) };
         if others.into_iter().any(|other| truth.held(*other, journal) < held) {
@@ -451,7 +461,7 @@ impl World {
             host.disk.failing_syncs = 0;
             host.disk.misreads.set(0);
             host.disk.dies_after = None;
-            host.troubled_us = 0;
+            host.troubled_us = host.troubled_us.min(self.now_us);
             host.forges_us = 0..0;
             let right_ms = host.clock.offset_ms.clamp(-50, 50);
             let is_step = right_ms.abs_diff(host.clock.offset_ms) > 300 || host.jumped;

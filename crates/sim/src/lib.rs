@@ -112,6 +112,8 @@ pub struct Report {
     pub faults: u64,
     /// How often each invariant was held against something.
     pub checked: Checked,
+    /// Whether the sites did not agree in the end, since nobody was left to write in the order (decision 0015).
+    pub waits_for_operator: bool,
 }
 
 /// A run that broke an invariant.
@@ -197,6 +199,7 @@ pub fn run(seed: u64, options: &Options) -> Result<Report, Box<Failure>> {
             struck: world.struck,
             faults: world.faults,
             checked: checkers::counted(),
+            waits_for_operator: world.waits_for_operator,
         }),
         Err(violation) => {
             let (options, trace) = (options.clone(), world.trace.tail());
@@ -222,7 +225,8 @@ fn whole(world: &mut World) -> Verdict {
             return world.read_all_again();
         }
         if world.now_us > until_us {
-            return verdict;
+            world.waits_for_operator = world.nobody_writes();
+            return if world.waits_for_operator { Ok(()) } else { verdict };
         }
     }
 }

@@ -114,6 +114,8 @@ pub(crate) struct World {
     pub(crate) struck: BTreeMap<Kind, u64>,
     /// How many faults there were, left out or not.
     pub(crate) faults: u64,
+    /// Whether in the end nobody was left to write in the order.
+    pub(crate) waits_for_operator: bool,
 }
 
 impl World {
@@ -155,6 +157,7 @@ impl World {
             actions: Vec::new(),
             struck: BTreeMap::new(),
             faults: 0,
+            waits_for_operator: false,
             connecting: BTreeSet::new(),
             operator: Operator::default(),
             calm: false,
@@ -391,11 +394,16 @@ impl World {
         self.checkers.agree(&self.pairs())
     }
 
+    /// Whether the order waits for an operator, as decision 0015 says that it may.
+    pub(crate) fn nobody_writes(&self) -> bool {
+        self.checkers.nobody_writes(&self.pairs())
+    }
+
     /// What is readable is read again: of a compacted log less is left by now.
     pub(crate) fn read_all_again(&mut self) -> Verdict {
         for host in self.hosts.values() {
             if let Some(process) = &host.process {
-                self.checkers.opened(host.actor(), &process.site, &host.disk)?;
+                self.checkers.read_again(host.actor(), &process.site, &host.disk)?;
             }
         }
         Ok(())

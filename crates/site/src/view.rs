@@ -301,6 +301,11 @@ impl Site {
         records.map(|record| (record.clone(), self.merge.order.is_given_up(record.site))).collect()
     }
 
+    /// The journals that take part in the merged order, and whether each has ended, as far as is known here.
+    pub fn taking_part(&self) -> impl Iterator<Item = (JournalId, bool)> {
+        self.merge.order.open().map(|journal| (journal, self.state.seals.cut(journal).is_some()))
+    }
+
     /// What is held here, and what takes part or has ended without a word.
     pub(crate) fn known_journals(&self) -> impl Iterator<Item = JournalId> {
         let held = self.journals.frontier().into_keys();

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use entry::{Encoded, Incarnation, SiteId, StorageId};
+use entry::{Encoded, Incarnation, JournalId, SiteId, StorageId};
 use journal::frame::{BLOCK_BYTES, Frame, FrameHead};
 use site::Identity;
 
@@ -18,9 +18,24 @@ pub(super) struct Lives {
     last: BTreeMap<SiteId, (StorageId, Option<Incarnation>)>,
     /// Sites whose disks were put back: their storage may take another name.
     put_back: BTreeSet<SiteId>,
+    /// The journals that sites wrote when they lost their disks.
+    lost: BTreeSet<JournalId>,
 }
 
 impl Lives {
+    /// A disk is lost, and with it the life that was lived on it.
+    pub(super) fn lost(&mut self, site: SiteId) {
+        if let Some((_, Some(incarnation))) = self.last.get(&site) {
+            self.lost.insert(JournalId { site, incarnation: *incarnation });
+        }
+        self.put_back(site);
+    }
+
+    /// Whether whoever wrote a journal lost the disk.
+    pub(super) fn was_lost(&self, journal: JournalId) -> bool {
+        self.lost.contains(&journal)
+    }
+
     /// A disk was put back: it may be of a former life. That nothing is written in that life again, I-10 sees.
     pub(super) fn put_back(&mut self, site: SiteId) {
         self.put_back.insert(site);

@@ -200,7 +200,17 @@ impl Checkers {
         self.logs.forget(site);
         self.progress.lose(site);
         self.clock.forget(site);
-        self.lives.put_back(site);
+        self.lives.lost(site);
+    }
+
+    /// Whether nobody is left to write seals and openings, at the price that decision 0015 names: whatever takes part has
+    /// ended or is of a life whose disk was lost, which is counted nowhere; and there is such a life.
+    #[must_use]
+    pub fn nobody_writes(&self, sites: &[(&Site, &dyn Disk)]) -> bool {
+        let was_lost = |journal| self.lives.was_lost(journal);
+        let taking_part = || sites.iter().flat_map(|(site, _)| site.taking_part());
+        taking_part().all(|(journal, ended)| ended || was_lost(journal))
+            && taking_part().any(|(journal, _)| was_lost(journal))
     }
 
     /// A site has taken over a copy: what it holds now, somebody else held before.
@@ -217,6 +227,12 @@ impl Checkers {
         self.lives.looked(site.identity())?;
         self.release.places.released(&self.truth, by.site, site.released())?;
         self.members_looked(site)?;
+        self.read_again(by, site, disk)
+    }
+
+    /// All that was readable at a site is read once more. It may be running: what is on its platter since a moment ago
+    /// need not be known to it.
+    pub fn read_again(&mut self, by: Actor, site: &Site, disk: &dyn Disk) -> Verdict {
         let look = logs::Look { id: by.site, site, disk };
         let (truth, submissions, release) = (&self.truth, &mut self.submissions, &mut self.release);
         self.logs.opened(look, &mut logs::Oracle { truth, submissions, release })?;

@@ -172,6 +172,13 @@ impl Truth {
         self.ever.get(&site).and_then(|held| held.get(&journal)).copied().unwrap_or(0)
     }
 
+    /// Whether a site does not hold all that it ever held: its disk was lost or put back.
+    #[must_use]
+    pub fn lacks(&self, site: SiteId) -> bool {
+        let mut ever = self.ever.get(&site).into_iter().flatten();
+        ever.any(|(journal, next)| self.held(site, *journal) < *next)
+    }
+
     /// A site's disk was put back and holds this.
     pub(crate) fn put_back(&mut self, site: SiteId, found: BTreeMap<JournalId, Seq>) {
         self.lost.insert(site);
