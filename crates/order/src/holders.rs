@@ -73,22 +73,23 @@ impl Holders {
         }
     }
 
-    /// Whose reports decide what is released: those of the present members, once they have entered.
+    /// Whose reports decide what is released, and how many it takes: the present members, once they have entered.
     #[cfg(not(feature = "mutants"))]
-    fn deciding(&self) -> (MemberEpoch, &BTreeSet<SiteId>) {
-        (self.members.epoch(), self.members.now())
+    fn deciding(&self) -> (MemberEpoch, &BTreeSet<SiteId>, usize) {
+        (self.members.epoch(), self.members.now(), self.needed())
     }
 
     #[cfg(feature = "mutants")]
-    fn deciding(&self) -> (MemberEpoch, &BTreeSet<SiteId>) {
+    fn deciding(&self) -> (MemberEpoch, &BTreeSet<SiteId>, usize) {
         let epoch = match self.deciders {
-            None => self.members.epoch(),
+            None => return (self.members.epoch(), self.members.now(), self.needed()),
             Some(Deciders::Founders) => MemberEpoch::GENESIS,
             Some(Deciders::FormerMembers) => {
                 MemberEpoch((self.members.epoch().0 - 1).max(MemberEpoch::GENESIS.0))
             }
         };
-        (epoch, self.members.of(epoch).unwrap_or(self.members.now()))
+        let members = self.members.of(epoch).unwrap_or(self.members.now());
+        (epoch, members, members.len() / 2 + 1)
     }
 
     pub(crate) fn is_member(&self, site: SiteId) -> bool {
@@ -207,12 +208,14 @@ impl Holders {
     }
 
     fn recount(&mut self, journal: JournalId) {
-        let (epoch, members) = self.deciding();
-        let counts = |(site, known): &(&SiteId, &Counted)| known.epoch >= epoch && members.contains(*site);
+        let (epoch, members, needed) = self.deciding();
+        let counts = |(site, known): &(&SiteId, &Counted)| {
+            known.epoch >= epoch && members.contains(*site) && !self.is_given_up(**site)
+        };
         let counted = self.counted.iter().filter(counts);
         let mut held: Vec<Seq> = counted.map(|(_, known)| known.frontier.get(journal)).collect();
         held.sort_unstable_by(|a, b| b.cmp(a));
-        let below = held.get(members.len() / 2).copied().unwrap_or(0);
+        let below = held.get(needed - 1).copied().unwrap_or(0);
         self.quorum.insert(journal, below);
     }
 
