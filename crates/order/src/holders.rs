@@ -219,10 +219,12 @@ impl Holders {
         self.quorum.insert(journal, below);
     }
 
-    /// Whether a site votes under later members already, so that everything in front of the change was released, and
-    /// held by a majority then, though some of those may be gone by now.
-    pub(crate) fn is_passed(&self) -> bool {
-        self.counted.values().any(|known| known.epoch > self.members.epoch())
+    /// The seq below which a site counts this journal that votes under later members already. It has released everything
+    /// in front of the change, which a majority held then, though some of those may be gone by now; and of a journal that
+    /// ended it counts nothing beyond the end.
+    pub(crate) fn passed(&self, journal: JournalId) -> Seq {
+        let later = self.counted.values().filter(|known| known.epoch > self.members.epoch());
+        later.map(|known| known.frontier.get(journal)).max().unwrap_or(0)
     }
 
     /// The seq below which a quorum holds this journal.
@@ -291,9 +293,15 @@ mod tests {
         assert_eq!(holders.quorum(journal), 3);
         holders.entered(SiteId(2), StorageId(2), MemberEpoch(1));
         assert_eq!(holders.quorum(journal), 3, "an older word takes nothing back");
-        assert!(!holders.is_passed());
+        assert_eq!(holders.passed(journal), 0);
         holders.entered(SiteId(2), StorageId(2), MemberEpoch(3));
-        assert!(holders.is_passed(), "it has released the next change");
+        assert_eq!(
+            holders.passed(journal),
+            0,
+            "it has released the next change, and has not said yet what it counts"
+        );
+        holders.counted(SiteId(2), StorageId(2), journal, 3);
+        assert_eq!(holders.passed(journal), 3);
     }
 
     #[test]

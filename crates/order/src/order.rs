@@ -204,10 +204,11 @@ impl Order {
     }
 
     /// A quorum holds the next entry. Of what is adopted, a quorum held all when the adoption was written; and of what lies
-    /// in front of a change of the members that somebody has released.
+    /// in front of a change of the members that somebody has released, all that this one counts.
     fn is_held_enough(&self, journal: JournalId) -> bool {
         let adopted = self.journals.get(&journal).is_some_and(Journal::is_adopting);
-        adopted || self.holders.is_passed() || self.next_unreleased(journal) < self.holders.quorum(journal)
+        let enough = self.holders.quorum(journal).max(self.holders.passed(journal));
+        adopted || self.next_unreleased(journal) < enough
     }
 
     fn release_where(
