@@ -52,6 +52,9 @@ pub enum Class {
     AdoptedLate,
     /// As above, but the earlier record came late: its journal came into the order after it was written.
     OpenedLate,
+    /// As above, but the client had given the earlier record up and goes on under another identity: its request lay at a site
+    /// that stood still.
+    GivenUpLate,
     /// Records of one call stand in another order than they were sent.
     IntNonmonotonicSend,
     /// Others' records stand between those of one call.
@@ -100,6 +103,7 @@ impl Class {
             C::SwappedSend,
             C::AdoptedLate,
             C::OpenedLate,
+            C::GivenUpLate,
             C::IntNonmonotonicSend,
             C::IntSendSkip,
             C::PrecommittedRead,
@@ -133,6 +137,7 @@ impl Class {
             Class::SwappedSend => "swapped-send",
             Class::AdoptedLate => "adopted-late",
             Class::OpenedLate => "opened-late",
+            Class::GivenUpLate => "given-up-late",
             Class::IntNonmonotonicSend => "int-nonmonotonic-send",
             Class::IntSendSkip => "int-send-skip",
             Class::PrecommittedRead => "precommitted-read",

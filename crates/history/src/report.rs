@@ -47,7 +47,7 @@ impl Promises {
             behind.iter().flat_map(|span| [Class::GSingle(*span), Class::G2(*span)]).collect();
         allowed.remove(&Class::GSingle(Span::Data));
         allowed.extend([Class::IntSendSkip, Class::SwappedSend, Class::OriginDuplicate, Class::ExcusedLoss]);
-        allowed.extend([Class::AdoptedLate, Class::OpenedLate, Class::Resent]);
+        allowed.extend([Class::AdoptedLate, Class::OpenedLate, Class::GivenUpLate, Class::Resent]);
         allowed.extend([Class::G0(Span::Realtime), Class::G1c(Span::Realtime)]);
         Self { allowed, ..Self::default() }
     }

@@ -2,8 +2,9 @@
 //!
 //! Per process and log, successive sends are held against the log's order; sends of which nobody knows count when they are
 //! found. Two that stand the wrong way round may do so for a reason, which the sites' evidence must prove: the earlier one
-//! came late, with its journal's tail (`adopted-late`) or its journal's opening (`opened-late`); or two sites took them,
-//! and their stamps differ by no more than clocks may (`swapped-send`). Within one journal there is no reason. Without any
+//! came late, with its journal's tail (`adopted-late`) or its journal's opening (`opened-late`); or its client had given it
+//! up and sent the later one under another identity, while the request lay at a site that stood still (`given-up-late`); or
+//! two sites took them, and their stamps differ by no more than clocks may (`swapped-send`). Within one journal there is no reason. Without any
 //! evidence, origin logs must tell that they went to different sites.
 
 use std::collections::BTreeMap;
@@ -61,10 +62,12 @@ fn why(analysis: &Analysis<'_>, log: LogId, before: Stands, after: Stands) -> Cl
     if one.journal == other.journal {
         return Class::NonmonotonicSend;
     }
+    let gave_up = analysis.history.calls[before.call as usize].outcome == Outcome::Info;
     match analysis.witness.reason(one) {
         Reason::Adopted => Class::AdoptedLate,
         Reason::Opened => Class::OpenedLate,
         Reason::OwnStamp if one.time_ms <= other.time_ms + analysis.witness.bound_ms => Class::SwappedSend,
+        Reason::OwnStamp if gave_up && one.sent_as != other.sent_as => Class::GivenUpLate,
         Reason::OwnStamp | Reason::None => Class::NonmonotonicSend,
     }
 }
@@ -127,6 +130,23 @@ mod tests {
             only(Class::NonmonotonicSend, 1),
             "other records were adopted, this one was not"
         );
+    }
+
+    #[test]
+    fn what_a_client_gave_up_may_come_late_when_it_goes_on_as_another() {
+        let late = |gave_up: bool, epoch: i16| {
+            let mut tale = Tale::new();
+            tale.send(1, "t", 10);
+            if gave_up {
+                tale.unsure();
+            }
+            tale.send(1, "t", 11).poll(2, "t", &[(0, 11), (1, 10)]).bound(5);
+            tale.placed("t", "us.0", 20, 20).sent_as(7, epoch).placed("t", "eu.0", 90, 90).sent_as(7, 0);
+            tale.counts()
+        };
+        assert_eq!(late(true, 1), only(Class::GivenUpLate, 1));
+        assert_eq!(late(true, 0)[&Class::NonmonotonicSend], 1, "it goes on as the same");
+        assert_eq!(late(false, 1)[&Class::NonmonotonicSend], 1, "the earlier one was acknowledged");
     }
 
     #[test]
