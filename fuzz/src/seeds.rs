@@ -24,7 +24,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::{Encodable, Request, StrBytes};
 use site::CertificateId;
-use site::wire::{Freeze, Frozen, Hello, Message, Need, Pulse, SignedHead, Votes, Vouched};
+use site::wire::{Freeze, Frozen, GivenUp, Hello, Message, Need, Pulse, SignedHead, Stand, Votes, Vouched};
 use uuid::Uuid;
 
 /// The seeds of a target, each with a name.
@@ -92,6 +92,15 @@ fn messages() -> Vec<Vec<u8>> {
     let mut pulse = Pulse::default();
     pulse.promises.insert(journal(), (Stamp::from_raw(77), 9));
     pulse.frontiers.insert(SiteId(1), (StorageId(5), BTreeMap::from([(journal(), 8)])));
+    let given_up = GivenUp {
+        site: SiteId(2),
+        epoch: MemberEpoch(1),
+        by: SiteId(1),
+        at_ms: 1_790_000_000_000,
+        who: "root".to_owned(),
+        held: BTreeMap::from([(journal(), 8)]),
+    };
+    let cut = Cut { next: 4, hash: ChainHash([3; 32]) };
     let hello = Hello {
         protocol: 1,
         cluster: ClusterId(Uuid::from_u128(0x51)),
@@ -108,8 +117,9 @@ fn messages() -> Vec<Vec<u8>> {
             journals: BTreeMap::from([(journal(), Freeze::ended(7))]),
         },
         promised: BTreeMap::from([(journal(), Stamp::from_raw(70))]),
+        given_up: vec![given_up.clone()],
+        stands: BTreeMap::from([(journal(), Stand { sorted: Some(4), cut: Some(cut) })]),
     };
-    let cut = Cut { next: 4, hash: ChainHash([3; 32]) };
     let ballot = Ballot { epoch: MemberEpoch(1), round: 2, by: 1 };
     let promised = Said::Promised {
         ballot,
@@ -136,6 +146,7 @@ fn messages() -> Vec<Vec<u8>> {
     };
     let messages = [
         Message::Hello(hello),
+        Message::GivenUp(vec![given_up]),
         Message::Pulse(pulse),
         Message::Need(Need { journal: journal(), from: 3 }),
         Message::Enough(journal()),
