@@ -432,12 +432,6 @@ impl Order {
         }
     }
 
-    /// Where a journal ends, if that is known here.
-    #[must_use]
-    pub fn end_of(&self, journal: JournalId) -> Option<Seq> {
-        self.journals.get(&journal).and_then(Journal::cut)
-    }
-
     /// Whether a seal has closed a journal in the merged order, or its site was removed.
     #[must_use]
     pub fn is_sealed(&self, journal: JournalId) -> bool {

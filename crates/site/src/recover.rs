@@ -238,11 +238,7 @@ impl Site {
             merge.order.give_up(*site, *epoch);
         }
         // Whoever gave the copy that this site stands on may not have known of an end that was known here.
-        for (journal, cut) in state.seals.cuts() {
-            if merge.order.end_of(journal).is_none() {
-                merge.order.ends_at(journal, cut.next);
-            }
-        }
+        state.seals.cuts().into_iter().for_each(|(journal, cut)| merge.order.ends_at(journal, cut.next));
         state.unreplicated = private.unreplicated;
         state.heads = Heads::restore(heads);
         let clock = HybridClock::new(bound, private.ceiling);

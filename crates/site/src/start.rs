@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crdt::Frontier;
 use disk::DiskError;
 use entry::{Body, Incarnation, JournalId, OpenBody, Seq, SiteId, StorageId};
 use serde::{Deserialize, Serialize};
@@ -57,7 +58,7 @@ pub(crate) struct Start {
     /// The incarnation that a quorum granted, until it is taken up.
     won: Option<Incarnation>,
     /// What others held when they were first heard: topics may have been created in it.
-    owed: BTreeMap<JournalId, Seq>,
+    owed: Frontier<JournalId>,
     /// Whether all of that was sorted here.
     knows_topics: bool,
 }
@@ -142,8 +143,7 @@ impl Site {
     pub(crate) fn start_heard(&mut self, from: SiteId, hello: &Hello) {
         if !self.state.start.knows_topics {
             for (journal, (next, _)) in &hello.held {
-                let owed = self.state.start.owed.entry(*journal).or_default();
-                *owed = (*owed).max(*next);
+                self.state.start.owed.advance(*journal, *next);
             }
         }
         let Some(journal) = self.identity.journal() else { return };
@@ -228,12 +228,12 @@ impl Site {
         if start.knows_topics || start.phase != Phase::Open || !self.state.copying.is_idle() {
             return;
         }
-        let sorted = |(journal, next): (&JournalId, &Seq)| {
-            let end = self.state.seals.cut(*journal).map_or(*next, |cut| cut.next.min(*next));
-            self.merge.order.next_unreleased(*journal) >= end
+        let sorted = |(journal, next): (JournalId, Seq)| {
+            let end = self.state.seals.cut(journal).map_or(next, |cut| cut.next.min(next));
+            self.merge.order.next_unreleased(journal) >= end
         };
         if start.owed.iter().all(sorted) || step.now.mono_us.saturating_sub(start.began_us()) >= TOPICS_US {
-            (self.state.start.knows_topics, self.state.start.owed) = (true, BTreeMap::new());
+            (self.state.start.knows_topics, self.state.start.owed) = (true, Frontier::new());
             step.out.push(Action::ViewChanged);
         }
     }
