@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use entry::SiteId;
+use peer::SendError;
 use site::wire::Message;
 use site::{Action, Event, FileWork, Lane, Site, Ticket};
 use tokio::sync::{oneshot, watch};
@@ -159,8 +160,14 @@ impl Carrier {
             Lane::Tail => self.ends.links.send(to.0, generation, peer::Lane::Tail, bytes),
             Lane::CatchUp => self.ends.links.send(to.0, generation, peer::Lane::CatchUp, bytes),
         };
-        if let Err(error) = sent {
-            tracing::debug!(peer = to.0, %error, "not sent");
+        match sent {
+            Ok(()) => {}
+            // Nothing may be missing between what a link has carried and what it carries next: it begins anew.
+            Err(error @ (SendError::Full { .. } | SendError::TooLarge(_))) if lane != Lane::Pulse => {
+                tracing::warn!(peer = to.0, %error, "hanging up: the link does not take what is sent");
+                self.ends.links.reset(to.0, &error.to_string());
+            }
+            Err(error) => tracing::debug!(peer = to.0, %error, "not sent"),
         }
     }
 

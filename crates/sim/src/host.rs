@@ -66,6 +66,8 @@ pub struct Process {
     pub site: Site,
     /// The connection to each peer that this end knows of.
     pub links: BTreeMap<SiteId, u64>,
+    /// Bytes of bulk that the connection to a site has been given and that it has not told to have left.
+    pub handed: BTreeMap<SiteId, usize>,
     /// The number of the next job.
     pub next_job: u64,
     /// Disk work under way.
@@ -201,6 +203,7 @@ impl Process {
         Process {
             site,
             links: BTreeMap::new(),
+            handed: BTreeMap::new(),
             next_job: 1,
             jobs: BTreeMap::new(),
             inbox: Vec::new(),

@@ -58,7 +58,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 64] = [
+    pub const ALL: [Mutant; 65] = [
         Mutant::AckBeforeSync,
         Mutant::SyncLies,
         Mutant::SyncErrorIgnored,
@@ -97,6 +97,7 @@ impl Mutant {
         Mutant::Inside(site::Mutant::StartRuleSkipped),
         Mutant::Inside(site::Mutant::StorageKept),
         Mutant::Inside(site::Mutant::OwnerUnchecked),
+        Mutant::Inside(site::Mutant::CreditUnowed),
         Mutant::Inside(site::Mutant::DroppedWhileNeeded),
         Mutant::Inside(site::Mutant::UnreplicatedUnbounded),
         Mutant::Inside(site::Mutant::VoteNotFrozen),

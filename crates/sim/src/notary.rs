@@ -12,6 +12,9 @@ use site::{CertificateId, Claim, NotBelieved, Notary, Signed};
 
 use crate::rng::Rng;
 
+/// A message that shows a certificate: kind, length, site, life.
+pub(crate) const SHOWN_BYTES: usize = 12;
+
 /// A site's notary, in one life of its process: each has a certificate of its own.
 #[derive(Debug)]
 pub struct SimNotary {

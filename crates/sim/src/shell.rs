@@ -10,7 +10,7 @@ use crate::checkers::{Verdict, broken, ensure};
 use crate::host::{Flight, Job};
 use crate::mutant::Mutant;
 use crate::net::{Sent, Stream};
-use crate::notary::forged;
+use crate::notary::{SHOWN_BYTES, forged};
 use crate::trace;
 use crate::world::{What, World};
 
@@ -190,6 +190,9 @@ impl World {
         let by = host.actor();
         self.mutate(from, &mut message);
         self.checkers.sent(by, &message)?;
+        if matches!(lane, Lane::Tail | Lane::CatchUp) {
+            self.hand(from, to, message.encoded_bytes())?;
+        }
         self.forge(from, &mut message);
         let Some(generation) = self.knows(from, to) else { return Ok(()) };
         let mut bytes = message.encode();
@@ -210,6 +213,29 @@ impl World {
             Sent::Nowhere => {}
         }
         Ok(())
+    }
+
+    /// A site gives a connection bulk: only while there is room, be the message larger or not. (A certificate goes first.)
+    fn hand(&mut self, from: SiteId, to: SiteId, bytes: usize) -> Verdict {
+        let Some(host) = self.hosts.get_mut(&from) else { return Ok(()) };
+        let window = host.config.limits.peer_window_bytes;
+        let Some(process) = &mut host.process else { return Ok(()) };
+        let handed = process.handed.entry(to).or_insert(0);
+        ensure(*handed < window + SHOWN_BYTES, "I-48", || {
+            format!(
+                "site {from} gives its link to site {to} {bytes} bytes, and {handed} of {window} stand there"
+            )
+        })?;
+        *handed += bytes;
+        Ok(())
+    }
+
+    /// A connection tells that bulk has left.
+    pub(crate) fn left(&mut self, from: SiteId, to: SiteId, bytes: usize) {
+        let process = self.hosts.get_mut(&from).and_then(|host| host.process.as_mut());
+        if let Some(handed) = process.and_then(|process| process.handed.get_mut(&to)) {
+            *handed = handed.saturating_sub(bytes);
+        }
     }
 
     /// What a site passes on of others is not always what they wrote.

@@ -229,6 +229,7 @@ impl World {
             What::Datagram(stream, bytes) => self.arrive(stream, &bytes)?,
             What::Room { site, peer, generation, bytes } => {
                 if self.knows(site, peer) == Some(generation) {
+                    self.left(site, peer, bytes);
                     self.feed(site, Event::Room { site: peer, bytes })?;
                 }
             }
@@ -318,6 +319,11 @@ impl World {
         let lines = self.trace.wants_lines();
         let told: Vec<String> = if lines { events.iter().map(trace::event).collect() } else { Vec::new() };
         events.iter().for_each(|event| self.trace.mark(trace::event_mark(event)));
+        for event in &events {
+            if let Event::LinkUp { site } = event {
+                process.handed.remove(site);
+            }
+        }
         let mut actions = std::mem::take(&mut self.actions);
         let now = host.clock.now(now_us);
         self.checkers.shows(id, now.wall_ms);

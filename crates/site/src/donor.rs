@@ -10,7 +10,7 @@ use disk::FileName;
 use entry::{JournalId, Seq, SiteId};
 use journal::checkpoint;
 
-use crate::action::{Action, Lane};
+use crate::action::Lane;
 use crate::files::{FileAnswer, FileWork, Purpose};
 use crate::replicate::control;
 use crate::site::{Fatal, Site, Step};
@@ -123,7 +123,7 @@ impl Site {
             Ask::Want(chunk) => {
                 self.state.giving.allowance -= i64::from(chunk.bytes);
                 if let Some(peer) = self.peers.links.get_mut(&site) {
-                    peer.credit = peer.credit.saturating_sub(chunk.bytes as usize);
+                    peer.credit -= i64::from(chunk.bytes);
                 }
                 FileWork::Read { file, offset: chunk.offset, bytes: chunk.bytes }
             }
@@ -137,10 +137,13 @@ impl Site {
         if !self.peers.is_greeted(site) {
             return;
         }
+        if let Ask::Want(chunk) = &ask {
+            // Until now it was only set aside.
+            self.room(site, chunk.bytes as usize);
+        }
         match (ask, answer) {
             (Ask::Want(chunk), FileAnswer::Read(bytes)) => {
-                let message = Message::Copy(CopyMessage::Here { chunk, bytes });
-                step.out.push(Action::Send { to: site, lane: Lane::CatchUp, message });
+                self.send_bulk(site, Lane::CatchUp, Message::Copy(CopyMessage::Here { chunk, bytes }), step);
             }
             (Ask::Sum(extent), FileAnswer::Summed(proven)) => {
                 // A newer checkpoint takes the place of a damaged one: nobody can begin with that.
@@ -149,11 +152,7 @@ impl Site {
                 let digest = proven.damaged.is_empty().then_some(proven.digest);
                 step.out.push(control(site, Message::Copy(CopyMessage::Summed { extent, digest })));
             }
-            (Ask::Want(chunk), _) => {
-                // Nothing goes out: the room stays.
-                self.room(site, chunk.bytes as usize);
-                self.not_here(site, chunk.file, 0, step);
-            }
+            (Ask::Want(chunk), _) => self.not_here(site, chunk.file, 0, step),
             (Ask::Sum(extent), _) => self.not_here(site, extent.file, extent.bytes, step),
         }
     }

@@ -15,8 +15,7 @@ use crate::wire::{Hello, JOURNALS_MAX, Message, PROTOCOL};
 
 impl Site {
     pub(crate) fn link_up(&mut self, site: SiteId, step: &mut Step<'_>) {
-        let credit = self.config.limits.peer_window_bytes;
-        self.peers.links.insert(site, Peer::new(credit));
+        self.peers.links.insert(site, Peer::new(self.window()));
         self.peers.sources.retain(|_, source| source.site != site);
         self.accepted_by(site, step);
         step.out.push(control(site, Message::Hello(self.hello(site))));

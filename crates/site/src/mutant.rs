@@ -55,6 +55,8 @@ pub enum Mutant {
     StorageKept,
     /// A data directory is used whoever it belongs to.
     OwnerUnchecked,
+    /// A link that was given more than it has room for is given more as soon as it has any.
+    CreditUnowed,
     /// The WAL is dropped without asking who still needs it.
     DroppedWhileNeeded,
     /// What only this site has is not bounded, though its topic asks for that.

@@ -39,8 +39,8 @@ pub(crate) struct Peer {
     pub(crate) greeted: bool,
     /// What it asked for, and how far it was sent.
     pub(crate) cursors: BTreeMap<JournalId, Cursor>,
-    /// Bytes that may still be given to the link.
-    pub(crate) credit: usize,
+    /// Bytes that may still be given to the link; less than none when the last message was larger than what was left.
+    pub(crate) credit: i64,
     /// Certificates that it has shown.
     pub(crate) certificates: BTreeMap<CertificateId, Bytes>,
 }
@@ -61,14 +61,14 @@ pub(crate) struct Cursor {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Source {
     pub(crate) site: SiteId,
-    /// When it was last asked, in monotonic microseconds.
-    pub(crate) asked_us: u64,
+    /// From which entry on it was last asked, and when, in monotonic microseconds.
+    pub(crate) asked: (Seq, u64),
     /// How far the journal had come when that was last seen to grow, and when that was.
     pub(crate) reached: (Seq, u64),
 }
 
 impl Peer {
-    pub(crate) fn new(credit: usize) -> Peer {
+    pub(crate) fn new(credit: i64) -> Peer {
         Peer { greeted: false, cursors: BTreeMap::new(), credit, certificates: BTreeMap::new() }
     }
 

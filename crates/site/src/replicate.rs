@@ -7,6 +7,7 @@
 use entry::{JournalId, Seq, SiteId};
 
 use crate::action::{Action, Lane};
+use crate::mutant::Mutant;
 use crate::peers::{Cursor, Source};
 use crate::relay::Provable;
 use crate::site::{Fatal, Site, Step};
@@ -66,7 +67,7 @@ impl Site {
     fn watch_source(&mut self, journal: JournalId, next: Seq, step: &mut Step<'_>) {
         let now_us = step.now.mono_us;
         let Some(source) = self.peers.sources.get_mut(&journal) else { return };
-        let Source { site, asked_us, reached } = *source;
+        let Source { site, asked: (_, asked_us), reached } = *source;
         let there = self.peers.frontiers.get(&site).and_then(|(_, held)| held.get(&journal)).copied();
         if reached.0 != next || there.unwrap_or(0) <= next {
             source.reached = (next, now_us);
@@ -76,8 +77,9 @@ impl Site {
     }
 
     fn ask(&mut self, journal: JournalId, site: SiteId, step: &mut Step<'_>) {
-        let (asked_us, from) = (step.now.mono_us, self.journals.next(journal));
-        self.peers.sources.insert(journal, Source { site, asked_us, reached: (from, asked_us) });
+        let asked = (self.journals.next(journal), step.now.mono_us);
+        self.peers.sources.insert(journal, Source { site, asked, reached: asked });
+        let from = asked.0;
         let need = Need { journal, from };
         step.out.push(control(site, Message::Need(need)));
     }
@@ -93,9 +95,26 @@ impl Site {
 
     /// The link took entries off our hands.
     pub(crate) fn room(&mut self, site: SiteId, bytes: usize) {
+        let window = self.window();
         if let Some(peer) = self.peers.links.get_mut(&site) {
-            peer.credit = (peer.credit + bytes).min(self.config.limits.peer_window_bytes);
+            peer.credit = (peer.credit + bytes as i64).min(window);
         }
+    }
+
+    /// How much may be with the link to one peer, in bytes.
+    pub(crate) fn window(&self) -> i64 {
+        i64::try_from(self.config.limits.peer_window_bytes).unwrap_or(i64::MAX)
+    }
+
+    /// Hands a message to the link, which tells when it has room for as much again.
+    pub(crate) fn send_bulk(&mut self, to: SiteId, lane: Lane, message: Message, step: &mut Step<'_>) {
+        if let Some(peer) = self.peers.links.get_mut(&to) {
+            peer.credit -= message.encoded_bytes() as i64;
+            if self.state.switch.has(Mutant::CreditUnowed) {
+                peer.credit = peer.credit.max(0);
+            }
+        }
+        step.out.push(Action::Send { to, lane, message });
     }
 
     /// Sends every peer what it needs, as far as its link has room.
@@ -130,10 +149,8 @@ impl Site {
         step: &mut Step<'_>,
     ) -> Result<bool, Fatal> {
         let credit = self.peers.links.get(&to).map_or(0, |peer| peer.credit);
-        if credit == 0 {
-            return Ok(false);
-        }
-        let most = self.config.limits.message_bytes.min(credit);
+        let Some(most) = usize::try_from(credit).ok().filter(|credit| *credit > 0) else { return Ok(false) };
+        let most = self.config.limits.message_bytes.min(most);
         let found = match self.provable((journal, cursor.next), most, step.disk) {
             Err(Fatal::Wal(error)) => {
                 self.misread(error, step)?;
@@ -141,30 +158,28 @@ impl Site {
             }
             other => other?,
         };
-        let (next, shown, bytes) = match found {
+        let (next, shown, sent) = match found {
             Provable::Nothing => return Ok(false),
             Provable::Dropped(first) => {
                 let message = CopyMessage::Dropped { journal, first };
                 step.out.push(control(to, Message::Copy(message)));
                 // Nothing of it is of use before that was taken over: the peer asks anew.
-                (Seq::MAX, None, 0)
+                (Seq::MAX, None, false)
             }
             Provable::Entries(vouched, certificate) => {
                 let (next, shown) = (vouched.head.next, Some(vouched.head.certificate));
                 let lane = cursor.lane;
                 if cursor.shown != shown {
-                    step.out.push(Action::Send { to, lane, message: Message::Certificate(certificate) });
+                    self.send_bulk(to, lane, Message::Certificate(certificate), step);
                 }
-                let bytes = vouched.entries.len() + 1;
-                step.out.push(Action::Send { to, lane, message: Message::Entries(vouched) });
-                (next, shown, bytes)
+                self.send_bulk(to, lane, Message::Entries(vouched), step);
+                (next, shown, true)
             }
         };
         if let Some(peer) = self.peers.links.get_mut(&to) {
-            peer.credit = peer.credit.saturating_sub(bytes);
             peer.cursors.insert(journal, Cursor { next, shown, ..cursor });
         }
-        Ok(bytes > 0)
+        Ok(sent)
     }
 
     /// A peer that was catching up holds all that it was sent: from here on it gets the tail.
@@ -180,10 +195,14 @@ impl Site {
         }
     }
 
-    /// Asks for the rest of a journal again, if it was not asked for just now.
+    /// Asks for the rest of a journal again, if it was not asked for just now. What was asked for is behind all that is on
+    /// its way already, and to ask for the same once more makes that longer.
     pub(crate) fn ask_again(&mut self, journal: JournalId, step: &mut Step<'_>) {
         let Some(source) = self.peers.sources.get(&journal).copied() else { return };
-        if step.now.mono_us.saturating_sub(source.asked_us) >= ASK_AGAIN_US
+        let (from, asked_us) = source.asked;
+        let is_new = from != self.journals.next(journal);
+        let wait_us = if is_new { ASK_AGAIN_US } else { STALLED_US };
+        if step.now.mono_us.saturating_sub(asked_us) >= wait_us
             && !self.state.copying.lacks(journal)
             && self.peers.is_greeted(source.site)
         {

@@ -264,6 +264,16 @@ impl Message {
         }
     }
 
+    /// How many bytes that makes, without copying bulk.
+    #[must_use]
+    pub fn encoded_bytes(&self) -> usize {
+        match self {
+            Message::Entries(entries) => entries.encoded_bytes(),
+            Message::Copy(message) => message.encoded_bytes(),
+            small => small.encode().len(),
+        }
+    }
+
     /// Reads a message.
     ///
     /// # Errors
@@ -384,7 +394,9 @@ mod tests {
     #[test]
     fn messages_come_back_as_they_went() {
         for message in messages() {
-            assert_eq!(Message::decode(message.encode()), Ok(message));
+            let bytes = message.encode();
+            assert_eq!(message.encoded_bytes(), bytes.len(), "{message:?}");
+            assert_eq!(Message::decode(bytes), Ok(message));
         }
     }
 

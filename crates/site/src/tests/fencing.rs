@@ -44,6 +44,29 @@ fn reading_goes_on_without_a_silent_site_and_its_tail_comes_in_once() {
 }
 
 #[test]
+fn a_fenced_site_takes_every_write_on_its_way_back() {
+    let mut trio = Trio::fencing_after_ms(1000);
+    let topic = create(&mut trio, &[]);
+    trio.cut(3);
+    trio.run_ms(3000);
+    trio.heal(3);
+    let texts: Vec<String> = (0..3000).map(|n| n.to_string()).collect();
+    let mut tickets = Vec::new();
+    for (n, text) in texts.iter().enumerate() {
+        tickets.push(trio.send(3, append(topic, text)));
+        // There always is one on its way to the disk.
+        if n % 3 == 0 { trio.run_ms(1) } else { trio.step_once() }
+    }
+    trio.run_ms(100);
+    for ticket in tickets {
+        assert_eq!(trio.answer(ticket).expect("it was answered").err(), None);
+    }
+    assert_eq!(trio.site(3).identity().incarnation, Some(Incarnation(1)), "it has begun anew meanwhile");
+    trio.run_ms(1000);
+    assert_eq!(equal_logs(&trio, topic), texts);
+}
+
+#[test]
 fn a_fenced_site_that_crashes_on_its_way_back_loses_nothing() {
     let mut trio = Trio::fencing_after_ms(1000);
     let topic = create(&mut trio, &[]);

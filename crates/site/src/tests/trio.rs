@@ -379,7 +379,13 @@ impl Trio {
         if self.cut_after.is_some_and(|bytes| self.sent_bytes >= bytes) {
             return;
         }
-        if matches!(message, Message::Entries(_) | Message::Copy(CopyMessage::Here { .. })) {
+        let bulk = |message: &Message| {
+            matches!(
+                message,
+                Message::Entries(_) | Message::Certificate(_) | Message::Copy(CopyMessage::Here { .. })
+            )
+        };
+        if bulk(&message) {
             self.push(from, Event::Room { site: SiteId(to), bytes: bytes.len() });
         }
         let message = Message::decode(bytes).unwrap();

@@ -99,6 +99,13 @@ impl CopyMessage {
         }
     }
 
+    pub(super) fn encoded_bytes(&self) -> usize {
+        match self {
+            CopyMessage::Here { chunk, bytes } => framed(24, chunk).len() + bytes.len(),
+            small => small.encode().len(),
+        }
+    }
+
     pub(super) fn decode(kind: u8, body: &Bytes) -> Result<Message, WireError> {
         let message = match kind {
             20 => read(kind, body).map(|(journal, first)| CopyMessage::Dropped { journal, first }),

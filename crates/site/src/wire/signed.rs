@@ -34,6 +34,12 @@ pub struct SignedHead {
     pub signature: Bytes,
 }
 
+impl SignedHead {
+    fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("plain data with known lengths always encodes")
+    }
+}
+
 /// Entries of one journal, whose last is the signed one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vouched {
@@ -45,12 +51,16 @@ pub struct Vouched {
 
 impl Vouched {
     pub(super) fn encode(&self, kind: u8) -> Bytes {
-        let head = postcard::to_stdvec(&self.head).expect("plain data with known lengths always encodes");
+        let head = self.head.encode();
         let mut out = BytesMut::with_capacity(1 + head.len() + self.entries.len());
         out.put_u8(kind);
         out.put_slice(&head);
         out.put_slice(&self.entries);
         out.freeze()
+    }
+
+    pub(super) fn encoded_bytes(&self) -> usize {
+        1 + self.head.encode().len() + self.entries.len()
     }
 
     pub(super) fn decode(kind: u8, body: &Bytes) -> Result<Vouched, WireError> {
