@@ -3,13 +3,14 @@
 //! Everything here is quick and never waits for the network; what waits lives in `connect` and `session`.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quinn::{Endpoint, SendDatagramError};
+use quinn::{Endpoint, EndpointConfig, SendDatagramError, ServerConfig, TokioRuntime};
+use rustix::net::sockopt;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -18,6 +19,9 @@ use crate::refusal::{Code, Refusal, Told};
 use crate::roster::{Live, Roster, Slot};
 use crate::session::EVENTS_PER_PEER;
 use crate::{Event, Identity, Lane, MAX_FRAME_BYTES, connect, tls};
+
+/// What the socket's buffers are to hold: 200 Mbit/s for a third of a second.
+const SOCKET_BYTES: usize = 8 << 20;
 
 /// Where another site is to be found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,8 +174,7 @@ impl Links {
         drawn.map_err(|_| StartError::Tls("the system gives no random numbers".to_owned()))?;
         let nonce = u64::from_be_bytes(random);
         let (server, client) = tls::configs(&identity, &tuning, nonce).map_err(StartError::Tls)?;
-        let endpoint =
-            Endpoint::server(server, listen).map_err(|cause| StartError::Bind { listen, cause })?;
+        let endpoint = endpoint(server, listen).map_err(|cause| StartError::Bind { listen, cause })?;
         let listen = endpoint.local_addr().map_err(|cause| StartError::Bind { listen, cause })?;
         let roster = Arc::new(Roster {
             own: identity.own,
@@ -251,6 +254,28 @@ impl Links {
         let live = self.roster.slots.get(&site).and_then(Slot::live).ok_or(SendError::NotUp(site))?;
         if live.generation == generation { Ok(live) } else { Err(SendError::Stale(live.generation)) }
     }
+}
+
+/// An endpoint whose socket holds what comes while the machine is busy with something else for a moment.
+fn endpoint(server: ServerConfig, listen: SocketAddr) -> std::io::Result<Endpoint> {
+    let socket = UdpSocket::bind(listen)?;
+    // Above the system's limit only with the right to it; below it, the buffers are as large as it lets them be.
+    if sockopt::set_socket_recv_buffer_size_force(&socket, SOCKET_BYTES).is_err() {
+        sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BYTES)?;
+    }
+    if sockopt::set_socket_send_buffer_size_force(&socket, SOCKET_BYTES).is_err() {
+        sockopt::set_socket_send_buffer_size(&socket, SOCKET_BYTES)?;
+    }
+    // The kernel tells twice what it was asked for.
+    let given = sockopt::socket_recv_buffer_size(&socket)? / 2;
+    if given < SOCKET_BYTES {
+        tracing::warn!(
+            given,
+            wanted = SOCKET_BYTES,
+            "packets of fast links may be lost here; raise net.core.rmem_max"
+        );
+    }
+    Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime))
 }
 
 fn slots(identity: &Identity, peers: Vec<PeerAddress>) -> Result<BTreeMap<u16, Slot>, StartError> {

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use crate::hello::Hello;
 use crate::outbox::Outbox;
 use crate::refusal::{Code, Ending, Refusal, Told};
-use crate::{Event, PeerAddress, SiteName, Tuning};
+use crate::{Event, PeerAddress, SiteName, Tuning, congestion};
 
 /// A connection that has been kept.
 #[derive(Debug)]
@@ -42,11 +42,13 @@ pub(crate) struct Newcomer {
 pub(crate) struct Slot {
     pub(crate) peer: PeerAddress,
     live: watch::Sender<Option<Arc<Live>>>,
+    /// What fitted on the way when it was last connected, in bytes.
+    fitted: AtomicU64,
 }
 
 impl Slot {
     pub(crate) fn new(peer: PeerAddress) -> Self {
-        Self { peer, live: watch::Sender::new(None) }
+        Self { peer, live: watch::Sender::new(None), fitted: AtomicU64::new(0) }
     }
 
     pub(crate) fn live(&self) -> Option<Arc<Live>> {
@@ -58,6 +60,19 @@ impl Slot {
         let mut watched = self.live.subscribe();
         // The sender lives as long as `self`, so waiting cannot fail.
         let _ = watched.wait_for(|live| live.is_some() == connected).await;
+    }
+
+    /// A connection begins: it need not find out again what an earlier one knew.
+    pub(crate) fn remind(&self, connection: &Connection) {
+        congestion::remember(connection, self.fitted.load(Ordering::Relaxed));
+    }
+
+    /// A connection has ended.
+    pub(crate) fn learn(&self, connection: &Connection) {
+        let fits = congestion::fits(connection);
+        if fits > 0 {
+            self.fitted.store(fits, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn clear(&self, generation: u64) {

@@ -74,6 +74,7 @@ pub(crate) async fn run(roster: &Roster, slot: &Slot, live: Arc<Live>, plumbing:
     tracing::info!(site = source.site, name = slot.peer.name, generation = source.generation, "link is up");
     // A closed channel means that nobody listens any more; the session then ends by itself.
     let _ = roster.events.send(Event::Up { site: source.site, generation: source.generation }).await;
+    slot.remind(&live.connection);
     let mut tasks = JoinSet::new();
     start(&mut tasks, &roster.tuning, &live.connection, plumbing, &source);
     let ending = tokio::select! {
@@ -87,6 +88,7 @@ pub(crate) async fn run(roster: &Roster, slot: &Slot, live: Arc<Live>, plumbing:
         },
     };
     tasks.shutdown().await;
+    slot.learn(&live.connection);
     tracing::info!(
         site = source.site,
         generation = source.generation,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use quinn::Connection;
 use quinn_proto::RttEstimator;
 use quinn_proto::congestion::{Controller, ControllerFactory};
 
@@ -33,7 +34,7 @@ impl ControllerFactory for WanController {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
         let seed = self.seed.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
         let path = Path::new(current_mtu.into(), WINDOW_FIRST_BYTES, self.window_max_bytes, seed);
-        Box::new(PathController { path, zero: now })
+        Box::new(PathController { path, zero: now, told: Arc::default() })
     }
 }
 
@@ -41,6 +42,24 @@ impl ControllerFactory for WanController {
 struct PathController {
     path: Path,
     zero: Instant,
+    /// What fitted on the way to this peer before, once that is known; shared with the copy that quinn hands out.
+    told: Arc<AtomicU64>,
+}
+
+/// What fits on the way of a connection, in bytes, as far as it has come to know that; else 0.
+pub(crate) fn fits(connection: &Connection) -> u64 {
+    of(connection).map_or(0, |controller| controller.path.fits())
+}
+
+/// Tells a connection what fitted on the way to its peer before.
+pub(crate) fn remember(connection: &Connection, fitted: u64) {
+    if let Some(controller) = of(connection) {
+        controller.told.store(fitted, Ordering::Relaxed);
+    }
+}
+
+fn of(connection: &Connection) -> Option<Box<PathController>> {
+    connection.congestion_state().into_any().downcast().ok()
 }
 
 impl PathController {
@@ -55,6 +74,10 @@ impl Controller for PathController {
     }
 
     fn on_end_acks(&mut self, now: Instant, _in_flight: u64, app_limited: bool, _largest: Option<u64>) {
+        let told = self.told.swap(0, Ordering::Relaxed);
+        if told > 0 {
+            self.path.remember(told);
+        }
         self.path.acks_done(self.us(now), app_limited);
     }
 

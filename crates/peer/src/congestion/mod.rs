@@ -16,6 +16,7 @@ mod path;
 mod recent;
 
 pub use controller::WanController;
+pub(crate) use controller::{fits, remember};
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@
 //!
 //! A path that was cut loses whatever is sent into it, and that says nothing about how much fits. So the first window's
 //! loss ends no startup before a rate was measured, and after a collapse the window goes back to half of what used to fit
-//! as soon as a whole round has come through.
+//! as soon as a whole round has come through. So does that of a new connection to a peer whose path is remembered.
 //!
 //! Loss up to [`LOSS_TOLERATED`] changes nothing. More lowers the believed rate below what was delivered. A standing queue
 //! lowers the gain. When the shortest round trip has not been seen again for [`RTT_TRUSTED_US`], the window halves for
@@ -122,8 +122,10 @@ pub(super) struct Path {
     rate: RecentMax,
     /// Whether a rate was measured while more could have been sent, and not while the path was cut.
     measured: bool,
-    /// Half of what fitted on the way before it collapsed.
-    resumed: u64,
+    /// What fitted on the way before it collapsed, or when it was used before; none where nothing is known.
+    fitted: u64,
+    /// Whether half of that is still to be tried.
+    resumes: bool,
     rtt_us: u64,
     rtt_seen_us: u64,
     growth: Growth,
@@ -149,7 +151,8 @@ impl Path {
             round: Round::new(0),
             rate: RecentMax::default(),
             measured: false,
-            resumed: 0,
+            fitted: 0,
+            resumes: false,
             rtt_us: u64::MAX,
             rtt_seen_us: 0,
             growth: Growth::default(),
@@ -189,7 +192,9 @@ impl Path {
     fn grow(&mut self, now_us: u64, rtt_us: u64, bytes: u64) {
         let queued = rtt_us > self.rtt_us.saturating_add((self.rtt_us / 8).clamp(8_000, 16_000));
         self.round.queued_acks = if queued { self.round.queued_acks + 1 } else { 0 };
-        if self.round.queued_acks >= QUEUED_ACKS && self.rate.get() > 0 {
+        // What used to fit is sent at once when it is tried again, and queues for a moment.
+        let resuming = !self.measured && self.window < self.fitted;
+        if self.round.queued_acks >= QUEUED_ACKS && self.rate.get() > 0 && !resuming {
             // The rate has not been seen whole yet; the drain round measures it.
             return self.enter(Phase::Drain(4), now_us);
         }
@@ -210,21 +215,36 @@ impl Path {
     pub(super) fn lost(&mut self, now_us: u64, bytes: u64) {
         self.round.lost += bytes;
         let overrun = self.round.lost > 4 * WINDOW_PACKETS_MIN * self.mtu && self.round.loss() > LOSS_STARTUP;
-        if self.phase == Phase::Startup && overrun && self.measured {
+        let known = self.measured || (self.fitted > 0 && !self.resumes);
+        if self.phase == Phase::Startup && overrun && known {
             self.enter(Phase::Drain(4), now_us);
         }
     }
 
     /// Nothing got through for a long time: what was believed is void, except how short a round trip can be.
     pub(super) fn collapsed(&mut self) {
-        if self.measured {
-            self.resumed = (self.fitting(1.0) / 2).min(RESUMED_BYTES_MAX);
-        }
+        self.remember(self.fits());
         self.rate = RecentMax::default();
         self.measured = false;
         self.growth = Growth::default();
         self.phase = Phase::Startup;
         self.set_window(WINDOW_PACKETS_MIN * self.mtu);
+    }
+
+    /// What is believed to fit on the way, in bytes; 0 where nothing is known.
+    pub(super) fn fits(&self) -> u64 {
+        match (self.measured, self.resumes) {
+            (true, _) => self.fitting(1.0),
+            (false, true) => self.fitted,
+            // Half of it was tried, and nothing came of that.
+            (false, false) => self.fitted / 2,
+        }
+    }
+
+    /// So much is known to have fitted before. It counts until a rate is measured.
+    pub(super) fn remember(&mut self, fitted: u64) {
+        self.fitted = fitted;
+        self.resumes = fitted > 0;
     }
 
     fn finish(&mut self, now_us: u64, elapsed_us: u64, round: &Round) {
@@ -234,7 +254,7 @@ impl Path {
             self.rate.push(rate);
         }
         let queue_us = round.rtt_us.saturating_sub(self.rtt_us);
-        self.measured |= !round.app_limited && round.delivered >= self.window / 4;
+        self.measured |= !self.resumes && !round.app_limited && round.delivered >= self.window / 4;
         if self.phase == Phase::Startup {
             return self.finish_startup(now_us, rate, queue_us, round);
         }
@@ -273,8 +293,10 @@ impl Path {
         if self.growth.flat_rounds >= 3 || queues {
             self.enter(Phase::Drain(4), now_us);
         } else if round.lost == 0 {
-            let resumed = std::mem::take(&mut self.resumed);
-            self.set_window(self.window.max(resumed));
+            let half = (self.fitted / 2).min(RESUMED_BYTES_MAX);
+            if std::mem::take(&mut self.resumes) {
+                self.set_window(self.window.max(half));
+            }
         }
     }
 

@@ -275,3 +275,25 @@ fn a_collapse_starts_again_from_the_smallest_window() {
     let again = model.run(10_000_000, 15_000_000)[0];
     assert!(again > 160.0, "{again}");
 }
+
+#[test]
+fn a_path_that_is_remembered_is_filled_sooner() {
+    let first_second = |fitted| {
+        let mut model = Model::new(200, 40_000, &[(150_000, 0, 0.0)]);
+        model.flows[0].path.remember(fitted);
+        model.run(0, 1_000_000)[0]
+    };
+    let (anew, again) = (first_second(0), first_second(3_750_000));
+    println!("in the first second {anew:.1} Mbit/s anew, {again:.1} remembered");
+    assert!(again > anew * 1.5, "{anew} {again}");
+}
+
+#[test]
+fn what_is_remembered_of_a_path_that_became_narrow_is_soon_forgotten() {
+    let mut model = Model::new(10, 40_000, &[(150_000, 0, 0.0)]);
+    model.flows[0].path.remember(3_750_000);
+    let got = model.run(3_000_000, 13_000_000)[0];
+    let lost = 1.0 - model.flows[0].delivered as f64 / (model.flows[0].next * PACKET) as f64;
+    println!("narrow: {got:.1} Mbit/s, lost {lost:.4}");
+    assert!(got > 8.0 && model.flows[0].path.fits() < 400_000, "{got} {}", model.flows[0].path.fits());
+}
