@@ -2,14 +2,16 @@
 //!
 //! Three sites, equally far from each other, every link with the same rate. One is cut off, so much is written at another, the
 //! cut is healed, and the clock runs until the healed site's origin log shows the last record of it, noticing the heal and
-//! coming back into touch included. Small backlogs are therefore dominated by that; the line's share is told for all.
+//! coming back into touch included. Small backlogs are therefore dominated by that; the line's share is told for all. Before the
+//! first cut the links have carried as much as shows them their paths, and before each heal the third site has followed: only
+//! the one that returns has anything to take.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
 use launch::Network;
-use wan::{Link, Matrix};
+use wan::Matrix;
 
 use crate::fill::Fill;
 use crate::machine::Facts;
@@ -23,6 +25,8 @@ const TOPIC: &str = "bench";
 const SHARE_MIN: f64 = 0.8;
 const FILL: Fill = Fill { topic: TOPIC, partitions: 1, record_bytes: 1_024, batch_bytes: 512 << 10 };
 const PATIENCE: Duration = Duration::from_secs(600);
+/// What goes over the links before the first cut.
+const WARM_BYTES: u64 = 100_000_000;
 
 /// What to measure.
 #[derive(Debug, Args)]
@@ -53,26 +57,16 @@ impl CatchUp {
         let matrix = Matrix::uniform(&SITES, self.rtt_ms);
         let (own, network) = (self.own.clone(), Network::Emulated { matrix, seed: 1, guests: Vec::new() });
         let running = tokio::task::spawn_blocking(move || own.start(&SITES, network)).await??;
-        self.lay(&running)?;
+        running.lay(&SITES, self.rtt_ms, self.rate_mbit)?;
         let places = target::sites(&running).await?;
         target::topic(&places, &target::new_topic(TOPIC, 1, None)).await?;
+        warm(&places).await?;
         let mut rows = Vec::new();
         for megabytes in &self.backlog_mb {
             rows.push(one(&running, &places, megabytes * 1_000_000).await?);
         }
         tokio::task::spawn_blocking(move || drop(running)).await?;
         Ok(self.report(facts, &rows))
-    }
-
-    fn lay(&self, running: &Running) -> anyhow::Result<()> {
-        let emulator = running.cluster.emulator().context("the sites are joined by the emulator")?;
-        for from in SITES {
-            for to in SITES.iter().filter(|to| **to != from) {
-                let link = Link { rate_mbit: self.rate_mbit, ..Link::delayed(self.rtt_ms / 2.0) };
-                emulator.set(from, to, link)?;
-            }
-        }
-        Ok(())
     }
 
     fn report(&self, facts: Facts, rows: &[CaughtUp]) -> Report {
@@ -110,14 +104,30 @@ impl CatchUp {
     }
 }
 
+/// The log of what the first site writes.
+fn origin() -> String {
+    format!("{}.{TOPIC}", SITES[0])
+}
+
+/// Has the links carry something, so that they know their paths, as those of sites that have been running for long do.
+async fn warm(places: &[Place]) -> anyhow::Result<()> {
+    FILL.write(&places[0], WARM_BYTES).await?;
+    let ends = FILL.ends(&places[0], &origin()).await?;
+    for place in &places[1..] {
+        FILL.reaches(place, TOPIC, &ends, PATIENCE).await?;
+    }
+    Ok(())
+}
+
 async fn one(running: &Running, places: &[Place], bytes: u64) -> anyhow::Result<CaughtUp> {
     let emulator = running.cluster.emulator().context("the sites are joined by the emulator")?;
-    let (writes, returns) = (&places[0], &places[2]);
-    let origin = format!("{}.{TOPIC}", SITES[0]);
+    let (writes, follows, returns) = (&places[0], &places[1], &places[2]);
+    let origin = origin();
     returns.client.partitions(&origin).await?;
     emulator.cut_site(SITES[2])?;
     let written = FILL.write(writes, bytes).await?;
     let ends = FILL.ends(writes, &origin).await?;
+    FILL.reaches(follows, &origin, &ends, PATIENCE).await?;
     emulator.heal_site(SITES[2])?;
     let healed = Instant::now();
     FILL.reaches(returns, &origin, &ends, PATIENCE).await?;

@@ -54,6 +54,8 @@ struct Turn {
     isolated: bool,
     acked: Latencies,
     refused: u64,
+    /// What the first one was told that was refused.
+    refusal: Option<String>,
 }
 
 impl Isolated {
@@ -90,24 +92,27 @@ impl Isolated {
             let rhythm = Rhythm::spread(source, places.len(), self.rate, settle, during);
             loads.spawn(async move { (source, drive(stream, rhythm, Instant::now()).await) });
         }
-        let mut turn = Turn { isolated, acked: Latencies::default(), refused: 0 };
+        let mut turn = Turn { isolated, acked: Latencies::default(), refused: 0, refusal: None };
         while let Some(load) = loads.join_next().await {
             let (source, driven) = load?;
             let driven = driven?;
             if source + 1 == SITES.len() {
                 turn.acked.absorb(&driven.acked);
                 turn.refused += driven.refused;
+                turn.refusal = turn.refusal.or(driven.first_refusal);
             }
         }
         Ok(turn)
     }
 
     fn report(&self, facts: Facts, turns: &[Turn]) -> Report {
-        let mut table = Table::new(&[&["turn", "links"], &QUANTILE_COLUMNS[..], &["refused"]].concat());
+        let mut table =
+            Table::new(&[&["turn", "links"], &QUANTILE_COLUMNS[..], &["refused", "first refusal"]].concat());
         for (number, turn) in turns.iter().enumerate() {
             let links = if turn.isolated { "all cut" } else { "whole" };
             let first = vec![(number + 1).to_string().as_str().into(), links.into()];
-            table.row([first, quantile_cells(&turn.acked.summary()), vec![turn.refused.into()]].concat());
+            let refused = vec![turn.refused.into(), turn.refusal.as_deref().unwrap_or("-").into()];
+            table.row([first, quantile_cells(&turn.acked.summary()), refused].concat());
         }
         let middle = |isolated: bool, of: Quantile| {
             let kind = turns.iter().filter(|turn| turn.isolated == isolated);

@@ -15,7 +15,7 @@ use client::Acks;
 use launch::Network;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use wan::{Link, Matrix};
+use wan::Matrix;
 
 use crate::burn::Burn;
 use crate::fill::Fill;
@@ -91,7 +91,7 @@ impl Join {
         let bytes = FILL.write(&places[0], self.held_mib << 20).await?;
         let ends = FILL.ends(&places[0], &format!("{}.{TOPIC}", SITES[0])).await?;
         FILL.reaches(&places[1], TOPIC, &ends, PATIENCE).await?;
-        self.lay(&running)?;
+        running.lay(&SITES, self.rtt_ms, self.rate_mbit)?;
 
         let seconds = Duration::from_secs(self.seconds);
         let before = self.phase("before", &running, &places, tokio::time::sleep(seconds)).await?;
@@ -113,17 +113,6 @@ impl Join {
         drop(burn);
         tokio::task::spawn_blocking(move || drop(running)).await?;
         Ok(self.report(facts, &Measured { bytes, took, phases: [before, during, control] }))
-    }
-
-    fn lay(&self, running: &Running) -> anyhow::Result<()> {
-        let emulator = running.cluster.emulator().context("the sites are joined by the emulator")?;
-        for from in SITES {
-            for to in SITES.iter().filter(|to| **to != from) {
-                let link = Link { rate_mbit: self.rate_mbit, ..Link::delayed(self.rtt_ms / 2.0) };
-                emulator.set(from, to, link)?;
-            }
-        }
-        Ok(())
     }
 
     /// Writes to the two others for as long as this takes.

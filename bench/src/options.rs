@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 use launch::{Cluster, Network, Plan, Ports};
 use tempfile::TempDir;
+use wan::Link;
 
 use crate::report::Report;
 
@@ -71,6 +72,19 @@ pub(crate) struct Own {
 pub(crate) struct Running {
     pub(crate) cluster: Cluster,
     _folder: TempDir,
+}
+
+impl Running {
+    /// Gives every link between these sites a delay of half this round trip, and this rate each way.
+    pub(crate) fn lay(&self, sites: &[&str], rtt_ms: f64, rate_mbit: f64) -> anyhow::Result<()> {
+        let emulator = self.cluster.emulator().context("the sites are joined by the emulator")?;
+        for from in sites {
+            for to in sites.iter().filter(|to| *to != from) {
+                emulator.set(from, to, Link { rate_mbit, ..Link::delayed(rtt_ms / 2.0) })?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Own {
