@@ -96,19 +96,20 @@ impl Holders {
         self.members.now().contains(&site)
     }
 
-    /// How many members are a quorum: a majority, or all who remain where some are given up. Where nobody remains there is none.
+    /// How many members are a quorum.
     pub(crate) fn needed(&self) -> usize {
-        let members = self.members.now();
+        self.needed_of(self.members.now())
+    }
+
+    /// How many of these members are a quorum: a majority, or all who remain where some are given up. Where nobody remains
+    /// there is none.
+    pub(crate) fn needed_of(&self, members: &BTreeSet<SiteId>) -> usize {
         let remain = members.iter().filter(|site| !self.is_given_up(**site)).count();
         match remain {
             0 => members.len() + 1,
-            _ if remain == members.len() => self.majority(),
+            _ if remain == members.len() => members.len() / 2 + 1,
             _ => remain,
         }
-    }
-
-    fn majority(&self) -> usize {
-        self.members.now().len() / 2 + 1
     }
 
     /// An operator gave a member of this epoch up.
@@ -158,7 +159,7 @@ impl Holders {
     /// sites be; an end takes the consent of a majority, and there is consent for no more than so many.
     pub(crate) fn ended_max(&self) -> usize {
         let members = self.members.now().len();
-        members * ((members - 1) / 2) / self.majority()
+        members * ((members - 1) / 2) / (members / 2 + 1)
     }
 
     /// A site's storage holds a journal up to `next`.
@@ -324,6 +325,8 @@ mod tests {
             assert!(holders.change(MemberEpoch(epoch), Change::GiveUp { site }, |_| false));
         }
         assert_eq!(holders.needed(), 2, "a majority of two");
+        let none = std::collections::BTreeSet::from([SiteId(3), SiteId(4)]);
+        assert_eq!(holders.needed_of(&none), 3, "of those who were all given up nobody is enough");
         let back = Change::Add { site: SiteId(4), storage: StorageId(4) };
         assert!(holders.change(MemberEpoch(4), back, |_| false));
         assert!(!holders.is_given_up(SiteId(4)) && holders.is_given_up(SiteId(3)));

@@ -518,6 +518,15 @@ impl Order {
         self.holders.needed()
     }
 
+    /// Who of the members of an epoch counts, those who were given up left out, and how many of them are a quorum; none if
+    /// the epoch has not come.
+    #[must_use]
+    pub fn quorum_of(&self, epoch: MemberEpoch) -> Option<(BTreeSet<SiteId>, usize)> {
+        let members = self.members_of(epoch)?;
+        let remain = members.iter().copied().filter(|site| !self.is_given_up(*site)).collect();
+        Some((remain, self.holders.needed_of(members)))
+    }
+
     /// Up to where a journal's entries have their places by their own stamps, those that were adopted left out; none of a
     /// journal that never took part, or whose site was removed.
     #[must_use]

@@ -142,18 +142,12 @@ impl Site {
     fn is_told(&self) -> bool {
         let entering = &self.state.seals.entering;
         let before = MemberEpoch(entering.to.0.saturating_sub(1));
-        let Some(members) = self.merge.order.members_of(before) else { return false };
+        let Some((remain, needed)) = self.merge.order.quorum_of(before) else { return false };
         if entering.led || self.state.switch.has(Mutant::EntersUntold) {
             return true;
         }
         let is_own = |site: &SiteId| *site == self.config.own && self.identity.synced;
-        let told = |site: &&SiteId| is_own(site) || entering.told.contains(*site);
-        let remain: Vec<&SiteId> =
-            members.iter().filter(|site| !self.merge.order.is_given_up(**site)).collect();
-        if remain.len() < members.len() {
-            return remain.iter().all(told);
-        }
-        members.iter().filter(told).count() > members.len() / 2
+        remain.iter().filter(|site| is_own(site) || entering.told.contains(site)).count() >= needed
     }
 
     /// A site that was added counts from when it has entered.
