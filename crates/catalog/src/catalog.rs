@@ -176,7 +176,9 @@ impl Catalog {
         if !sound {
             return false;
         }
-        self.document.born(body.id, &body.name, body.generation);
+        if !self.document.is_born(body.id) {
+            self.document.born(body.id, &body.name, body.generation);
+        }
         let known = self.restated.entry(body.id).or_insert_with(|| body.clone());
         if (known.partitions, &known.settings) < (body.partitions, &body.settings) {
             known.clone_from(body);

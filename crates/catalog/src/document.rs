@@ -9,6 +9,7 @@
 //! nobody, at time 0, from nothing but their content: whoever makes them makes the same bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use automerge::legacy::{Key, ObjectId, Op, OpType};
 use automerge::transaction::{CommitOptions, Transactable, Transaction};
@@ -23,6 +24,8 @@ use crate::error::ApplyError;
 
 /// Who makes the genesis.
 const GENESIS_ACTOR: [u8; 16] = *b"meridian genesis";
+/// Every birth is made out of it, so it is not made anew each time.
+static GENESIS: LazyLock<Document> = LazyLock::new(Document::empty);
 const WRITES_FIT: &str = "writing to a map of this document cannot fail";
 
 /// The document and where its two maps are.
@@ -44,12 +47,17 @@ pub(crate) struct Told {
 impl Document {
     /// The document that every copy begins with.
     pub(crate) fn genesis(actor: [u8; 16]) -> Document {
+        let mut document = GENESIS.clone();
+        document.doc.set_actor(ActorId::from(actor));
+        document
+    }
+
+    fn empty() -> Document {
         let mut doc = Automerge::new().with_actor(ActorId::from(GENESIS_ACTOR));
         let mut tx = doc.transaction();
         let topics = tx.put_object(ROOT, "topics", ObjType::Map).expect(WRITES_FIT);
         let deleted = tx.put_object(ROOT, "deleted", ObjType::Map).expect(WRITES_FIT);
         tx.commit_with(at_no_time());
-        doc.set_actor(ActorId::from(actor));
         Document { doc, topics, deleted }
     }
 
@@ -79,6 +87,11 @@ impl Document {
     /// All topics in it.
     pub(crate) fn ids(&self) -> Vec<TopicId> {
         self.doc.keys(&self.topics).filter_map(|key| key.parse().ok()).map(TopicId).collect()
+    }
+
+    /// Whether the topic is born: in one way only, whoever did it.
+    pub(crate) fn is_born(&self, id: TopicId) -> bool {
+        self.child(&self.topics, &id.to_string()).is_some()
     }
 
     /// Makes sure that the topic is born; returns its birth.
