@@ -1,7 +1,7 @@
 //! I-01: one journal, one history: (journal, seq) names one chain hash, at every site and for all time.
 //! I-50: what anybody holds of a journal, its owner wrote. I-15: nobody holds seq n + 1 of a journal before n. I-17: what comes twice changes nothing: no entry is written twice.
 
-use entry::Encoded;
+use entry::{Encoded, SiteId};
 use site::wire::Message;
 
 use super::truth::Truth;
@@ -13,7 +13,7 @@ pub(super) fn wrote(truth: &mut Truth, by: Actor, entry: &Encoded) -> Verdict {
     ensure(truth.known(entry).is_some() || journal.site == site, "I-50", || {
         format!("site {site} takes in entry {seq} of journal {journal}, which its owner never wrote")
     })?;
-    same_history(truth, entry, &format!("site {site} writes"))?;
+    same_history(truth, entry, Some(site))?;
     let next = truth.given(site, journal);
     let expected = *next;
     *next = seq + 1;
@@ -28,7 +28,7 @@ pub(super) fn wrote(truth: &mut Truth, by: Actor, entry: &Encoded) -> Verdict {
 /// An entry is on a site's platter. Says whether it was on none before.
 pub(super) fn durable(truth: &mut Truth, by: Actor, entry: &Encoded) -> Result<bool, Violation> {
     let (site, journal, seq) = (by.site, entry.head.journal, entry.head.seq);
-    same_history(truth, entry, &format!("site {site} holds"))?;
+    same_history(truth, entry, Some(site))?;
     let expected = truth.held(site, journal);
     if seq < expected {
         return Ok(false);
@@ -54,15 +54,17 @@ pub(super) fn sent(truth: &Truth, message: &Message) -> Verdict {
         ensure(truth.known(&entry).is_some(), "I-02", || {
             format!("entry {seq} of journal {journal} was sent before it was durable anywhere")
         })?;
-        same_history(truth, &entry, "sent was")?;
+        same_history(truth, &entry, None)?;
     }
     Ok(())
 }
 
-fn same_history(truth: &Truth, entry: &Encoded, who: &str) -> Verdict {
+/// An entry that a site has, or that was sent, is the one that is known.
+fn same_history(truth: &Truth, entry: &Encoded, at: Option<SiteId>) -> Verdict {
     let Some(known) = truth.known(entry) else { return Ok(()) };
-    let (journal, seq, hash) = (entry.head.journal, entry.head.seq, entry.hash());
-    ensure(known.hash == hash, "I-01", || {
-        format!("{who} entry {seq} of journal {journal} with hash {hash}, but it is {}", known.hash)
+    ensure(known.bytes == entry.bytes, "I-01", || {
+        let (journal, seq, hash) = (entry.head.journal, entry.head.seq, entry.hash());
+        let who = at.map_or("sent was".to_owned(), |site| format!("site {site} has"));
+        format!("{who} entry {seq} of journal {journal} with hash {hash}, but it is {}", known.hash())
     })
 }

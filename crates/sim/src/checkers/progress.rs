@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crdt::Epoch;
 use disk::Disk;
 use entry::{PartitionId, SiteId, TopicId};
-use site::{Commit, Site};
+use site::{Commit, Position, Site};
 
 use super::logs::Readings;
 use super::{Verdict, broken, ensure};
@@ -13,11 +13,13 @@ use super::{Verdict, broken, ensure};
 type Place = (String, TopicId, PartitionId);
 /// An epoch, and a position in it.
 type Reached = (Epoch, u64);
+/// Where a group stands.
+type Positions = BTreeMap<(TopicId, PartitionId), Reached>;
 
 /// How far groups have come.
 #[derive(Debug, Default)]
 pub(super) struct Progresses {
-    seen: BTreeMap<SiteId, BTreeMap<Place, Reached>>,
+    seen: BTreeMap<SiteId, BTreeMap<String, Positions>>,
     /// What each site has acknowledged since it has its disk.
     acknowledged: BTreeMap<(SiteId, Place), Reached>,
 }
@@ -41,38 +43,40 @@ impl Progresses {
 
     /// A look at all positions of a site: none is below what was seen there before.
     pub(super) fn looked(&mut self, id: SiteId, site: &Site, logs: &Readings) -> Verdict {
-        let mut now = BTreeMap::new();
-        for group in site.groups() {
-            for ((topic, partition), position) in site.positions_of(group) {
-                let reached = (position.progress.epoch(), position.progress.committed());
-                now.insert((group.to_owned(), *topic, *partition), reached);
-            }
-        }
-        self.stands(id, now, |place| logs.shown(place.1, place.2))
+        let all = site.groups().flat_map(|group| {
+            let reached = |position: &Position| (position.progress.epoch(), position.progress.committed());
+            site.positions_of(group).map(move |(at, position)| (group, *at, reached(position)))
+        });
+        self.stands(id, all, |(topic, partition)| logs.shown(topic, partition))
     }
 
     /// A site's positions are these; `shown` is how much of a log was ever readable.
-    fn stands(
+    fn stands<'a>(
         &mut self,
         id: SiteId,
-        now: BTreeMap<Place, Reached>,
-        shown: impl Fn(&Place) -> u64,
+        now: impl Iterator<Item = (&'a str, (TopicId, PartitionId), Reached)>,
+        shown: impl Fn((TopicId, PartitionId)) -> u64,
     ) -> Verdict {
         let seen = self.seen.entry(id).or_default();
-        for (place, before) in seen.iter() {
-            let now = now.get(place);
-            ensure(now >= Some(before), "I-36", || {
-                format!("{place:?} was at {before:?} at site {id} and is at {now:?}")
+        let before: usize = seen.values().map(BTreeMap::len).sum();
+        let mut found = 0;
+        for (group, at, now) in now {
+            let end = shown(at);
+            ensure(now.1 <= end, "I-37", || {
+                format!("{group} of {at:?} is at {now:?} at site {id}, and only {end} were ever readable")
             })?;
-        }
-        for (place, (_, offset)) in &now {
-            let end = shown(place);
-            ensure(*offset <= end, "I-37", || {
-                format!("{place:?} is at {offset} at site {id}, and only {end} were ever readable")
+            if !seen.contains_key(group) {
+                seen.insert(group.to_owned(), BTreeMap::new());
+            }
+            let known = seen.get_mut(group).and_then(|positions| positions.insert(at, now));
+            ensure(known <= Some(now), "I-36", || {
+                format!("{group} of {at:?} was at {known:?} at site {id} and is at {now:?}")
             })?;
+            found += usize::from(known.is_some());
         }
-        *seen = now;
-        Ok(())
+        ensure(found == before, "I-36", || {
+            format!("of {before} positions that were known at site {id} {found} are")
+        })
     }
 
     /// A site acknowledges a commit: it stands at what was asked, or a later rewind has moved it.
@@ -120,21 +124,23 @@ impl Progresses {
 
 #[cfg(test)]
 mod tests {
-    use super::{Place, Progresses, Reached};
+    use super::Progresses;
     use crdt::Epoch;
     use entry::{SiteId, TopicId};
-    use std::collections::BTreeMap;
     use uuid::Uuid;
 
     #[test]
     fn going_back_and_going_too_far_are_flagged() {
-        let place: Place = ("group".into(), TopicId(Uuid::nil()), 0);
-        let at = |offset: u64| BTreeMap::from([(place.clone(), (Epoch::default(), offset))]);
-        let mut progress = Progresses::default();
-        let mut stands = |now: BTreeMap<Place, Reached>| progress.stands(SiteId(1), now, |_| 10);
-        stands(at(5)).unwrap();
-        assert_eq!(stands(at(4)).unwrap_err().invariant, "I-36");
-        assert_eq!(stands(at(11)).unwrap_err().invariant, "I-37");
-        assert_eq!(stands(BTreeMap::new()).unwrap_err().invariant, "I-36");
+        let at = |offset: u64| Some(("group", (TopicId(Uuid::nil()), 0), (Epoch::default(), offset)));
+        let stands = |all: &[Option<u64>]| {
+            let mut progress = Progresses::default();
+            let mut looks =
+                all.iter().map(|offset| progress.stands(SiteId(1), offset.and_then(at).into_iter(), |_| 10));
+            looks.find_map(Result::err).map(|violation| violation.invariant)
+        };
+        assert_eq!(stands(&[None, Some(5), Some(5), Some(10)]), None);
+        assert_eq!(stands(&[Some(5), Some(4)]), Some("I-36"));
+        assert_eq!(stands(&[Some(5), Some(11)]), Some("I-37"));
+        assert_eq!(stands(&[Some(5), None]), Some("I-36"));
     }
 }

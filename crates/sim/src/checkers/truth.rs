@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use clock::Stamp;
 use entry::{Body, ChainHash, Encoded, Incarnation, JournalId, PartitionId, Seq, SiteId, TopicId};
 use journal::Record;
@@ -15,12 +16,20 @@ pub(crate) fn entry(record: &Record) -> Option<&Encoded> {
 }
 
 /// An entry that is, or was, durable somewhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
-    /// Its chain hash.
-    pub hash: ChainHash,
+    /// Its bytes.
+    pub bytes: Bytes,
     /// Its stamp.
     pub stamp: Stamp,
+}
+
+impl Known {
+    /// Its chain hash.
+    #[must_use]
+    pub fn hash(&self) -> ChainHash {
+        ChainHash::of(&self.bytes)
+    }
 }
 
 /// A batch in a journal.
@@ -63,13 +72,13 @@ pub struct Truth {
 impl Truth {
     /// The entry of this journal and seq, if one was ever durable.
     #[must_use]
-    pub fn at(&self, journal: JournalId, seq: Seq) -> Option<Known> {
-        self.journals.get(&journal)?.get(usize::try_from(seq).ok()?).copied()
+    pub fn at(&self, journal: JournalId, seq: Seq) -> Option<&Known> {
+        self.journals.get(&journal)?.get(usize::try_from(seq).ok()?)
     }
 
     /// What is known at the place of this entry.
     #[must_use]
-    pub fn known(&self, entry: &Encoded) -> Option<Known> {
+    pub fn known(&self, entry: &Encoded) -> Option<&Known> {
         self.at(entry.head.journal, entry.head.seq)
     }
 
@@ -216,7 +225,7 @@ impl Truth {
         if head.seq < journal.len() as u64 {
             return false;
         }
-        journal.push(Known { hash: entry.hash(), stamp: head.stamp });
+        journal.push(Known { bytes: entry.bytes.clone(), stamp: head.stamp });
         self.stamps.insert((head.journal, head.stamp), head.seq);
         match entry.body() {
             Ok(Body::Batch(batch)) => {
