@@ -30,6 +30,9 @@ pub enum Body {
     Members(MembersBody),
     /// The start of a merged log moves.
     Trim(TrimBody),
+    /// Time has passed, and nothing else: what is kept for a time goes by the stamps of the order, which stand still where
+    /// nobody writes.
+    Mark,
 }
 
 impl Body {
@@ -47,6 +50,7 @@ impl Body {
             Body::Adopt(_) => Kind::Adopt,
             Body::Members(_) => Kind::Members,
             Body::Trim(_) => Kind::Trim,
+            Body::Mark => Kind::Mark,
         }
     }
 
@@ -56,7 +60,7 @@ impl Body {
             Body::Progress(progress) => progress.encode(out),
             Body::Catalog(changes) => out.put_slice(changes),
             Body::Topic(topic) => topic.encode(out),
-            Body::Part => {}
+            Body::Part | Body::Mark => {}
             Body::Open(open) => open.encode(out),
             Body::Seal(seal) => seal.encode(out),
             Body::Adopt(adopt) => adopt.encode(out),
@@ -75,6 +79,7 @@ impl Body {
             Body::Progress(_)
             | Body::Topic(_)
             | Body::Part
+            | Body::Mark
             | Body::Seal(_)
             | Body::Adopt(_)
             | Body::Members(_) => 256,
@@ -94,6 +99,8 @@ impl Body {
             Kind::Adopt => AdoptBody::decode(body).map(Body::Adopt),
             Kind::Members => MembersBody::decode(body).map(Body::Members),
             Kind::Trim => TrimBody::decode(body).map(Body::Trim),
+            Kind::Mark if body.is_empty() => Ok(Body::Mark),
+            Kind::Mark => Err(EntryError::Body("a mark of time that says more than that")),
         }
     }
 }

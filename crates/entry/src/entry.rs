@@ -41,6 +41,14 @@ pub enum EntryError {
     Body(&'static str),
 }
 
+impl EntryError {
+    /// Whether a later version may read it.
+    #[must_use]
+    pub fn is_newer(&self) -> bool {
+        matches!(self, EntryError::Version(_) | EntryError::Kind(_))
+    }
+}
+
 /// One thing a site said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {

@@ -54,13 +54,22 @@ pub enum Kind {
     Members = 9,
     /// The start of a merged log moves.
     Trim = 20,
+    /// Time has passed, and nothing else.
+    Mark = 21,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Kind> {
-        use Kind::{Adopt, Batch, Catalog, Members, Open, Part, Progress, Seal, Topic, Trim};
-        let kinds = [Batch, Progress, Catalog, Topic, Part, Open, Seal, Adopt, Members, Trim];
+        use Kind::{Adopt, Batch, Catalog, Mark, Members, Open, Part, Progress, Seal, Topic, Trim};
+        let kinds = [Batch, Progress, Catalog, Topic, Part, Open, Seal, Adopt, Members, Trim, Mark];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
+    }
+
+    /// The protocol between sites with which it came: who speaks an earlier one does not read it. A kind whose body
+    /// changes is another kind.
+    #[must_use]
+    pub fn since(self) -> u16 {
+        if self == Kind::Mark { 2 } else { 1 }
     }
 }
 

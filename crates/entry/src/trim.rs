@@ -2,7 +2,7 @@
 //!
 //! Body: topic id (16 bytes), partition (u32), offset (u64), all big-endian. It counts at its place in the merged order,
 //! as everything does, so that the log begins at the same offset everywhere. With the nil topic it says nothing but that
-//! time has passed: what is kept for a time goes by the stamps of the order, which stand still where nobody writes.
+//! time has passed, for sites that do not read the kind that says so by itself.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ pub struct TrimBody {
 }
 
 impl TrimBody {
-    /// Time has passed, and nothing else.
+    /// Time has passed, and nothing else: for sites of protocol 1.
     pub const MARK: TrimBody = TrimBody { topic: TopicId(uuid::Uuid::nil()), partition: 0, before: 0 };
 
     pub(crate) fn encode(&self, out: &mut BytesMut) {

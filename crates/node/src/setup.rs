@@ -60,6 +60,7 @@ fn machine(config: &Config) -> SiteConfig {
             .map(|member| Member { site: SiteId(member.id), name: member.name.clone() })
             .collect(),
         homes: config.shared.homes.iter().map(|home| (home.name.clone(), home.port)).collect(),
+        protocol: site::wire::PROTOCOL,
         clock_bound_ms: config.clock_bound_ms,
         start_wait_ms: START_WAIT_MS,
         alive_ms: config.peers.silence_ms,

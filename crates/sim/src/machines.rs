@@ -27,6 +27,7 @@ impl World {
             own,
             members: known.map(|site| Member { site, name: format!("site-{site}") }).collect(),
             homes: BTreeMap::new(),
+            protocol: site::wire::PROTOCOL,
             clock_bound_ms: 500,
             start_wait_ms: swarm.start_wait_ms,
             alive_ms: 2_000,

@@ -25,6 +25,8 @@ pub struct SiteConfig {
     pub members: Vec<Member>,
     /// The homes of clients and their ports: what is known at two sites must be the same at both.
     pub homes: BTreeMap<String, u16>,
+    /// The protocol that this process speaks: the one of its version. Only the simulator, which upgrades sites, has another.
+    pub protocol: u16,
     /// How far a clock may be ahead of ours, in milliseconds.
     pub clock_bound_ms: u64,
     /// How long a start waits to hear from all others before it continues its journal anyway, in milliseconds.

@@ -87,7 +87,12 @@ impl Site {
                 Deed::Nothing
             }
             Body::Catalog(changes) => Deed::Catalog(changes),
-            Body::Trim(trim) => Deed::Trim(trim),
+            Body::Trim(trim) => {
+                if self.state.switch.has(Mutant::TrimsAtOnce) {
+                    self.logs.trim(step.disk, (trim.topic, trim.partition), trim.before)?;
+                }
+                Deed::Trim(trim)
+            }
             Body::Topic(topic) => {
                 if own {
                     self.desk.restated.insert(topic.id);
@@ -103,7 +108,7 @@ impl Site {
                 self.check_cut(adopt.journal, adopt.upto, step);
                 Deed::Nothing
             }
-            Body::Part | Body::Open(_) | Body::Members(_) => Deed::Nothing,
+            Body::Part | Body::Open(_) | Body::Members(_) | Body::Mark => Deed::Nothing,
         };
         self.merge.hold(entry, deed, weight);
         Ok(())
@@ -148,6 +153,8 @@ impl Site {
     /// An entry has its place in the order.
     fn take_effect(&mut self, release: &Release, step: &mut Step<'_>) -> Result<(), Fatal> {
         let own = Some(release.journal) == self.identity.journal();
+        let at = self.retains_at(release.at, step.now);
+        self.merge.retain(at, &mut self.logs, step.disk)?;
         let outcome = self.merge.apply(release, &mut self.logs, step.disk)?;
         let base_offset = match outcome {
             Outcome::Placed { topic, partition, base_offset } => {
@@ -221,7 +228,8 @@ impl Site {
 
     /// The disk is low, or is so no longer.
     pub(crate) fn disk_low(&mut self, low: bool, step: &mut Step<'_>) {
-        if !self.pipeline.set_low(low) {
+        let unheard = !low && self.state.switch.has(Mutant::RoomUnheard);
+        if unheard || !self.pipeline.set_low(low) {
             return;
         }
         match low {

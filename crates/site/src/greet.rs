@@ -8,10 +8,11 @@ use order::Order;
 
 use crate::action::Action;
 use crate::config::Member;
+use crate::mutant::Mutant;
 use crate::peers::Peer;
 use crate::replicate::control;
 use crate::site::{Fatal, Site, Step};
-use crate::wire::{Hello, JOURNALS_MAX, Message, PROTOCOL};
+use crate::wire::{Hello, JOURNALS_MAX, Message};
 
 impl Site {
     pub(crate) fn link_up(&mut self, site: SiteId, step: &mut Step<'_>) {
@@ -28,7 +29,7 @@ impl Site {
 
     fn hello(&self, to: SiteId) -> Hello {
         Hello {
-            protocol: PROTOCOL,
+            protocol: self.config.protocol,
             cluster: self.config.cluster,
             site: self.config.own,
             storage: self.identity.storage,
@@ -111,6 +112,7 @@ impl Site {
             self.peers.learn_frontier(from, hello.storage, &held, &hello.frozen);
             self.count_peer(from);
         }
+        self.peers.protocols.insert(from, hello.protocol);
         self.compare_heads(from, hello, step);
         if let Some(peer) = self.peers.links.get_mut(&from) {
             peer.greeted = true;
@@ -135,10 +137,10 @@ impl Site {
 
     fn belongs(&self, from: SiteId, hello: &Hello) -> Result<(), String> {
         let name = self.config.name_of(from);
-        if hello.protocol.abs_diff(PROTOCOL) > 1 {
-            let theirs = hello.protocol;
+        let (theirs, ours) = (hello.protocol, self.config.protocol);
+        if theirs.abs_diff(ours) > 1 {
             return Err(format!(
-                "{name} speaks protocol {theirs}, this site {PROTOCOL}: upgrade one version at a time"
+                "{name} speaks protocol {theirs}, this site {ours}: upgrade one version at a time"
             ));
         }
         if hello.cluster != self.config.cluster {
@@ -215,6 +217,14 @@ impl Site {
                 }
             }
         }
+    }
+
+    /// Whether all members have told, since this process began, that they read what came with a protocol.
+    pub(crate) fn all_read(&self, protocol: u16) -> bool {
+        let reads = |site: &SiteId| self.peers.protocols.get(site).is_some_and(|theirs| *theirs >= protocol);
+        let others = self.members().iter().filter(|site| **site != self.config.own);
+        let all = others.into_iter().all(reads) || self.state.switch.has(Mutant::WritesUnread);
+        self.config.protocol >= protocol && all
     }
 
     /// Tells the order what a peer is known to hold.

@@ -151,6 +151,11 @@ impl Merge {
         self.order.release(most)
     }
 
+    /// How many entries have taken effect in all.
+    pub(crate) fn in_effect(&self) -> u64 {
+        self.order.position() - self.releasing.as_ref().map_or(0, Vec::len) as u64
+    }
+
     /// Whether the order has given something out that has not taken effect.
     pub(crate) fn is_releasing(&self) -> bool {
         self.releasing.is_some()
@@ -176,7 +181,6 @@ impl Merge {
         disk: &mut dyn Disk,
     ) -> Result<Outcome, LogsError> {
         self.expire_producers(release.at);
-        self.retain(release.at, logs, disk)?;
         let queue = self.unreleased.get_mut(&release.journal).expect("what is released was held");
         let (seq, deed) = queue.pop_front().expect("what is released was held");
         assert_eq!(seq, release.seq, "a journal's entries are released in its order");

@@ -109,6 +109,32 @@ pub enum Mutant {
     CompactionLosesAStep,
     /// What stands in the WAL before the checkpoint is never looked at.
     LookbackSkipped,
+    /// What is kept for a time goes by this machine's clock.
+    RetainsByOwnClock,
+    /// What is kept for a time goes seconds before that is over.
+    RetainsTooShort,
+    /// Records are deleted as soon as it is known that they are to be, not at the place of the order that says so.
+    TrimsAtOnce,
+    /// A low disk takes what clients write.
+    LowTakesRecords,
+    /// A low disk takes what other sites write.
+    LowTakesReplicas,
+    /// A low disk writes nothing any more.
+    LowNotesNothing,
+    /// A disk that was low once stays so.
+    RoomUnheard,
+    /// However much waits for the WAL, clients' writes are taken.
+    QueueUnbounded,
+    /// However many entries have no place in the order, clients' writes are taken.
+    BacklogUnbounded,
+    /// However long a topic's batches have been at this site only, more are taken.
+    UnreplicatedForever,
+    /// Entries of a new kind are written though not all members read them.
+    WritesUnread,
+    /// A journal in which a newer version wrote is taken no more.
+    NewerQuarantined,
+    /// What a newer version wrote is taken in unread.
+    NewerTakenIn,
 }
 
 /// The bug that is in this machine, if one is.

@@ -17,6 +17,8 @@ pub(crate) struct Peers {
     pub(crate) links: BTreeMap<SiteId, Peer>,
     /// What every site is known to hold durably, heard from itself or passed on.
     pub(crate) frontiers: BTreeMap<SiteId, (StorageId, BTreeMap<JournalId, Seq>)>,
+    /// The protocol that each site spoke when it last said hello.
+    pub(crate) protocols: BTreeMap<SiteId, u16>,
     /// What of these does not count for the quorum of a release.
     pub(crate) frozen: BTreeMap<SiteId, Frozen>,
     /// When each journal's promise last rose, in monotonic microseconds.
@@ -27,7 +29,7 @@ pub(crate) struct Peers {
     pub(crate) sources: BTreeMap<JournalId, Source>,
     /// When each site was last heard, in monotonic microseconds.
     pub(crate) heard_us: BTreeMap<SiteId, u64>,
-    /// Who sent what its owner has not signed, and until when nothing of that journal is asked of it, in monotonic
+    /// Who sent what its owner has not signed, or what is too new to read, and until when nothing of that journal is asked of it, in monotonic
     /// microseconds.
     pub(crate) distrusted: BTreeMap<(SiteId, JournalId), u64>,
 }

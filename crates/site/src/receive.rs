@@ -5,12 +5,15 @@
 //! becomes durable together with the head that proves it, or nothing is. It makes no difference who sent it: what comes
 //! over the owner's own link is checked alike, because this site will have to prove it to others.
 //!
+//! What a newer version wrote is held off: nothing of it is taken in, its journal loses nothing by that, and it is asked for
+//! again and again until this site is upgraded.
+//!
 //! Who sends what was never signed is not asked for that journal again for a while. Only what is signed can cost a journal
 //! its good name: two histories of one journal are its owner's doing.
 
 use bytes::Bytes;
 use clock::Stamp;
-use entry::{Body, Encoded, JournalId, SiteId};
+use entry::{Body, Encoded, EntryError, JournalId, SiteId};
 use journal::{Chain, ChainError};
 
 use crate::action::Action;
@@ -22,7 +25,8 @@ use crate::replicate::control;
 use crate::site::{Site, Step};
 use crate::wire::{Message, SignedHead, Vouched};
 
-/// Who sent what its owner had not signed is not asked for that journal again for this long, in microseconds.
+/// Who sent what its owner had not signed, or what is too new to read, is not asked for that journal again for this long, in
+/// microseconds.
 const DISTRUST_US: u64 = 5_000_000;
 
 impl Site {
@@ -37,10 +41,15 @@ impl Site {
         {
             return;
         }
-        let Some(entries) = split(message) else {
-            let reason = format!("{} sent entries that do not read", self.config.name_of(from));
-            step.out.push(Action::Hangup { to: from, reason: reason.clone() });
-            return self.alarm(reason, step);
+        let unread = self.state.switch.has(Mutant::NewerTakenIn);
+        let entries = match split(message, if unread { u16::MAX } else { self.config.protocol }) {
+            Ok(entries) => entries,
+            Err(Unread::Newer) => return self.hold_off(from, journal, step),
+            Err(Unread::Nonsense) => {
+                let reason = format!("{} sent entries that do not read", self.config.name_of(from));
+                step.out.push(Action::Hangup { to: from, reason: reason.clone() });
+                return self.alarm(reason, step);
+            }
         };
         match entries.iter().position(|entry| entry.head.seq == next) {
             None => self.ask_again(journal, step),
@@ -106,7 +115,8 @@ impl Site {
             self.alarm(format!("entries of {} are held back: {error}", self.journal_name(journal)), step);
             return self.ask_again(journal, step);
         }
-        if self.pipeline.is_low() && fresh.iter().any(|entry| matches!(entry.body(), Ok(Body::Batch(_)))) {
+        let refuses = self.pipeline.is_low() && !self.state.switch.has(Mutant::LowTakesReplicas);
+        if refuses && fresh.iter().any(|entry| matches!(entry.body(), Ok(Body::Batch(_)))) {
             // Asked for again when there is room.
             return;
         }
@@ -133,20 +143,44 @@ impl Site {
 
     /// A site that was asked for a journal sent what its owner has not signed.
     fn distrust(&mut self, from: SiteId, journal: JournalId, why: &NotBelieved, step: &mut Step<'_>) {
+        if self.asks_elsewhere(from, journal, step) {
+            self.alarm(format!("{}: {why}", self.not_signed(from, journal)), step);
+        }
+    }
+
+    /// A site that was asked for a journal sent what only a newer version reads: it waits there.
+    fn hold_off(&mut self, from: SiteId, journal: JournalId, step: &mut Step<'_>) {
+        if self.state.switch.has(Mutant::NewerQuarantined) {
+            return self.quarantine(journal, "an entry of it does not read", step);
+        }
+        if self.asks_elsewhere(from, journal, step) {
+            self.alarm(self.too_new(from, journal), step);
+        }
+    }
+
+    /// A site is not asked for a journal for a while. Returns whether it was the one that is asked.
+    fn asks_elsewhere(&mut self, from: SiteId, journal: JournalId, step: &mut Step<'_>) -> bool {
         if self.peers.sources.get(&journal).is_none_or(|source| source.site != from) {
-            return;
+            return false;
         }
         self.peers.sources.remove(&journal);
         self.peers.distrusted.insert((from, journal), step.now.mono_us + DISTRUST_US);
         step.out.push(control(from, Message::Enough(journal)));
-        self.alarm(format!("{}: {why}", self.not_signed(from, journal)), step);
+        true
     }
 
     fn trust(&mut self, from: SiteId, journal: JournalId) {
         if self.peers.distrusted.remove(&(from, journal)).is_some() {
-            let alarm = self.not_signed(from, journal);
-            self.state.alarms.retain(|text| !text.starts_with(&alarm));
+            let (alarm, too_new) = (self.not_signed(from, journal), self.too_new(from, journal));
+            self.state.alarms.retain(|text| !text.starts_with(&alarm) && *text != too_new);
         }
+    }
+
+    fn too_new(&self, from: SiteId, journal: JournalId) -> String {
+        let (name, journal) = (self.config.name_of(from), self.journal_name(journal));
+        format!(
+            "{name} sent entries of {journal} that a newer version wrote: upgrade this site, which waits with them until then"
+        )
     }
 
     /// How the alarm begins that says whom nothing of a journal is taken from.
@@ -175,19 +209,31 @@ impl Site {
     }
 }
 
-/// The entries of a message: of one journal, without gaps, up to the signed one; `None` if they are not that.
-fn split(message: &Vouched) -> Option<Vec<Encoded>> {
+/// Why a message of entries is not looked at any further.
+enum Unread {
+    /// A newer version wrote some of them.
+    Newer,
+    /// They are no entries of one journal, without gaps, up to the signed one.
+    Nonsense,
+}
+
+/// The entries of a message.
+fn split(message: &Vouched, protocol: u16) -> Result<Vec<Encoded>, Unread> {
     let (mut bytes, mut entries) = (message.entries.clone(), Vec::<Encoded>::new());
     while !bytes.is_empty() {
-        let entry = Encoded::split_from(&mut bytes).ok()?;
+        let unread = |error: EntryError| if error.is_newer() { Unread::Newer } else { Unread::Nonsense };
+        let entry = Encoded::split_from(&mut bytes).map_err(unread)?;
         let follows = entries.last().is_none_or(|last| last.head.seq + 1 == entry.head.seq);
         if entry.head.journal != message.head.journal || !follows {
-            return None;
+            return Err(Unread::Nonsense);
+        }
+        if entry.head.kind.since() > protocol {
+            return Err(Unread::Newer);
         }
         entries.push(entry);
     }
     let ends = entries.last().is_some_and(|last| last.head.seq + 1 == message.head.next);
-    ends.then_some(entries)
+    if ends { Ok(entries) } else { Err(Unread::Nonsense) }
 }
 
 /// Where a chain stands behind each of these entries, if they continue it.

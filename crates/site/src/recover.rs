@@ -55,6 +55,16 @@ pub enum RecoverError {
     /// The catalog does not read.
     #[error(transparent)]
     Catalog(#[from] LoadError),
+    /// A version that speaks a later protocol wrote to this directory.
+    #[error(
+        "the WAL holds entries of protocol {theirs}, and this version speaks {ours}: start the version that wrote them, or a newer one"
+    )]
+    Newer {
+        /// The protocol with which they came.
+        theirs: u16,
+        /// The one spoken here.
+        ours: u16,
+    },
     /// A record of the WAL is whole but makes no sense here.
     #[error("the WAL holds what cannot follow: {0}")]
     Nonsense(String),
@@ -294,6 +304,10 @@ impl Site {
     fn take_again(&mut self, record: &Record, reserved: &mut Private) -> Result<bool, RecoverError> {
         match record {
             Record::Entry(entry) => {
+                let (theirs, ours) = (entry.head.kind.since(), self.config.protocol);
+                if theirs > ours {
+                    return Err(RecoverError::Newer { theirs, ours });
+                }
                 reserved.ceiling = reserved.ceiling.max(entry.head.stamp);
                 // What was taken over as a copy may have come before as an entry.
                 if entry.head.seq < self.journals.next(entry.head.journal) {

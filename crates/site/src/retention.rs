@@ -10,13 +10,14 @@
 
 use clock::{Now, Stamp};
 use disk::Disk;
-use entry::{Body, PartitionId, TopicId, TrimBody};
+use entry::{Body, Kind, PartitionId, TopicId, TrimBody};
 use partition::{Kept, Logs, LogsError, Terms};
 
 use crate::action::{Answer, Refusal};
 use crate::append::Taken;
 use crate::desk::Until;
 use crate::merge::Merge;
+use crate::mutant::Mutant;
 use crate::site::{Fatal, Site, Step};
 
 impl Merge {
@@ -49,6 +50,15 @@ impl Merge {
 }
 
 impl Site {
+    /// By which stamp it is looked at what need not be kept: the one of the entry that is about to take effect.
+    pub(crate) fn retains_at(&self, at: Stamp, now: Now) -> Stamp {
+        match self.state.switch {
+            bent if bent.has(Mutant::RetainsByOwnClock) => Stamp::from_unix_ms(now.wall_ms),
+            bent if bent.has(Mutant::RetainsTooShort) => Stamp::from_unix_ms(at.unix_ms() + 3_000),
+            _ => at,
+        }
+    }
+
     /// A client wants a merged log to begin at an offset; answered when it does here.
     pub(crate) fn trim(
         &mut self,
@@ -80,7 +90,9 @@ impl Site {
             && self.keeps_too_long(step)?
             && let Ok(Some(stamp)) = self.mint(step.now)
         {
-            let _ = self.say(stamp, Body::Trim(TrimBody::MARK));
+            let newer = self.all_read(Kind::Mark.since());
+            let body = if newer { Body::Mark } else { Body::Trim(TrimBody::MARK) };
+            let _ = self.say(stamp, body);
         }
         Ok(())
     }

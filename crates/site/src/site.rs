@@ -221,7 +221,10 @@ impl Site {
             let grown = std::mem::take(&mut self.state.grown);
             step.out.push(Action::Readable(grown.into_iter().collect()));
         }
-        if let Some(write) = self.pipeline.start_write(step.now.mono_us) {
+        let is_low = self.pipeline.is_low() && !self.pipeline.is_full();
+        let stands = is_low && self.state.switch.has(Mutant::LowNotesNothing);
+        let write = if stands { None } else { self.pipeline.start_write(step.now.mono_us) };
+        if let Some(write) = write {
             step.out.push(Action::Write(write));
         }
         if let Some(spare) = self.pipeline.order_spare(step.now.mono_us) {
@@ -319,7 +322,8 @@ impl Site {
         if self.pipeline.is_full() {
             return Err(Refusal::DiskFull);
         }
-        if self.pipeline.wal.waiting_bytes() > self.config.limits.waiting_bytes_max {
+        let too_much = self.pipeline.wal.waiting_bytes() > self.config.limits.waiting_bytes_max;
+        if too_much && !self.state.switch.has(Mutant::QueueUnbounded) {
             return Err(Refusal::Busy);
         }
         self.identity.journal().ok_or_else(|| Refusal::NotReady("no incarnation was granted yet".into()))
@@ -328,11 +332,12 @@ impl Site {
     /// Whether clients may write here now: as [`Site::may_write`], and there is room for what they write.
     pub(crate) fn may_take(&self) -> Result<JournalId, Refusal> {
         let journal = self.may_write()?;
-        if self.pipeline.is_low() {
+        if self.pipeline.is_low() && !self.state.switch.has(Mutant::LowTakesRecords) {
             return Err(Refusal::DiskFull);
         }
         let waiting = self.merge.unreleased();
-        if waiting >= self.config.limits.unreleased_max {
+        let too_many = waiting >= self.config.limits.unreleased_max;
+        if too_many && !self.state.switch.has(Mutant::BacklogUnbounded) {
             return Err(Refusal::Backlog { waiting, holder: self.held_back_by() });
         }
         Ok(journal)
@@ -360,8 +365,8 @@ impl Site {
     }
 
     /// Bytes of own entries and notes that wait for the WAL.
-    #[cfg(test)]
-    pub(crate) fn waiting_bytes(&self) -> usize {
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
         self.pipeline.wal.waiting_bytes()
     }
 

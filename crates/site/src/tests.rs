@@ -13,6 +13,7 @@ mod repair;
 mod retention;
 mod trio;
 mod unreplicated;
+mod upgrade;
 
 use batch::{Builder, NewRecord};
 use bytes::Bytes;

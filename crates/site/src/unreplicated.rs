@@ -206,7 +206,8 @@ impl Site {
         let (bytes, since) = self.state.unreplicated.of(append.topic)?;
         let age_ms = now.wall_ms.saturating_sub(since.unix_ms());
         let too_much = bytes_max.is_some_and(|most| bytes + append.records.len() as u64 > most);
-        let too_old = ms_max.is_some_and(|most| age_ms > most);
+        let forever = self.state.switch.has(Mutant::UnreplicatedForever);
+        let too_old = ms_max.is_some_and(|most| age_ms > most) && !forever;
         (too_much || too_old).then_some(Refusal::Unreplicated { bytes, age_ms })
     }
 

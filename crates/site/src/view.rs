@@ -263,6 +263,12 @@ impl Site {
         self.merge.order.position()
     }
 
+    /// How many entries have taken effect in all: what is released, but for what is being noted.
+    #[must_use]
+    pub fn in_effect(&self) -> u64 {
+        self.merge.in_effect()
+    }
+
     /// Where this site stands.
     #[must_use]
     pub fn status(&self, mono_us: u64) -> Status {

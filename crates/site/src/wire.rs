@@ -20,8 +20,9 @@ pub(crate) use copy::shared;
 pub use copy::{CHUNK_BYTES_MAX, Chunk, CopyMessage, Extent};
 pub use signed::{CERTIFICATE_BYTES_MAX, SIGNATURE_BYTES_MAX, SignedHead, Vouched};
 
-/// The protocol spoken here. A site speaks with versions one below and one above.
-pub const PROTOCOL: u16 = 1;
+/// The protocol spoken here. A site speaks with versions one below and one above, and says to each only what it reads;
+/// entries are read by all, so a kind of entry is written once all members have told that they know it.
+pub const PROTOCOL: u16 = 2;
 
 /// Most journals one message may speak of: what a peer can make us hold.
 pub const JOURNALS_MAX: usize = 10_000;

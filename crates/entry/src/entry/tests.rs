@@ -37,6 +37,7 @@ fn bodies() -> Vec<Body> {
         Body::Catalog(Bytes::from_static(b"changes")),
         Body::Topic(TopicBody { id: topic, name: "orders".into(), generation: 0, partitions: 4, settings }),
         Body::Part,
+        Body::Mark,
         Body::Open(OpenBody { journal, first: 11 }),
         Body::Seal(SealBody { journal, cut }),
         Body::Adopt(AdoptBody { journal, from: 9, upto: cut }),

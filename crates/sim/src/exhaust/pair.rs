@@ -67,6 +67,7 @@ pub(crate) fn config(own: SiteId) -> SiteConfig {
         own,
         members: vec![member(WATCHED), member(OTHER)],
         homes: BTreeMap::new(),
+        protocol: site::wire::PROTOCOL,
         clock_bound_ms: 500,
         start_wait_ms: 200,
         alive_ms: 2_000,

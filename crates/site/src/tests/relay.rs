@@ -140,6 +140,20 @@ fn a_certificate_that_nobody_showed_proves_nothing() {
     refused(forge, "no certificate was shown");
 }
 
+fn with_a_byte(vouched: Vouched, at: usize, byte: u8) -> Vouched {
+    let mut entries = vouched.entries.to_vec();
+    entries[at] = byte;
+    Vouched { entries: entries.into(), ..vouched }
+}
+
+#[test]
+fn what_a_newer_version_wrote_waits() {
+    let another_format = |vouched| with_a_byte(vouched, 0, 2);
+    refused(another_format, "that a newer version wrote: upgrade this site");
+    let another_kind = |vouched| with_a_byte(vouched, 1, 200);
+    refused(another_kind, "that a newer version wrote: upgrade this site");
+}
+
 #[test]
 fn a_head_of_old_proves_nothing_new() {
     let mut trio = Trio::founded();

@@ -41,6 +41,8 @@ pub(super) struct Trio {
     fence_timeout_ms: u64,
     /// Who refused whom, and why, where that is to be expected.
     pub(super) hangups: Option<Vec<(u16, u16, String)>>,
+    /// Which protocol a site speaks from its next start on, if not this version's.
+    pub(super) protocols: BTreeMap<u16, u16>,
     /// How many sites the configuration lists.
     known: u16,
 }
@@ -62,6 +64,7 @@ fn config(own: u16, known: u16, fence_timeout_ms: u64, limits: &Limits) -> SiteC
         own: SiteId(own),
         members: (1..=known).map(member).collect(),
         homes: BTreeMap::new(),
+        protocol: crate::wire::PROTOCOL,
         clock_bound_ms: 500,
         start_wait_ms: 1000,
         alive_ms: 1000,
@@ -115,6 +118,7 @@ impl Trio {
             forge: None,
             entries_sent: Vec::new(),
             hangups: None,
+            protocols: BTreeMap::new(),
         };
         for id in 1..=known {
             let disk = &mut trio.nodes.get_mut(&id).unwrap().disk;
@@ -141,10 +145,13 @@ impl Trio {
         let now = self.now(id);
         let node = self.nodes.get_mut(&id).unwrap();
         let entropy = Entropy { actor: [self.starts; 16] };
-        let config = config(id, self.known, self.fence_timeout_ms, &self.limits);
+        let mut config = config(id, self.known, self.fence_timeout_ms, &self.limits);
+        config.protocol = self.protocols.get(&id).copied().unwrap_or(config.protocol);
         let notary = Arc::new(TestNotary(SiteId(id)));
-        let (site, _) = Site::open(config, entropy, notary, now, &mut node.disk).unwrap();
-        node.site = Some(site);
+        match Site::open(config, entropy, notary, now, &mut node.disk) {
+            Ok((site, _)) => node.site = Some(site),
+            Err(error) => panic!("site {id} does not start: {error}"),
+        }
         node.stopped = false;
         for other in self.others(id) {
             self.connect(id, other);
@@ -390,6 +397,10 @@ impl Trio {
         }
         let message = Message::decode(bytes).unwrap();
         self.push(to, Event::Message { from: SiteId(from), message });
+    }
+
+    pub(super) fn forget_entries_sent(&mut self) {
+        self.entries_sent.clear();
     }
 
     /// The entries that one site has sent another.
