@@ -4,7 +4,8 @@
 //!   `sim --seed 17 --trace` runs one and prints every line; `--shrink` brings a failure down to what it takes.
 //! - `sim --hours 1` (or `--minutes 10`) is the long run: seeds of every size, each twice.
 //! - `sim mutants` says how many seeds each bug on purpose survives.
-//! - `sim exhaust [flips|cuts|crash]` goes through every hurt WAL and every crash of a short life.
+//! - `sim exhaust [flips|cuts|crash|all] [KIB] [N/OF]` goes through every hurt WAL (of 1024 KiB, unless it says otherwise) and
+//!   every crash of a short life; through the N-th of so many shares of the hurt ones, where that would take too long.
 
 use std::process::ExitCode;
 
@@ -13,7 +14,7 @@ use sim::commands::{Wanted, exhaust, long, mutants, seeds};
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match words.first().map(String::as_str) {
-        Some("exhaust") => exhaust::exhaust(words.get(1).map(String::as_str)),
+        Some("exhaust") => exhaust::exhaust(&words[1..]),
         Some("mutants") => mutants::mutants(),
         _ => runs(&words),
     };

@@ -2,7 +2,8 @@
 
 use sim::exhaust::{crash, damage};
 
-const SMALL: damage::Wanted = damage::Wanted { bytes: 20 << 10, segment_bytes: 8 << 10, threads: 2 };
+const SMALL: damage::Wanted =
+    damage::Wanted { bytes: 20 << 10, segment_bytes: 8 << 10, threads: 2, share: damage::Share::WHOLE };
 
 /// I-05.
 #[test]

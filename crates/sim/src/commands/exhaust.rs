@@ -5,25 +5,66 @@ use std::time::Instant;
 use super::threads;
 use crate::exhaust::{crash, damage};
 
-/// Goes through everything; `only` names one part (`flips`, `cuts`, `crash`).
+/// What is gone through.
+struct Wanted<'a> {
+    /// One part (`flips`, `cuts`, `crash`) or `all`.
+    part: &'a str,
+    kib: usize,
+    share: damage::Share,
+}
+
+impl Wanted<'_> {
+    fn read(words: &[String]) -> Result<Wanted<'_>, String> {
+        let word = |at: usize| words.get(at).map(String::as_str);
+        let part = word(0).unwrap_or("all");
+        if !["all", "flips", "cuts", "crash"].contains(&part) {
+            return Err(format!("exhaust {part}? known: flips, cuts, crash, all"));
+        }
+        let number = |text: &str| text.parse::<u64>().map_err(|_| format!("{text} is no number"));
+        let kib = word(1).map_or(Ok(1024), number)?;
+        let share =
+            match word(2).map(|text| text.split_once('/').ok_or(format!("{text} is no share like 1/64"))) {
+                None => damage::Share::WHOLE,
+                Some(share) => {
+                    let (number_of, of) = share?;
+                    damage::Share { first: number(number_of)?.saturating_sub(1), of: number(of)?.max(1) }
+                }
+            };
+        Ok(Wanted { part, kib: usize::try_from(kib).map_err(|error| error.to_string())?, share })
+    }
+
+    fn wants(&self, part: &str) -> bool {
+        self.part == "all" || self.part == part
+    }
+}
+
+/// Goes through everything, or one part; a WAL of so many KiB; a share of its cases.
 ///
 /// # Errors
-/// The first case that broke an invariant.
-pub fn exhaust(only: Option<&str>) -> Result<(), String> {
-    let threads = threads();
-    let wal = damage::Wanted { bytes: 1 << 20, segment_bytes: 256 << 10, threads };
+/// The first case that broke an invariant, or a word that is not understood.
+pub fn exhaust(words: &[String]) -> Result<(), String> {
+    let (wanted, threads) = (Wanted::read(words)?, threads());
+    let wal = damage::Wanted {
+        bytes: wanted.kib << 10,
+        segment_bytes: (wanted.kib as u64) << 8,
+        threads,
+        share: wanted.share,
+    };
     let life = crash::Wanted { rounds: 16, open_max: 12, threads };
-    let wants = |part| only.is_none_or(|only| only == part);
-    if wants("crash") {
+    if wanted.wants("crash") {
         tell("every crash", || crash::everywhere(life))?;
     }
-    if wants("cuts") {
-        tell("every cut", || damage::cuts(wal, false))?;
-        tell("every cut, under a checkpoint", || damage::cuts(wal, true))?;
+    let which = match wanted.share {
+        damage::Share::WHOLE => "every".to_owned(),
+        damage::Share { first, of } => format!("share {} of {of} of every", first + 1),
+    };
+    if wanted.wants("cuts") {
+        tell(&format!("{which} cut"), || damage::cuts(wal, false))?;
+        tell(&format!("{which} cut, under a checkpoint"), || damage::cuts(wal, true))?;
     }
-    if wants("flips") {
-        tell("every flipped bit", || damage::flips(wal, false))?;
-        tell("every flipped bit, under a checkpoint", || damage::flips(wal, true))?;
+    if wanted.wants("flips") {
+        tell(&format!("{which} flipped bit"), || damage::flips(wal, false))?;
+        tell(&format!("{which} flipped bit, under a checkpoint"), || damage::flips(wal, true))?;
     }
     Ok(())
 }

@@ -31,6 +31,22 @@ pub struct Wanted {
     pub segment_bytes: u64,
     /// On how many threads.
     pub threads: usize,
+    /// Which of how many shares of the cases: what takes too long for one night can be spread over several.
+    pub share: Share,
+}
+
+/// A share of the cases: every so many-th, from one on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// The first.
+    pub first: u64,
+    /// Of how many shares.
+    pub of: u64,
+}
+
+impl Share {
+    /// All cases.
+    pub const WHOLE: Share = Share { first: 0, of: 1 };
 }
 
 /// How it went.
@@ -76,6 +92,8 @@ struct Whole {
     files: Vec<(FileName, Bytes)>,
     commits: Vec<Commit>,
     records: Vec<Record>,
+    /// The bytes of the entries among them.
+    entries: Vec<Bytes>,
     options: WalOptions,
     /// After the last commit.
     end: WalPosition,
@@ -107,7 +125,7 @@ impl Commit {
 pub fn flips(wanted: Wanted, covered: bool) -> Result<Counts, String> {
     let whole = Whole::write(wanted);
     let bytes: u64 = whole.files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
-    whole.all(wanted.threads, bytes * 8, covered, |number| {
+    whole.all(wanted, bytes * 8, covered, |number| {
         let (file, at) = whole.place((number / 8) as usize);
         (file, Hurt::Flip { at, bit: (number % 8) as u8 })
     })
@@ -120,7 +138,7 @@ pub fn flips(wanted: Wanted, covered: bool) -> Result<Counts, String> {
 pub fn cuts(wanted: Wanted, covered: bool) -> Result<Counts, String> {
     let whole = Whole::write(wanted);
     let bytes: u64 = whole.files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
-    whole.all(wanted.threads, bytes, covered, |number| {
+    whole.all(wanted, bytes, covered, |number| {
         let (file, len) = whole.place(number as usize);
         (file, Hurt::Cut { len })
     })
@@ -156,7 +174,9 @@ impl Whole {
             let bytes = disk.file_mut(&name).expect("it was listed").clone();
             (name, Bytes::from(bytes))
         };
-        Whole { files: names.into_iter().map(file).collect(), commits, records, options, end: wal.position() }
+        let files = names.into_iter().map(file).collect();
+        let entries = records.iter().filter_map(truth::entry).map(|entry| entry.bytes.clone()).collect();
+        Whole { files, commits, records, entries, options, end: wal.position() }
     }
 
     /// The file and the place in it of a byte, counted over all files.
@@ -172,15 +192,16 @@ impl Whole {
 
     fn all(
         &self,
-        threads: usize,
+        wanted: Wanted,
         end: u64,
         covered: bool,
         hurt: impl Fn(u64) -> (usize, Hurt) + Sync,
     ) -> Result<Counts, String> {
-        let parts = shared_out(threads, end, |numbers| {
+        let Share { first, of } = wanted.share;
+        let parts = shared_out(wanted.threads, end.saturating_sub(first).div_ceil(of), |numbers| {
             let mut counts = Counts::default();
             for number in numbers {
-                let (file, hurt) = hurt(number);
+                let (file, hurt) = hurt(first + number * of);
                 let from = if covered { self.end } else { WalPosition::START };
                 self.one(file, &hurt, from, &mut counts).map_err(|seen| {
                     let name = &self.files[file].0;
@@ -221,7 +242,9 @@ impl Whole {
         while let Some(more) = wal.replay(disk, &mut at)? {
             records.extend(more);
         }
-        let mut given = vec![given(&wal, disk)];
+        // What is given out is judged behind a checkpoint only: before, all of it was replayed.
+        let skipped = from == self.end;
+        let mut given = if skipped { vec![given(&wal, disk)] } else { Vec::new() };
         while let Some(unread) = wal.unread() {
             if !unread.read(disk).is_ok_and(|contents| wal.found(&unread.file, contents)) {
                 wal.lose(&unread.file, &BTreeMap::new());
@@ -229,7 +252,7 @@ impl Whole {
             given.push(self::given(&wal, disk));
         }
         Ok(Found {
-            skipped: from == self.end,
+            skipped,
             records,
             truncated: truncated.is_some(),
             position: wal.position(),
@@ -244,9 +267,8 @@ impl Whole {
         if found.skipped && found.lost != is_hurt {
             return Err(format!("a commit before the checkpoint is hurt: {is_hurt}; found: {}", found.lost));
         }
-        let written = |record: &Record| truth::entry(record).map(|entry| entry.bytes.clone());
-        let written: Vec<Bytes> = self.records.iter().filter_map(written).collect();
-        match found.given.iter().find(|(first, entries)| written.get(*first..) != Some(&entries[..])) {
+        let written = |first: usize| self.entries.get(first..);
+        match found.given.iter().find(|(first, entries)| written(*first) != Some(&entries[..])) {
             Some((first, entries)) if found.skipped => {
                 Err(format!("from {first} on {} entries are given out that were not written", entries.len()))
             }
