@@ -11,6 +11,8 @@ use site::{Acknowledge, Answer, Append, Commit, Reading, Refusal, Request, Site}
 
 use crate::checkers::{Asked, Checkers};
 use crate::rng::Rng;
+use crate::submission::Alone;
+use crate::swarm::Kept;
 
 /// A client.
 #[derive(Debug)]
@@ -50,6 +52,12 @@ pub struct Allowed {
     pub bounded: bool,
     /// Whether the topic `events` is compacted.
     pub compacted: bool,
+    /// What the topics `orders` and `events` keep, if not all.
+    pub kept: Option<Kept>,
+    /// Whether what only one site has of the topic `audit` is bounded by its age too.
+    pub floods: bool,
+    /// How many batches it sends at a time: from, and less than.
+    pub at_once: (u64, u64),
     /// How many sites there are.
     pub sites: u16,
 }
@@ -149,7 +157,8 @@ impl Client {
                 self.commit((topic.id, partition), end);
             }
             _ => {
-                let count = self.rng.between(1, 4);
+                let (least, below) = allowed.at_once;
+                let count = self.rng.between(least, below);
                 for _ in 0..count {
                     self.append(&topic, partition, checkers);
                 }
@@ -180,6 +189,15 @@ impl Client {
         if allowed.bounded && name == BOUNDED {
             settings.insert("replication.max.unreplicated.bytes".to_owned(), "4000".to_owned());
         }
+        if allowed.floods && name == BOUNDED {
+            settings.insert("replication.max.unreplicated.ms".to_owned(), "300".to_owned());
+        }
+        if let Some(kept) = allowed.kept.filter(|_| name != BOUNDED) {
+            let given = [("retention.ms", kept.age_ms), ("retention.bytes", kept.bytes)];
+            let given = given.into_iter().filter_map(|(key, most)| Some((key, most?)));
+            settings.extend(given.map(|(key, most)| (key.to_owned(), most.to_string())));
+            settings.entry("cleanup.policy".to_owned()).and_modify(|policy| policy.push_str(",delete"));
+        }
         let partitions = u32::try_from(self.rng.between(1, 4)).unwrap_or(1);
         self.push(Request::CreateTopic { name, partitions, settings }, None, 1, false);
     }
@@ -202,8 +220,9 @@ impl Client {
         if topic.settings.compacts {
             checkers.submissions.compact(topic.id);
         }
-        if let Some(most) = topic.settings.unreplicated_bytes_max {
-            checkers.submissions.bound(topic.id, most);
+        let (bytes, ms) = (topic.settings.unreplicated_bytes_max, topic.settings.unreplicated_ms_max);
+        if bytes.or(ms).is_some() {
+            checkers.submissions.bound(topic.id, Alone { bytes, ms });
         }
         let (records, padding) = (self.rng.between(1, 4), *self.rng.pick(&[0, 30, 1500]));
         let numbering = match (self.idempotent, self.producer) {

@@ -3,6 +3,7 @@
 use disk::{Disk, FileName};
 use entry::{Encoded, SiteId, StorageId};
 use journal::Seen;
+use site::wire::PROTOCOL;
 use site::{Event, Fresh, Request, Site, Ticket};
 
 use crate::checkers::{Verdict, Violation, truth};
@@ -156,6 +157,7 @@ impl World {
                 Ok(())
             }
             Kind::Remove => self.remove_site(),
+            Kind::Retain | Kind::Low | Kind::Flood | Kind::Upgrade => self.tend(kind, site, for_us),
             Kind::Fence if site != at.other => self.fence(at),
             Kind::Clone if site != at.other => self.try_clone(site, at.other),
             Kind::Rot | Kind::Decay | Kind::RecoveryCut => self.strike_dead(kind, site),
@@ -457,6 +459,7 @@ impl World {
         let sites: Vec<SiteId> = self.hosts.keys().copied().collect();
         for site in sites {
             self.repair(site);
+            self.room_again(site)?;
             let Some(host) = self.hosts.get_mut(&site) else { continue };
             host.disk.failing_syncs = 0;
             host.disk.misreads.set(0);
@@ -468,6 +471,11 @@ impl World {
             host.clock.offset_ms = right_ms;
             host.clock.drift_ppm = 0;
             host.jumped = false;
+            let is_old = std::mem::replace(&mut host.config.protocol, PROTOCOL) < PROTOCOL;
+            if is_old {
+                self.kill(site, "is upgraded")?;
+                continue;
+            }
             if is_step {
                 self.kill(site, "its clock was set right")?;
                 continue;

@@ -5,13 +5,13 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use disk::{Disk, DiskError, FileName};
-use entry::{SiteId, StorageId};
+use entry::{Kind, SiteId, StorageId};
 use journal::checkpoint::Draft;
 use journal::frame::{Frame, FrameHead};
 use journal::{Record, WalOp, WalPosition, WalWrite};
 use site::{Event, FileAnswer, FileTask, FileWork, Identity, Site, SiteConfig};
 
-use crate::checkers::Actor;
+use crate::checkers::{Actor, Verdict, ensure, truth};
 use crate::clock::SimClock;
 use crate::disk::SimDisk;
 
@@ -57,6 +57,77 @@ pub struct Host {
     pub sync_failed: bool,
     /// When it passes on what others never wrote.
     pub forges_us: Range<u64>,
+    /// While its disk is low: what has come of that.
+    pub low: Option<Low>,
+}
+
+/// A disk that is low.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Low {
+    /// Until when.
+    pub until_us: u64,
+    /// When the process heard of it.
+    pub heard_us: Option<u64>,
+    /// Bytes that had been taken in by then and are not in the WAL yet.
+    pub taken_bytes: usize,
+    /// How many WAL writes with notes it has begun since.
+    pub noted: u64,
+    /// Whether one found no room.
+    pub refused: bool,
+}
+
+/// After how long on a low disk a process that nothing else troubles has noted something, in microseconds: it reserves its
+/// stamps ahead, a few seconds at a time.
+const NOTES_WITHIN_US: u64 = 4_000_000;
+
+impl Low {
+    /// Another process has to be told.
+    pub fn begins_anew(&mut self) {
+        *self = Low { until_us: self.until_us, ..Low::default() };
+    }
+
+    /// The process has heard of it, with so much taken in before.
+    pub fn heard(&mut self, now_us: u64, taken_bytes: usize) {
+        if self.heard_us.is_none() {
+            (self.heard_us, self.taken_bytes) = (Some(now_us), taken_bytes);
+        }
+    }
+
+    /// A WAL write begins.
+    ///
+    /// # Errors
+    /// A violation of I-08 if it holds what was taken in since and is no word of the sites among themselves.
+    pub fn writes(&mut self, site: SiteId, records: &[Record]) -> Verdict {
+        if self.heard_us.is_none() {
+            return Ok(());
+        }
+        self.noted += u64::from(records.iter().any(|record| matches!(record, Record::Note(_))));
+        let batches = records.iter().filter_map(truth::entry).filter(|entry| entry.head.kind == Kind::Batch);
+        let bytes: usize = batches.map(|entry| entry.bytes.len()).sum();
+        ensure(bytes <= self.taken_bytes, "I-08", || {
+            let taken_bytes = self.taken_bytes;
+            format!(
+                "site {site} takes records in though its disk is low: {bytes} bytes, {taken_bytes} had come before"
+            )
+        })?;
+        self.taken_bytes -= bytes;
+        Ok(())
+    }
+
+    /// The disk has room again: the process has not stood still meanwhile.
+    ///
+    /// # Errors
+    /// A violation of I-08 if it has.
+    pub fn ends(&self, site: SiteId, troubled_us: u64, now_us: u64) -> Verdict {
+        let Some(heard_us) = self.heard_us else { return Ok(()) };
+        let is_long = now_us > heard_us + NOTES_WITHIN_US && troubled_us < heard_us && !self.refused;
+        ensure(!is_long || self.noted > 0, "I-08", || {
+            format!(
+                "site {site} has noted nothing since its disk is low, for {} ms",
+                (now_us - heard_us) / 1000
+            )
+        })
+    }
 }
 
 /// A running process.
@@ -82,6 +153,10 @@ pub struct Process {
     pub paused_until_us: u64,
     /// After how many actions of one step it dies.
     pub dies_after: Option<usize>,
+    /// The protocol that it speaks.
+    pub protocol: u16,
+    /// The protocols that others said they speak.
+    pub told: BTreeMap<SiteId, u16>,
 }
 
 /// Disk work: steps, and what is reported at the end.
@@ -199,9 +274,11 @@ impl Host {
 impl Process {
     /// A process that has just begun.
     #[must_use]
-    pub fn new(site: Site) -> Process {
+    pub fn new(site: Site, protocol: u16) -> Process {
         Process {
             site,
+            protocol,
+            told: BTreeMap::new(),
             links: BTreeMap::new(),
             handed: BTreeMap::new(),
             next_job: 1,
@@ -311,6 +388,9 @@ pub fn folder(name: &str) -> FileName {
 
 /// The shell takes nothing in when little room is left: what it has taken in needs some in the logs.
 fn keep_reserve(disk: &SimDisk) -> Result<(), DiskError> {
+    if disk.capacity_bytes == u64::MAX {
+        return Ok(());
+    }
     let free_bytes = disk.capacity_bytes.saturating_sub(disk.used_bytes());
     if free_bytes < RESERVE_BYTES { Err(DiskError::Full(FileName::root())) } else { Ok(()) }
 }

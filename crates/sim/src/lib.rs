@@ -12,6 +12,7 @@
 //! | `notary` | signatures that only pretend, and the forger |
 //! | `swarm`, `faults`, `machines` | what goes wrong in a run, carrying it out, and who starts again |
 //! | `operator` | who changes the members |
+//! | `upkeep` | records that are deleted, low disks, floods, new versions |
 //! | `client`, `traffic`, `submission` | clients and what they want |
 //! | `checkers/` | the invariants, by number |
 //! | `exhaust/` | what is gone through to the last case instead of by chance |
@@ -39,6 +40,7 @@ pub mod submission;
 pub mod swarm;
 pub mod trace;
 mod traffic;
+mod upkeep;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};

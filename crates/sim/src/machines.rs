@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use disk::Disk;
 use entry::{ClusterId, SiteId, StorageId};
+use site::wire::PROTOCOL;
 use site::{Entropy, Event, Fresh, Limits, Member, RecoverError, Site, SiteConfig};
 use uuid::Uuid;
 
 use crate::checkers::{Verdict, broken, ensure};
 use crate::clock::SimClock;
 use crate::disk::{POWER_GONE, SimDisk, Strays};
-use crate::host::{Host, Process};
+use crate::host::{Host, Low, Process};
 use crate::mutant::Mutant;
 use crate::notary::SimNotary;
 use crate::rng::Rng;
@@ -22,28 +23,30 @@ impl World {
     pub(crate) fn machine(&mut self, own: SiteId) -> Host {
         let swarm = &self.swarm;
         let known = (1..=self.known()).map(SiteId);
+        let usual = Limits::default();
         let config = SiteConfig {
             cluster: ClusterId(Uuid::from_u128(0x51)),
             own,
             members: known.map(|site| Member { site, name: format!("site-{site}") }).collect(),
             homes: BTreeMap::new(),
-            protocol: site::wire::PROTOCOL,
+            protocol: if swarm.upgrades { PROTOCOL - 1 } else { PROTOCOL },
             clock_bound_ms: 500,
             start_wait_ms: swarm.start_wait_ms,
             alive_ms: 2_000,
             fence_timeout_ms: swarm.fence_timeout_ms,
             limits: Limits {
-                waiting_bytes_max: 64 << 10,
-                waiting_appends_max: 20,
+                waiting_bytes_max: swarm.bounds.map_or(64 << 10, |bounds| bounds.waiting_bytes_max),
+                waiting_appends_max: if swarm.bounds.is_some() { 5 } else { 20 },
+                unreleased_max: swarm.bounds.map_or(usual.unreleased_max, |bounds| bounds.unreleased_max),
                 peer_window_bytes: swarm.window_bytes,
                 message_bytes: swarm.window_bytes.min(4 << 10),
                 checkpoint_bytes: swarm.checkpoint_bytes,
                 wal_segment_bytes: swarm.segment_bytes,
                 look_bytes_per_second: 0,
                 wal_bytes_max: swarm.wal_bytes_max,
-                period_ms: if swarm.compacted { 700 } else { Limits::default().period_ms },
+                period_ms: swarm.period_ms(usual.period_ms),
                 hot_bytes: 8 << 10,
-                ..Limits::default()
+                ..usual
             },
         };
         Host {
@@ -65,6 +68,7 @@ impl World {
             is_off: false,
             sync_failed: false,
             forges_us: 0..0,
+            low: None,
         }
     }
 
@@ -123,9 +127,13 @@ impl World {
                 opened.released()
             )
         });
-        host.process = Some(Process::new(opened));
+        host.process = Some(Process::new(opened, host.config.protocol));
         host.disk.dies_after = None;
+        let is_low = host.low.as_mut().map(Low::begins_anew).is_some();
         self.adopt(site)?;
+        if is_low {
+            self.feed(site, Event::DiskLow(true))?;
+        }
         let others: Vec<SiteId> = self.alive().into_iter().filter(|other| *other != site).collect();
         for other in others {
             self.want_link(site, other);
@@ -184,6 +192,14 @@ impl World {
     fn not_recovered(&mut self, site: SiteId, error: &RecoverError) -> Verdict {
         let text = error.to_string();
         self.trace.line(self.now_us, Some(site), || format!("does not start: {text}"));
+        if let Some(host) = self.hosts.get_mut(&site)
+            && matches!(error, RecoverError::Newer { .. })
+            && std::mem::replace(&mut host.config.protocol, PROTOCOL) < PROTOCOL
+        {
+            // The version before does not read what the next one has written: back to that.
+            self.at(400_000, What::Restart(site));
+            return Ok(());
+        }
         if text.contains(POWER_GONE) {
             // It dies in the middle of its recovery, and begins again with what is left.
             if let Some(host) = self.hosts.get_mut(&site) {

@@ -58,7 +58,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 65] = [
+    pub const ALL: [Mutant; 78] = [
         Mutant::AckBeforeSync,
         Mutant::SyncLies,
         Mutant::SyncErrorIgnored,
@@ -124,6 +124,19 @@ impl Mutant {
         Mutant::Inside(site::Mutant::SignatureUnchecked),
         Mutant::Inside(site::Mutant::CompactionLosesAStep),
         Mutant::Inside(site::Mutant::LookbackSkipped),
+        Mutant::Inside(site::Mutant::RetainsByOwnClock),
+        Mutant::Inside(site::Mutant::RetainsTooShort),
+        Mutant::Inside(site::Mutant::TrimsAtOnce),
+        Mutant::Inside(site::Mutant::LowTakesRecords),
+        Mutant::Inside(site::Mutant::LowTakesReplicas),
+        Mutant::Inside(site::Mutant::LowNotesNothing),
+        Mutant::Inside(site::Mutant::RoomUnheard),
+        Mutant::Inside(site::Mutant::QueueUnbounded),
+        Mutant::Inside(site::Mutant::BacklogUnbounded),
+        Mutant::Inside(site::Mutant::UnreplicatedForever),
+        Mutant::Inside(site::Mutant::WritesUnread),
+        Mutant::Inside(site::Mutant::NewerQuarantined),
+        Mutant::Inside(site::Mutant::NewerTakenIn),
     ];
 
     /// The faults that a bug needs to show: without them it does no harm.
@@ -177,6 +190,16 @@ impl Mutant {
                 }
                 Within::MembersForgotten => &[Kind::Add, Kind::Remove, Kind::Kill],
                 Within::LookbackSkipped => &[Kind::Decay, Kind::Kill, Kind::Isolate],
+                Within::RetainsByOwnClock | Within::RetainsTooShort | Within::TrimsAtOnce => {
+                    &[Kind::Retain, Kind::Isolate]
+                }
+                Within::LowTakesRecords
+                | Within::LowTakesReplicas
+                | Within::LowNotesNothing
+                | Within::RoomUnheard => &[Kind::Low],
+                Within::QueueUnbounded => &[Kind::Flood, Kind::Stall],
+                Within::BacklogUnbounded | Within::UnreplicatedForever => &[Kind::Flood, Kind::Isolate],
+                Within::WritesUnread | Within::NewerQuarantined | Within::NewerTakenIn => &[Kind::Upgrade],
                 Within::SignatureUnchecked => &[Kind::Forge, Kind::Ring, Kind::Block],
                 _ => &[],
             },

@@ -6,7 +6,7 @@ use entry::SiteId;
 use site::wire::Message;
 use site::{Action, Answer, Event, FileTask, Lane, Refusal, Request, Ticket};
 
-use crate::checkers::{Verdict, broken, ensure};
+use crate::checkers::{Reads, Verdict, broken, ensure};
 use crate::host::{Flight, Job};
 use crate::mutant::Mutant;
 use crate::net::{Sent, Stream};
@@ -96,6 +96,7 @@ impl World {
         self.trace.line(self.now_us, Some(id), || trace::records(&flight.records));
         if !again {
             self.checkers.wrote(by, &flight.records)?;
+            self.may_write(id, &flight.records)?;
         }
         if self.options.mutant == Some(Mutant::AckBeforeSync) {
             let number = write.id;
@@ -104,6 +105,18 @@ impl World {
         }
         self.begin(id, Job::write(write));
         Ok(())
+    }
+
+    /// A site begins a WAL write: of the version that it runs, and of what a low disk takes.
+    fn may_write(&mut self, id: SiteId, records: &[journal::Record]) -> Verdict {
+        let Some(host) = self.hosts.get_mut(&id) else { return Ok(()) };
+        let by = host.actor();
+        if let Some(low) = &mut host.low {
+            low.writes(id, records)?;
+        }
+        let Some(process) = &host.process else { return Ok(()) };
+        let reads = Reads { own: process.protocol, members: process.site.members(), told: &process.told };
+        self.checkers.wrote_for(by, &reads, records)
     }
 
     fn begin(&mut self, id: SiteId, job: Job) {
@@ -158,6 +171,7 @@ impl World {
             Ok(true) => self.done(id, number),
             Err(DiskError::Full(_)) => {
                 let job = host.process.as_mut().and_then(|process| process.jobs.remove(&number));
+                host.low.iter_mut().for_each(|low| low.refused = true);
                 self.trace.line(self.now_us, Some(id), || "disk full".into());
                 job.map_or(Ok(()), |job| self.feed(id, job.full))
             }

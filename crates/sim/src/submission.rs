@@ -28,6 +28,15 @@ pub struct Submission {
     offsets: Vec<u64>,
 }
 
+/// How much one site may have of a topic that no other has.
+#[derive(Debug, Clone, Copy)]
+pub struct Alone {
+    /// How many bytes.
+    pub bytes: Option<u64>,
+    /// For how long, in milliseconds.
+    pub ms: Option<u64>,
+}
+
 /// All of them.
 #[derive(Debug, Default)]
 pub struct Submissions {
@@ -35,8 +44,8 @@ pub struct Submissions {
     by_entry: BTreeMap<(JournalId, Seq), usize>,
     /// Topics that somebody asked to delete: what is written to them may be dropped.
     doomed: BTreeSet<TopicId>,
-    /// Topics of which one site may have so many bytes that no other has.
-    bounds: BTreeMap<TopicId, u64>,
+    /// Topics of which one site may have only so much that no other has.
+    bounds: BTreeMap<TopicId, Alone>,
     /// Topics that are compacted.
     compacted: BTreeSet<TopicId>,
 }
@@ -112,8 +121,8 @@ impl Submissions {
     }
 
     /// A topic bounds what only one site has of it.
-    pub fn bound(&mut self, topic: TopicId, bytes_max: u64) {
-        self.bounds.insert(topic, bytes_max);
+    pub fn bound(&mut self, topic: TopicId, most: Alone) {
+        self.bounds.insert(topic, most);
     }
 
     /// A topic is compacted.
@@ -127,7 +136,7 @@ impl Submissions {
     }
 
     /// How much of a topic one site may have that no other has, if that is bounded.
-    pub(crate) fn bound_of(&self, topic: TopicId) -> Option<u64> {
+    pub(crate) fn bound_of(&self, topic: TopicId) -> Option<Alone> {
         self.bounds.get(&topic).copied()
     }
 

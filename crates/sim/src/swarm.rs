@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use entry::SiteId;
 
+use crate::checkers::Bounds;
 use crate::net::Weather;
 use crate::rng::Rng;
 
@@ -71,7 +72,28 @@ pub enum Kind {
     Add,
     /// An operator lets a member go, which has left or is gone.
     Remove,
+    /// Topics keep records for a time, or so many bytes; when it strikes, somebody has records deleted.
+    Retain,
+    /// A disk is low, and has room again after a while.
+    Low,
+    /// Queues are short, and for a while clients write more than fits.
+    Flood,
+    /// A site is restarted on the next version, or on the one before; at first all run the one before.
+    Upgrade,
 }
+
+/// Kinds that happen only where they are asked for.
+const ASKED: [Kind; 9] = [
+    Kind::Restore,
+    Kind::Forge,
+    Kind::Add,
+    Kind::Remove,
+    Kind::Decay,
+    Kind::Retain,
+    Kind::Low,
+    Kind::Flood,
+    Kind::Upgrade,
+];
 
 /// Kinds that came last: drawn from a stream of their own.
 const LATEST: [Kind; 2] = [Kind::Wipe, Kind::Fence];
@@ -109,13 +131,8 @@ impl Kind {
     /// The kind of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Kind> {
-        KINDS
-            .iter()
-            .chain(&MORE)
-            .chain(&LATEST)
-            .chain(&[Kind::Restore, Kind::Forge, Kind::Add, Kind::Remove, Kind::Decay])
-            .copied()
-            .find(|kind| format!("{kind:?}") == name)
+        let all = KINDS.iter().chain(&MORE).chain(&LATEST).chain(&ASKED);
+        all.copied().find(|kind| format!("{kind:?}") == name)
     }
 }
 
@@ -152,6 +169,21 @@ pub struct Swarm {
     pub bounded: bool,
     /// Whether one of the topics is compacted.
     pub compacted: bool,
+    /// What two of the topics keep, if they do not keep all.
+    pub kept: Option<Kept>,
+    /// What sites hold at most, where queues are short.
+    pub bounds: Option<Bounds>,
+    /// Whether sites begin with the version before.
+    pub upgrades: bool,
+}
+
+/// What a topic keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// For how long, in milliseconds.
+    pub age_ms: Option<u64>,
+    /// How many bytes.
+    pub bytes: Option<u64>,
 }
 
 impl Swarm {
@@ -176,6 +208,9 @@ impl Swarm {
             fence_timeout_ms: *rng.pick(&[0, 0, 1_000, 4_000]),
             bounded: false,
             compacted: false,
+            kept: None,
+            bounds: None,
+            upgrades: false,
         }
     }
 
@@ -207,6 +242,38 @@ impl Swarm {
     pub fn latest(&mut self, rng: &mut Rng) {
         let quiet = self.kinds.is_empty() || self.kinds.contains(&Kind::Restore);
         self.kinds.extend(LATEST.iter().filter(|_| !quiet && rng.chance(200)));
+    }
+
+    /// What topics keep, where it is asked for: of a stream of its own.
+    pub fn keep_less(&mut self, rng: &mut Rng) {
+        let (age_ms, bytes) = *rng.pick(&[
+            (Some(1_000), None),
+            (Some(4_000), None),
+            (None, Some(4_000)),
+            (Some(3_000), Some(9_000)),
+        ]);
+        if self.kinds.contains(&Kind::Retain) {
+            self.kept = Some(Kept { age_ms, bytes });
+        }
+        let unreleased_max = *rng.pick(&[30, 1_000]);
+        let bounds = Bounds { waiting_bytes_max: 4 << 10, unreleased_max };
+        self.bounds = self.kinds.contains(&Kind::Flood).then_some(bounds);
+        self.upgrades = self.kinds.contains(&Kind::Upgrade);
+        if self.upgrades {
+            // The one thing that only the next version says is that time has passed: where little is written.
+            (self.clients, self.rest_us) = (2, 2_000_000);
+            self.kept = Some(Kept { age_ms: Some(300), bytes: None });
+        }
+    }
+
+    /// How often, by merged stamps, it is looked at what need not be kept, in milliseconds; `usual` where nothing goes.
+    #[must_use]
+    pub fn period_ms(&self, usual: u64) -> u64 {
+        match (self.upgrades, self.compacted || self.kept.is_some()) {
+            (true, _) => 150,
+            (false, true) => 700,
+            (false, false) => usual,
+        }
     }
 
     /// Who stays dead must be fenced some time: nobody else does it in these runs.

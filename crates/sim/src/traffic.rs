@@ -10,6 +10,9 @@ use crate::world::{Ticketed, What, World};
 
 /// For how long a machine must have been let alone before it owes an answer in time, in microseconds.
 const UNTROUBLED_US: u64 = 8_000_000;
+/// How many batches a client sends at a time, and how many in a flood: from, and less than.
+const USUAL: (u64, u64) = (1, 4);
+const FLOOD: (u64, u64) = (8, 20);
 /// How long a client waits for an answer, in microseconds.
 const PATIENCE_US: u64 = 4_000_000;
 
@@ -19,8 +22,15 @@ impl World {
         let now_us = self.now_us;
         let sites = self.known();
         let swarm = &self.swarm;
-        let (deletes, bounded, compacted) = (swarm.deletes, swarm.bounded, swarm.compacted);
-        let allowed = Allowed { deletes, bounded, compacted, sites };
+        let allowed = Allowed {
+            deletes: swarm.deletes,
+            bounded: swarm.bounded,
+            compacted: swarm.compacted,
+            kept: swarm.kept,
+            floods: swarm.bounds.is_some(),
+            at_once: if self.now_us < self.floods_until_us { FLOOD } else { USUAL },
+            sites,
+        };
         let client = &mut self.clients[number];
         let late = client.open.iter().any(|open| open.ticket.is_some() && open.until_us <= now_us);
         if late {
@@ -41,7 +51,11 @@ impl World {
             }
         }
         self.send_open(number);
-        let rest_us = if self.calm { 50_000 } else { self.swarm.rest_us };
+        let rest_us = match self.calm {
+            true => 50_000,
+            false if self.now_us < self.floods_until_us => 2_000,
+            false => self.swarm.rest_us,
+        };
         let in_us = self.clients[number].rng.between(rest_us / 4 + 1, rest_us + 2);
         self.at(in_us, What::Client(number));
         Ok(())

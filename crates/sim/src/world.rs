@@ -10,7 +10,7 @@ use bytes::Bytes;
 use disk::Disk;
 use entry::SiteId;
 use site::wire::Message;
-use site::{Answer, Event, Lane, Refusal, Site};
+use site::{Action, Answer, Event, Lane, Refusal, Site};
 
 use crate::checkers::{Asked, Checkers, Verdict, broken, ensure};
 use crate::client::Client;
@@ -42,6 +42,7 @@ pub(crate) enum What {
     Flap(SiteId, SiteId, u64),
     GiveUp(SiteId, SiteId, u64),
     Repair(SiteId),
+    RoomAgain(SiteId),
     Errand(SiteId),
     Fault,
     Image,
@@ -107,6 +108,8 @@ pub(crate) struct World {
     pub(crate) operator: Operator,
     /// Whether faults have ended.
     pub(crate) calm: bool,
+    /// Until when clients write more than fits.
+    pub(crate) floods_until_us: u64,
     pub(crate) steps: u64,
     /// Room for a step's actions, used again and again.
     actions: Vec<site::Action>,
@@ -141,6 +144,7 @@ impl World {
         swarm.bounded = !options.plain && Rng::stream(seed, "bounded").chance(300);
         swarm.compacted = !options.plain && Rng::stream(seed, "compacted").chance(300);
         swarm.also(&options.also);
+        swarm.keep_less(&mut Rng::stream(seed, "kept"));
         if options.core_only {
             swarm.fences_for_sure();
         }
@@ -152,7 +156,7 @@ impl World {
             clients: Vec::new(),
             tickets: BTreeMap::new(),
             next_ticket: 1,
-            checkers: Checkers::new(&sites),
+            checkers: Checkers::new(&sites, swarm.bounds),
             trace: Trace::new(options.lines),
             actions: Vec::new(),
             struck: BTreeMap::new(),
@@ -161,6 +165,7 @@ impl World {
             connecting: BTreeSet::new(),
             operator: Operator::default(),
             calm: false,
+            floods_until_us: 0,
             steps: 0,
             options,
             dice,
@@ -242,6 +247,7 @@ impl World {
             What::Flap(site, other, for_us) => self.flap(site, other, for_us),
             What::GiveUp(a, b, generation) => self.give_up(a, b, generation),
             What::Repair(site) => self.repair(site),
+            What::RoomAgain(site) => self.room_again(site)?,
             What::Errand(site) => self.errand(site)?,
             What::Fault => self.fault()?,
             What::Image => self.take_images(),
@@ -283,6 +289,11 @@ impl World {
         for _ in 0..copies {
             let message = Message::decode(bytes.clone());
             let Ok(message) = message else { return broken("I-52", "a site sent what does not read") };
+            if let (Message::Hello(hello), Some(host)) = (&message, self.hosts.get_mut(&to))
+                && let Some(process) = &mut host.process
+            {
+                process.told.insert(from, hello.protocol);
+            }
             self.feed(to, Event::Message { from, message })?;
         }
         Ok(())
@@ -316,6 +327,7 @@ impl World {
             return Ok(());
         }
         let events = std::mem::take(&mut process.inbox);
+        let hears = host.low.is_some() && events.iter().any(|event| matches!(event, Event::DiskLow(true)));
         let lines = self.trace.wants_lines();
         let told: Vec<String> = if lines { events.iter().map(trace::event).collect() } else { Vec::new() };
         events.iter().for_each(|event| self.trace.mark(trace::event_mark(event)));
@@ -328,6 +340,13 @@ impl World {
         let now = host.clock.now(now_us);
         self.checkers.shows(id, now.wall_ms);
         process.site.handle(now, events, &mut host.disk, &mut actions);
+        if let Some(low) = host.low.as_mut().filter(|_| hears) {
+            let begun = actions
+                .iter()
+                .map(|action| if let Action::Write(write) = action { write.bytes() } else { 0 });
+            let waiting = process.site.waiting_bytes() + process.site.replica_bytes();
+            low.heard(now_us, waiting + begun.sum::<usize>());
+        }
         let dies_after = process.dies_after.take();
         actions.iter().for_each(|action| self.trace.mark(trace::action_mark(action)));
         self.trace.line(now_us, Some(id), || format!("{} →{}", told.join(","), trace::actions(&actions)));
@@ -354,6 +373,9 @@ impl World {
         }
         let Some(host) = self.hosts.get(&id) else { return Ok(()) };
         let Some(process) = &host.process else { return Ok(()) };
+        if self.swarm.kept.is_some() {
+            self.checkers.keeps(&process.site, &host.disk)?;
+        }
         self.checkers.looked(host.actor(), &process.site)
     }
 

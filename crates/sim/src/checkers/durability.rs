@@ -1,5 +1,5 @@
 //! I-02: no acknowledgement before the bytes are on as many platters as were asked for.
-//! I-55: what one site took of a topic that no other ever held stays within the topic's bound.
+//! I-55: what one site took of a topic that no other ever held stays within the topic's bounds, in bytes and in time.
 //! I-03: what was acknowledged is never lost: a restart finds at least what was durable.
 
 use entry::{Body, JournalId, Seq};
@@ -8,6 +8,9 @@ use site::{Answer, Site};
 use super::truth::Truth;
 use super::{Actor, Asked, Verdict, broken, ensure};
 use crate::submission::Submissions;
+
+/// How far a stamp may be ahead of the site's clock, in milliseconds.
+const AHEAD_MS: u64 = 500;
 
 /// What was acknowledged.
 #[derive(Debug, Default)]
@@ -35,12 +38,23 @@ pub(super) fn only_here(
 ) -> Verdict {
     let Ok(Body::Batch(batch)) = entry.body() else { return Ok(()) };
     let Some(most) = submissions.bound_of(batch.topic) else { return Ok(()) };
-    let (count, bytes) = truth
-        .only_at(by.site, batch.topic)
-        .fold((0, 0), |(count, bytes), batch| (count + 1, bytes + batch.bytes));
-    ensure(count <= 1 || bytes <= most, "I-55", || {
-        let (site, topic) = (by.site, batch.topic);
-        format!("only site {site} has {bytes} bytes of topic {topic}, of which it may have {most}")
+    let (mut count, mut bytes, mut since) = (0, 0, entry.head.stamp);
+    for batch in truth.only_at(by.site, batch.topic) {
+        (count, bytes, since) = (count + 1, bytes + batch.bytes, since.min(batch.stamp));
+    }
+    let (site, topic) = (by.site, batch.topic);
+    ensure(count <= 1 || most.bytes.is_none_or(|most| bytes <= most), "I-55", || {
+        format!("only site {site} has {bytes} bytes of topic {topic}, of which it may have {most:?}")
+    })?;
+    // What a lost disk held nobody ever will.
+    if truth.has_lost_disks() {
+        return Ok(());
+    }
+    let age_ms = entry.head.stamp.unix_ms() - since.unix_ms();
+    ensure(count <= 1 || most.ms.is_none_or(|most| age_ms <= most + AHEAD_MS), "I-55", || {
+        format!(
+            "only site {site} has had batches of topic {topic} for {age_ms} ms, and takes more; it may {most:?}"
+        )
     })
 }
 

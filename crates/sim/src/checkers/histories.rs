@@ -16,6 +16,8 @@ use uuid::Uuid;
 
 use super::truth::Truth;
 use super::{Actor, Asked, Checkers, Verdict};
+use crate::clock::BASE_UNIX_MS;
+use crate::submission::Alone;
 
 const TOPIC: TopicId = TopicId(Uuid::nil());
 
@@ -33,7 +35,7 @@ fn actor(site: u16) -> Actor {
 
 impl History {
     fn new() -> History {
-        let mut checkers = Checkers::new(&[1, 2, 3].map(SiteId));
+        let mut checkers = Checkers::new(&[1, 2, 3].map(SiteId), None);
         let (submitted, bytes) = checkers.submissions.make((TOPIC, 0), 1, 0, Some((7, 0)));
         History { checkers, submitted, bytes }
     }
@@ -142,11 +144,23 @@ fn an_acknowledgement_of_what_is_on_no_platter() {
 fn more_in_one_place_than_the_topic_allows() {
     let mut history = History::new();
     let most = history.bytes.len() as u64;
-    history.checkers.submissions.bound(TOPIC, most);
+    history.checkers.submissions.bound(TOPIC, Alone { bytes: Some(most), ms: None });
     let entries: Vec<Record> = (0..3).map(|seq| history.entry(1, seq, 10 + seq)).collect();
     history.held(1, &entries[0]).unwrap();
     history.held(2, &entries[0]).unwrap();
     history.held(1, &entries[1]).unwrap();
+    assert_eq!(breaks(history.held(1, &entries[2])), "I-55");
+}
+
+#[test]
+fn longer_in_one_place_than_the_topic_allows() {
+    let mut history = History::new();
+    history.checkers.submissions.bound(TOPIC, Alone { bytes: None, ms: Some(1_000) });
+    let entry =
+        |history: &History, seq, ms| history.entry(1, seq, Stamp::from_unix_ms(BASE_UNIX_MS + ms).raw());
+    let entries = [(0, 1_000), (1, 2_500), (2, 2_501)].map(|(seq, ms)| entry(&history, seq, ms));
+    assert_eq!(breaks(history.held(1, &entries[0])), "nothing");
+    assert_eq!(breaks(history.held(1, &entries[1])), "nothing", "its clock may have been that far behind");
     assert_eq!(breaks(history.held(1, &entries[2])), "I-55");
 }
 

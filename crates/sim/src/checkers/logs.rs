@@ -4,15 +4,18 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use disk::Disk;
 use entry::{Incarnation, JournalId, PartitionId, SiteId, TopicId};
 use partition::Slice;
-use site::{Grown, Reading, Site};
+use site::{Extent, Grown, Reading, Site};
 
 use super::compaction::Compactions;
 use super::release::Releases;
+use super::retention::Retention;
 use super::truth::{KnownBatch, Truth};
 use super::{Verdict, Violation, broken, ensure};
+use crate::host::folder;
 use crate::submission::Submissions;
 
 /// A log: a partition, and whose origin log it is.
@@ -21,11 +24,14 @@ type Log = (TopicId, PartitionId, Option<SiteId>);
 /// One batch in a log, as all sites must show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Placed {
-    end: u64,
-    crc: u32,
-    file: String,
-    at: u64,
-    content: [u8; 32],
+    slice: Slice,
+    bytes: Bytes,
+}
+
+impl Placed {
+    fn end(&self) -> u64 {
+        self.slice.base_offset + u64::from(self.slice.records)
+    }
 }
 
 /// What was read of every log, anywhere and at each site.
@@ -37,6 +43,8 @@ pub(super) struct Readings {
     passed: BTreeMap<(TopicId, PartitionId, JournalId), usize>,
     /// What compaction has left out, and what it may.
     compaction: Compactions,
+    /// Where merged logs begin.
+    pub(super) retention: Retention,
 }
 
 /// Where one looks: a site and its disk.
@@ -61,7 +69,7 @@ impl Readings {
     /// The most that anyone was ever shown of a merged log.
     pub(super) fn shown(&self, topic: TopicId, partition: PartitionId) -> u64 {
         let known = self.placed.get(&(topic, partition, None));
-        known.and_then(|known| known.last_key_value()).map_or(0, |(_, last)| last.end)
+        known.and_then(|known| known.last_key_value()).map_or(0, |(_, last)| last.end())
     }
 
     /// What was readable at a site binds it no more.
@@ -74,11 +82,15 @@ impl Readings {
         let Look { id, site, disk } = look;
         let log = (grown.topic, grown.partition, grown.origin);
         let reading = grown.origin.map_or(Reading::Merged, Reading::Origin);
-        let end = site.extent(grown.topic, grown.partition, reading).end;
+        let Extent { start, end } = site.extent(grown.topic, grown.partition, reading);
         let mut offset = self.ends.get(&(id, log)).copied().unwrap_or(0);
         ensure(end >= offset, "I-20", || {
             format!("{log:?} ended at {offset} at site {id} and ends at {end}")
         })?;
+        if grown.origin.is_none() && offset < start {
+            self.read_gone(look, (grown.topic, grown.partition), start, oracle)?;
+        }
+        offset = offset.max(start);
         while offset < end {
             let at = (grown.topic, grown.partition, reading);
             let plan = match site.plan(disk, at, offset, BYTES_AT_ONCE) {
@@ -98,6 +110,37 @@ impl Readings {
         }
         self.ends.insert((id, log), end);
         Ok(())
+    }
+
+    /// What went before anybody read it is read from the origin logs, where the merged log's file says that it stands.
+    fn read_gone(
+        &mut self,
+        look: Look<'_>,
+        (topic, partition): (TopicId, PartitionId),
+        start: u64,
+        oracle: &mut Oracle<'_>,
+    ) -> Verdict {
+        let Look { id, site, disk } = look;
+        let (log, read) = ((topic, partition, None), self.shown(topic, partition));
+        if read >= start {
+            return Ok(());
+        }
+        let file = folder("logs").join(format!("{topic}/{partition}/merged.index"));
+        let len = disk.len(&file).ok().flatten().unwrap_or(0);
+        let index = disk.read(&file, 0, usize::try_from(len).unwrap_or(0)).unwrap_or_default();
+        for place in partition::places(&index).flatten().filter(|place| (read..start).contains(&place.offset))
+        {
+            let at = (topic, partition, Reading::Origin(place.journal.site));
+            let Ok(Some(slice)) =
+                site.plan(disk, at, place.origin_offset, 1).map(|plan| plan.slices.into_iter().next())
+            else {
+                return broken("I-20", format!("site {id} has let go of {log:?} at {}", place.offset));
+            };
+            self.read(look, log, &Slice { base_offset: place.offset, ..slice }, oracle)?;
+        }
+        ensure(self.shown(topic, partition) >= start, "I-20", || {
+            format!("site {id} has {log:?} from {start} on, and nobody knows what lay below")
+        })
     }
 
     /// A site has recovered: all that was readable there is, and it is the same; but for topics that were deleted, whose
@@ -146,29 +189,24 @@ impl Readings {
         if log.2.is_none() && slice.file.as_str().contains("/compacted/") {
             return self.compaction.kept(id, (log.0, log.1), slice, &bytes);
         }
-        let placed = Placed {
-            end: slice.base_offset + u64::from(slice.records),
-            crc: slice.crc,
-            file: slice.file.as_str().to_owned(),
-            at: slice.at,
-            content: entry::ChainHash::of(&bytes).0,
-        };
         let known = self.placed.entry(log).or_default();
         if let Some(there) = known.get(&slice.base_offset) {
-            return ensure(*there == placed, "I-18", || {
+            return ensure(there.slice == *slice && there.bytes == bytes, "I-18", || {
+                let there = &there.slice;
                 format!(
-                    "{log:?} at {}: site {id} has {placed:?}, elsewhere it is {there:?}",
+                    "{log:?} at {}: site {id} has {slice:?}, elsewhere it is {there:?}",
                     slice.base_offset
                 )
             });
         }
         if let Some((before, last)) = known.last_key_value() {
-            let follows = slice.base_offset == last.end || log.2.is_some();
+            let follows = slice.base_offset == last.end() || log.2.is_some();
             ensure(*before < slice.base_offset && follows, "I-18", || {
+                let last = &last.slice;
                 format!("{log:?} at {}: site {id} has a batch where {last:?} ends", slice.base_offset)
             })?;
         }
-        known.insert(slice.base_offset, placed);
+        known.insert(slice.base_offset, Placed { slice: slice.clone(), bytes: bytes.clone() });
         if log.2.is_none() {
             if oracle.submissions.is_compacted(log.0) {
                 self.compaction.written((log.0, log.1), slice, &bytes);
@@ -183,7 +221,7 @@ impl Readings {
         &mut self,
         at: (TopicId, PartitionId),
         slice: &Slice,
-        bytes: &bytes::Bytes,
+        bytes: &Bytes,
         oracle: &mut Oracle<'_>,
     ) -> Verdict {
         let Oracle { truth, submissions, release } = oracle;
@@ -206,6 +244,7 @@ impl Readings {
         for batch in skipped {
             submissions.passed_over(journal, batch.seq)?;
         }
+        self.retention.placed(at, slice, batch.stamp);
         submissions.placed(bytes, (journal, batch.seq), slice.base_offset)?;
         release.released(truth, at, journal, batch)
     }

@@ -14,10 +14,13 @@ mod history;
 mod lives;
 mod logs;
 mod places;
+mod pressure;
 mod progress;
 mod release;
+mod retention;
 mod seals;
 pub mod truth;
+mod versions;
 mod votes;
 
 use std::cell::Cell;
@@ -31,7 +34,9 @@ use site::wire::Message;
 use site::{Answer, Note, Request, Site};
 
 use crate::submission::Submissions;
+pub use pressure::Bounds;
 use truth::Truth;
+pub use versions::Reads;
 
 /// An invariant that did not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +110,7 @@ pub struct Checkers {
     progress: progress::Progresses,
     lives: lives::Lives,
     votes: votes::Votes,
+    bounds: Option<Bounds>,
 }
 
 /// Who acts, and the journal it writes.
@@ -119,9 +125,9 @@ pub struct Actor {
 }
 
 impl Checkers {
-    /// Checkers for a cluster of these founders.
+    /// Checkers for a cluster of these founders, whose sites are told to hold so much at most.
     #[must_use]
-    pub fn new(founders: &[SiteId]) -> Checkers {
+    pub fn new(founders: &[SiteId], bounds: Option<Bounds>) -> Checkers {
         Checkers {
             truth: Truth::default(),
             submissions: Submissions::default(),
@@ -132,11 +138,13 @@ impl Checkers {
             progress: progress::Progresses::default(),
             lives: lives::Lives::default(),
             votes: votes::Votes::new(founders),
+            bounds,
         }
     }
 
     /// A site gave these records to its disk.
     pub fn wrote(&mut self, by: Actor, records: &[Record]) -> Verdict {
+        pressure::wrote(self.bounds, by, records)?;
         for entry in records.iter().filter_map(truth::entry) {
             history::wrote(&mut self.truth, by, entry)?;
             if Some(entry.head.journal) == by.journal && self.truth.known(entry).is_none() {
@@ -144,6 +152,11 @@ impl Checkers {
             }
         }
         Ok(())
+    }
+
+    /// A site gave these records to its disk: each is read by whom it has to be.
+    pub fn wrote_for(&self, by: Actor, reads: &Reads<'_>, records: &[Record]) -> Verdict {
+        versions::wrote(by, reads, records)
     }
 
     /// These records are on the platter now.
@@ -161,6 +174,9 @@ impl Checkers {
             self.release.minted(&self.truth, entry)?;
             self.submissions.journaled(entry);
             durability::only_here(&self.truth, &self.submissions, by, entry)?;
+            self.logs.retention.minted(entry);
+            let (journal, seq) = (entry.head.journal, entry.head.seq);
+            pressure::backlog(self.bounds, by, (journal, seq), self.release.places.next(journal))?;
         }
         Ok(())
     }
@@ -263,6 +279,11 @@ impl Checkers {
         let (truth, submissions, release) = (&self.truth, &mut self.submissions, &mut self.release);
         let mut oracle = logs::Oracle { truth, submissions, release };
         grown.iter().try_for_each(|log| self.logs.grew(look, *log, &mut oracle))
+    }
+
+    /// A look at where the logs of a site begin.
+    pub fn keeps(&mut self, site: &Site, disk: &dyn Disk) -> Verdict {
+        self.logs.retention.looked(site, disk)
     }
 
     /// A look at a site that is running.

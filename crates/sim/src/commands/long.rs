@@ -59,12 +59,17 @@ pub fn long(wanted: &Wanted, minutes: u64) -> Result<(), String> {
     }
 }
 
-/// In one seed of three the members change, unless other faults were asked for.
+/// In one seed of three the members change, and in one of three something else is asked of sites than to bear faults, unless
+/// other faults were asked for.
 fn sized(seed: u64, options: &Options) -> Options {
     let (sites, steps) = SIZES[(seed % SIZES.len() as u64) as usize];
     let mut options = Options { sites, steps, ..options.clone() };
-    if options.also.is_empty() && !options.plain && seed % 3 == 1 {
-        options.also = vec![Kind::Add, Kind::Remove];
+    if options.also.is_empty() && !options.plain {
+        options.also = match seed % 3 {
+            0 => Vec::new(),
+            1 => vec![Kind::Add, Kind::Remove],
+            _ => vec![[Kind::Retain, Kind::Low, Kind::Flood, Kind::Upgrade][(seed / 3 % 4) as usize]],
+        };
     }
     options
 }

@@ -1,0 +1,76 @@
+//! I-58: a site writes a kind of entry once all members have told it that they read it, and takes in none that it does not
+//! read itself. (That who does not read it yet costs nobody anything, I-12 and I-16 see.)
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use entry::{Encoded, SiteId};
+use journal::Record;
+
+use super::{Actor, Verdict, ensure, truth};
+
+/// What a process reads, and what it was told that others read.
+#[derive(Debug)]
+pub struct Reads<'a> {
+    /// The protocol that it speaks.
+    pub own: u16,
+    /// The members that it knows.
+    pub members: &'a BTreeSet<SiteId>,
+    /// The protocols that others said they speak.
+    pub told: &'a BTreeMap<SiteId, u16>,
+}
+
+/// A site gives these records to its disk.
+pub(super) fn wrote(by: Actor, reads: &Reads<'_>, records: &[Record]) -> Verdict {
+    let newer = records.iter().filter_map(truth::entry).filter(|entry| entry.head.kind.since() > 1);
+    newer.into_iter().try_for_each(|entry| read(by, reads, entry))
+}
+
+fn read(by: Actor, reads: &Reads<'_>, entry: &Encoded) -> Verdict {
+    let (site, needed, own) = (by.site, entry.head.kind.since(), reads.own);
+    ensure(own >= needed, "I-58", || {
+        format!("site {site} speaks protocol {own} and takes in what came with {needed}: {:?}", entry.head)
+    })?;
+    if Some(entry.head.journal) != by.journal {
+        return Ok(());
+    }
+    let reads_it =
+        |other: &SiteId| *other == site || reads.told.get(other).is_some_and(|told| *told >= needed);
+    let unread = reads.members.iter().find(|other| !reads_it(other));
+    ensure(unread.is_none(), "I-58", || {
+        format!(
+            "site {site} writes what came with protocol {needed}, and {unread:?} has not said that it reads that"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use clock::Stamp;
+    use entry::{Body, ChainHash, Entry, JournalId, MemberEpoch, SiteId, StorageId};
+    use journal::Record;
+
+    use super::{Reads, wrote};
+    use crate::checkers::Actor;
+
+    #[test]
+    fn what_somebody_does_not_read_is_flagged_when_it_is_written_and_when_it_is_taken_in() {
+        let journal = JournalId::genesis(SiteId(1));
+        let (stamp, epoch, previous) = (Stamp::from_raw(1), MemberEpoch(1), ChainHash::START);
+        let record =
+            |body| Record::Entry(Entry { journal, seq: 0, stamp, epoch, previous, body }.encode().unwrap());
+        let members: BTreeSet<SiteId> = [1, 2].map(SiteId).into();
+        let breaks = |by: u16, own, told: &[(SiteId, u16)], body| {
+            let told: BTreeMap<SiteId, u16> = told.iter().copied().collect();
+            let reads = Reads { own, members: &members, told: &told };
+            let site = SiteId(by);
+            let by = Actor { site, storage: StorageId(1), journal: Some(JournalId::genesis(site)) };
+            wrote(by, &reads, &[record(body)]).is_err()
+        };
+        assert!(!breaks(1, 2, &[(SiteId(2), 2)], Body::Mark));
+        assert!(breaks(1, 2, &[(SiteId(2), 1)], Body::Mark) && breaks(1, 2, &[], Body::Mark));
+        assert!(breaks(2, 1, &[], Body::Mark) && !breaks(2, 2, &[], Body::Mark));
+        assert!(!breaks(1, 1, &[], Body::Part));
+    }
+}
