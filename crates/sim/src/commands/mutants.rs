@@ -1,6 +1,7 @@
 //! How many seeds each bug on purpose survives.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::threads;
 use crate::exhaust::shared_out;
@@ -46,37 +47,43 @@ pub fn look_for(mutant: Mutant, first: u64) -> Option<(u64, &'static str)> {
     })
 }
 
-/// Looks for all of them and prints a table.
+/// Looks for all of them and prints a table, each row when it is there: the whole takes long.
 ///
 /// # Errors
 /// The names of those that were not found.
 pub fn mutants() -> Result<(), String> {
     // What a bug makes a site say in its last words is in its violation.
     std::panic::set_hook(Box::new(|_| {}));
-    let parts = shared_out(threads(), Mutant::ALL.len() as u64, |numbers| {
-        numbers.map(|number| (number, found(Mutant::ALL[number as usize]))).collect::<Vec<_>>()
-    });
-    let all: BTreeMap<u64, Found> = parts.into_iter().flatten().collect();
     println!(
         "| bug | with faults | seeds until found (median of {TRIALS}) | most | broke |\n| --- | --- | ---: | ---: | --- |"
     );
-    for found in all.values() {
-        let most = found.seeds.iter().map(|seeds| seeds.map_or(u64::MAX, |seeds| seeds)).max().unwrap_or(0);
-        let number = |seeds: Option<u64>| seeds.map_or(format!("> {SEEDS_MAX}"), |seeds| seeds.to_string());
-        let by: Vec<String> =
-            found.by.iter().map(|(invariant, times)| format!("{invariant} ({times})")).collect();
-        println!(
-            "| {} | {:?} | {} | {} | {} |",
-            found.mutant,
-            found.mutant.needs(),
-            number(found.median()),
-            number(Some(most).filter(|most| *most < u64::MAX)),
-            by.join(", ")
-        );
-    }
-    let missed = all.values().filter(|found| found.median().is_none());
-    let missed: Vec<String> = missed.map(|found| found.mutant.to_string()).collect();
+    let parts = shared_out(threads(), Mutant::ALL.len() as u64, |numbers| {
+        let missed = |number: u64| {
+            let found = found(Mutant::ALL[number as usize]);
+            println!("{found}");
+            found.median().is_none().then(|| found.mutant.to_string())
+        };
+        numbers.filter_map(missed).collect::<Vec<String>>()
+    });
+    let missed = parts.concat();
     if missed.is_empty() { Ok(()) } else { Err(format!("not found: {}", missed.join(", "))) }
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let most = self.seeds.iter().map(|seeds| seeds.unwrap_or(u64::MAX)).max().unwrap_or(0);
+        let number = |seeds: Option<u64>| seeds.map_or(format!("> {SEEDS_MAX}"), |seeds| seeds.to_string());
+        let by = self.by.iter().map(|(invariant, times)| format!("{invariant} ({times})"));
+        write!(
+            f,
+            "| {} | {:?} | {} | {} | {} |",
+            self.mutant,
+            self.mutant.needs(),
+            number(self.median()),
+            number(Some(most).filter(|most| *most < u64::MAX)),
+            by.collect::<Vec<String>>().join(", ")
+        )
+    }
 }
 
 fn found(mutant: Mutant) -> Found {
