@@ -61,6 +61,8 @@ pub(crate) struct Seals {
     entering: enter::Entering,
     /// Whom operators have given up, by the epoch in which they were members; durable.
     pub(crate) given_up: BTreeMap<(MemberEpoch, SiteId), GivenUp>,
+    /// Decisions that others told and that are to be noted when there is room.
+    heard: Vec<GivenUp>,
     /// When others were last told of it, and when it was last written into the merged order, in monotonic microseconds.
     told_us: u64,
     wrote_us: u64,
@@ -188,6 +190,7 @@ impl Site {
             return Ok(());
         }
         self.state.seals.tended_us = step.now.mono_us;
+        self.note_heard();
         self.enter_epoch(step)?;
         self.come_back(step)?;
         self.find_silent(step);

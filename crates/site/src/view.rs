@@ -302,7 +302,9 @@ impl Site {
         }
     }
 
-    fn given_up(&self) -> Vec<(GivenUp, bool)> {
+    /// Whom operators have given up, and whether that still stands.
+    #[must_use]
+    pub fn given_up(&self) -> Vec<(GivenUp, bool)> {
         let records = self.state.seals.given_up.values();
         records.map(|record| (record.clone(), self.merge.order.is_given_up(record.site))).collect()
     }

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use clock::Now;
-use entry::{Body, Change, JournalId, MembersBody, OpenBody, Seq, SiteId};
+use entry::{Body, Change, JournalId, MemberEpoch, MembersBody, OpenBody, Seq, SiteId};
 
 use super::{BALLOT_US, REPEAT_US};
 use crate::action::{Action, Refusal};
@@ -144,11 +144,25 @@ impl Site {
         let fresh: Vec<GivenUp> =
             records.into_iter().filter(|record| self.is_fresh(record)).take(room).collect();
         for record in fresh {
-            if self.peers.is_greeted(record.site) && self.is_voter(record.site) {
+            // Who was added again since may well be heard.
+            let added = self.merge.order.added_with(record.site);
+            let stands = added.is_none_or(|(since, _)| record.epoch >= since);
+            if stands && self.peers.is_greeted(record.site) && self.is_voter(record.site) {
                 let (from, site) = (self.config.name_of(from), self.config.name_of(record.site));
                 let text = format!("{from} has given {site} up, which answers here: {from} waits");
                 self.alarm(text, step);
             } else if !self.pipeline.is_full() {
+                self.pipeline.note(Note::GivenUp(record));
+            } else if self.state.seals.heard.len() < RECORDS_MAX {
+                self.state.seals.heard.push(record);
+            }
+        }
+    }
+
+    /// Notes what was heard while there was no room.
+    pub(super) fn note_heard(&mut self) {
+        for record in std::mem::take(&mut self.state.seals.heard) {
+            if self.is_fresh(&record) {
                 self.pipeline.note(Note::GivenUp(record));
             }
         }
@@ -163,9 +177,12 @@ impl Site {
     /// Whether this site knows of a decision against another that this one has not heard of, and the other way round:
     /// each went on without the other.
     fn gave_each_other_up(&self, from: SiteId, theirs: &[GivenUp]) -> bool {
-        let mut ours = self.state.seals.given_up.values();
-        let unheard = |record: &GivenUp| !self.state.seals.given_up.values().any(|known| known == record);
-        ours.any(|record| record.site == from && !theirs.contains(record)) && theirs.iter().any(unheard)
+        let ours = &self.state.seals.given_up;
+        // Two operators may have decided the same at two sites.
+        let heard =
+            |key: &(MemberEpoch, SiteId)| theirs.iter().any(|record| (record.epoch, record.site) == *key);
+        let unheard = |record: &GivenUp| !ours.contains_key(&(record.epoch, record.site));
+        ours.keys().any(|key| key.1 == from && !heard(key)) && theirs.iter().any(unheard)
     }
 
     /// Tells those who remain, and makes members no more of who was given up, once their journals are sealed.

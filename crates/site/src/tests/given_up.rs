@@ -4,7 +4,7 @@ use entry::{Incarnation, MemberEpoch, SiteId, TopicId};
 
 use super::trio::Trio;
 use super::{append, create};
-use crate::{Answer, Event, Reading, Refusal, Request};
+use crate::{Answer, Event, Reading, Refusal, Request, Ticket};
 
 fn give_up(trio: &mut Trio, at: u16, sites: &[u16]) -> Result<Answer, Refusal> {
     let sites = sites.iter().map(|site| SiteId(*site)).collect();
@@ -287,6 +287,35 @@ fn half_of_four_is_given_up_by_all_who_remain_and_by_no_fewer() {
     trio.crash(1);
     assert!(trio.ask(3, append(topic, "three again")).is_ok(), "{:#?}", trio.status(3));
     assert!(give_up(&mut trio, 2, &[1]).is_err(), "two of three are a majority");
+}
+
+#[test]
+fn two_operators_who_decide_the_same_at_once_make_no_two_histories() {
+    let mut trio = Trio::founded_by_so_many(4);
+    let topic = create(&mut trio, &[]);
+    assert!(trio.ask(3, append(topic, "before")).is_ok());
+    trio.run_ms(100);
+    trio.crash(3);
+    trio.crash(4);
+    trio.run_ms(1500);
+    for (site, who) in [(1, "eve"), (2, "adam")] {
+        let request = Request::GiveUp { sites: vec![SiteId(3), SiteId(4)], who: who.to_owned() };
+        trio.push(site, Event::Request { ticket: Ticket(u64::MAX), request });
+    }
+    trio.run_ms(8000);
+    assert_eq!((members(&trio, 1), members(&trio, 2)), (vec![1, 2], vec![1, 2]), "{:#?}", trio.status(1));
+    let by: Vec<String> = [1, 2].map(|site| trio.status(site).given_up[0].0.who.clone()).to_vec();
+    assert_eq!(by, ["eve", "adam"], "the test is about two records of one decision");
+    trio.hangups = Some(Vec::new());
+    trio.start(3);
+    trio.run_ms(4000);
+    assert_eq!(trio.hangups.take(), Some(Vec::new()));
+    assert_eq!(trio.ask(2, Request::AddSite { site: SiteId(3) }), Ok(Answer::Members));
+    trio.run_ms(4000);
+    assert!(trio.ask(3, append(topic, "again")).is_ok(), "{:#?}", trio.status(3));
+    trio.run_ms(500);
+    assert_eq!(equal_logs(&trio, &[1, 2, 3], topic), ["before", "again"]);
+    assert!(trio.said.iter().all(|(_, said)| !said.contains("which answers here")), "{:#?}", trio.said);
 }
 
 /// Three sites; two of them die, the first goes on alone.
