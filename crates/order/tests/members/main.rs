@@ -17,6 +17,8 @@
 //! 5. An operator may give sites up, until their removal is in the order. For who knows that, all the others together are
 //!    enough, and no fewer, wherever it takes a majority of the members. Who does not know it goes on as ever: a majority
 //!    of the members contains one of those who remain, as long as no majority is given up and only one side gives up.
+//! 6. A site enters an epoch only when it holds all in front of every end that it has learned somebody has accepted. Each
+//!    change takes one holder away at most; two of them in a row could otherwise leave what was agreed on with a minority.
 //!
 //! Since any decision in an epoch was accepted by one of those who told, everybody who has entered the next knows it; and
 //! since everything in front of a change is held by whoever released it, no cut of a later epoch can fall below what an
@@ -24,11 +26,11 @@
 //! by more than a minority after it.
 //!
 //! Left out without losing a behaviour: messages (but what was reported in an epoch may be counted in it for ever after),
-//! and who holds the changes themselves.
+//! and who holds the changes themselves; but a change is released as those report who have entered the epoch in front of it.
 
 mod world;
 
-use stateright::{Checker, HasDiscoveries, Model};
+use stateright::{Checker, Expectation, HasDiscoveries, Model};
 use world::{Mutant, Place, Setting};
 
 const THREADS: usize = 2;
@@ -63,6 +65,7 @@ const ADDED: Setting = Setting {
     sites: 3,
     ballots: 2,
     lost: 0,
+    agreed: 0,
     mutant: Mutant::None,
 };
 /// The same with an entry in front of the change.
@@ -83,6 +86,7 @@ const TURNED: Setting = Setting {
     sites: 3,
     ballots: 1,
     lost: 0,
+    agreed: 0,
     mutant: Mutant::None,
 };
 /// One of two is given up, and writes on where nobody hears it: its own journal is under vote.
@@ -112,6 +116,33 @@ fn votes_and_releases_hold_across_a_change() {
 fn votes_and_releases_hold_across_two_changes() {
     holds("a cluster of one moves", MOVED);
     holds("a third site is added and the first leaves", TURNED);
+}
+
+/// Two of five are removed, one after the other, and were two of the three who agreed on an end.
+const SHRUNK: Setting = Setting {
+    members: &[0b11111, 0b01111, 0b00111],
+    places: &[Place::Change, Place::Change, Place::Entry],
+    sites: 5,
+    ballots: 1,
+    lost: 0,
+    agreed: 0b11001,
+    mutant: Mutant::None,
+};
+
+#[test]
+fn what_was_agreed_on_outlives_two_removals() {
+    let checker = SHRUNK.checker().threads(THREADS).spawn_bfs().join();
+    println!(
+        "two of five are removed: {} states, depth {}",
+        checker.unique_state_count(),
+        checker.max_depth()
+    );
+    let always = SHRUNK.properties().into_iter().filter(|it| it.expectation == Expectation::Always);
+    for property in always {
+        let found = checker.discovery(property.name).map(|path| path.into_actions());
+        assert_eq!(found, None, "{}", property.name);
+    }
+    is_caught(Mutant::EntersUnheld, &[SHRUNK]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use stateright::{Model, Property};
 
-const SITES_MAX: usize = 3;
+const SITES_MAX: usize = 5;
 const BALLOTS_MAX: usize = 2;
 const EPOCHS_MAX: usize = 3;
 
@@ -33,6 +33,8 @@ pub(crate) enum Mutant {
     CountsUnentered,
     /// Rule 4.
     NotFrozen,
+    /// Rule 6.
+    EntersUnheld,
     /// Rule 5: one of those who remain is enough.
     OneOfTheRest,
     /// Rule 5: those who were given up count beside those who remain.
@@ -50,6 +52,8 @@ pub(crate) struct Setting {
     pub(crate) ballots: usize,
     /// Who is given up by an operator, one bit a site.
     pub(crate) lost: u8,
+    /// Who has agreed on an end behind the first entry before the changes, one bit a site; nobody where that is to be found out.
+    pub(crate) agreed: u8,
     pub(crate) mutant: Mutant,
 }
 
@@ -210,6 +214,23 @@ impl Setting {
         self.is_member(site, from) && stopped && it.entered >= from
     }
 
+    /// Whether a site may release the change that is next: as those who have entered the epoch in front of it report.
+    fn may_change(&self, world: &World, site: usize) -> bool {
+        let it = &world.sites[site];
+        let epoch = self.epoch(it.passed);
+        let entered = (0..self.sites).filter(|site| world.sites[*site].entered >= epoch);
+        let entered = entered.fold(0, |all, site| all | 1 << site);
+        let counted = self.mutant == Mutant::CountsUnentered || self.is_enough((site, it), entered, epoch);
+        self.places.get(usize::from(it.passed)) == Some(&Place::Change) && counted
+    }
+
+    /// Whether a site holds all in front of an end that it, or one of these, has accepted.
+    fn holds_accepted(&self, world: &World, site: usize, tellers: u8) -> bool {
+        let told = (0..self.sites).filter(|other| *other == site || tellers & 1 << other != 0);
+        let mut ends = told.filter_map(|other| world.sites[other].accepted);
+        self.mutant == Mutant::EntersUnheld || ends.all(|(_, end)| world.sites[site].held >= end)
+    }
+
     /// Who may tell a site that is about to enter the epoch behind `from`: the smallest sets that are enough.
     fn tellers(&self, world: &World, it: (usize, &Site)) -> Vec<u8> {
         let from = it.1.entered;
@@ -224,6 +245,7 @@ impl Setting {
             (0..1 << self.sites).filter(|set| set & !(may & of) == 0 && set.count_ones() == needed).collect();
         let entered = (0..self.sites).filter(|site| world.sites[*site].entered > from);
         sets.extend(entered.map(|site| 1 << site));
+        sets.retain(|set| self.holds_accepted(world, it.0, *set));
         sets
     }
 }
@@ -233,7 +255,15 @@ impl Model for Setting {
     type Action = Step;
 
     fn init_states(&self) -> Vec<World> {
-        vec![World::default()]
+        let mut world = World::default();
+        let voter = Site { held: 1, promised: 1, accepted: Some((1, 1)), frozen: Some(1), ..Site::default() };
+        for site in (0..self.sites).filter(|site| self.agreed & 1 << site != 0) {
+            world.sites[site] = Site { frontier: Some(1), ..voter };
+            world.ballots[0] =
+                Ballot { epoch: Some(0), value: Some(1), accepters: self.agreed, ..Ballot::default() };
+            world.decided[0] = Some(1);
+        }
+        vec![world]
     }
 
     fn actions(&self, world: &World, out: &mut Vec<Step>) {
@@ -246,7 +276,7 @@ impl Model for Setting {
             if it.held < most {
                 out.push(Step::Replicate(site));
             }
-            if self.places.get(usize::from(it.passed)) == Some(&Place::Change) {
+            if self.may_change(world, site) {
                 out.push(Step::Change(site));
             }
             if it.entered < self.epoch(it.passed) {

@@ -7,8 +7,8 @@
 
 use std::collections::BTreeSet;
 
-use agree::{Ballot, Vote};
-use entry::{MemberEpoch, SiteId, StorageId};
+use agree::{Ballot, Verdict, Vote};
+use entry::{JournalId, MemberEpoch, SiteId, StorageId};
 
 use super::{Ending, REPEAT_US};
 use crate::action::Action;
@@ -98,7 +98,7 @@ impl Site {
         if self.state.seals.entering.noted {
             return Ok(());
         }
-        if self.is_told() {
+        if self.is_told() && self.holds_accepted() {
             self.state.seals.entering.noted = true;
             self.carry_votes();
             self.pipeline.note(Note::Entered(to));
@@ -148,6 +148,21 @@ impl Site {
         }
         let is_own = |site: &SiteId| *site == self.config.own && self.identity.synced;
         remain.iter().filter(|site| is_own(site) || entering.told.contains(site)).count() >= needed
+    }
+
+    /// Whether this site holds all in front of every end that somebody has accepted, as far as it was told. A change takes one
+    /// holder away at most; two in a row could otherwise leave what was agreed on with a minority.
+    fn holds_accepted(&self) -> bool {
+        let holds = |(journal, ending): (&JournalId, &Ending)| {
+            let accepted = ending.vote.accepted.map(|(_, verdict)| verdict);
+            match (ending.cut, accepted) {
+                (Some(cut), _) | (None, Some(Verdict::Ends(cut))) => {
+                    self.journals.durable(*journal) >= cut.next
+                }
+                _ => true,
+            }
+        };
+        self.state.seals.journals.iter().all(holds)
     }
 
     /// A site that was added counts from when it has entered.
