@@ -66,11 +66,13 @@ class Site:
         """Writes the configuration; `changes` replaces whole sections' text or adds to the end (`extra`)."""
         cluster = self.cluster
         members = "\n".join(
-            f'[[members]]\nname = "{s.name}"\nid = {s.id}\npeer = "{s.host}:7400"\nkafka = "{s.host}"\n' for s in cluster.sites
+            f'[[members]]\nname = "{s.name}"\nid = {s.id}\npeer = "{s.host}:7400"\n'
+            + ("witness = true\n" if s.is_witness else f'kafka = "{s.host}"\n')
+            for s in cluster.sites
         )
         homes = "\n".join(
-            f'[[homes]]\nname = "{name}"\nport = {PORTS[name]}\nprefer = {json.dumps(cluster.preferred(name))}\n'
-            for name in cluster.names
+            f'[[homes]]\nname = "{s.name}"\nport = {PORTS[s.name]}\nprefer = {json.dumps(cluster.preferred(s.name))}\n'
+            for s in cluster.data_sites
         )
         dial = "\n".join(f'{other} = "{gate}"' for other, gate in cluster.gates.get(self.name, {}).items())
         certs = changes.get("certs", cluster.folder / "certs")
@@ -116,8 +118,12 @@ home_after_ms = 2000
         path.write_text(text)
         return path
 
+    @property
+    def is_witness(self):
+        return self.name == self.cluster.witness
+
     def bootstrap(self):
-        run("bootstrap", "--config", self.config)
+        run("join" if self.is_witness else "bootstrap", "--config", self.config)
 
     def start(self):
         assert self.process is None or self.process.poll() is not None, f"{self.name} runs already"
@@ -218,15 +224,20 @@ class Wan:
     def heal(self, site):
         self.say(f"heal {site.name}")
 
+    def between(self, word, one, other):
+        """Cuts ("cut") or heals ("heal") what lies between two sites, both ways."""
+        self.say(f"{word} {one.name} {other.name}")
+        self.say(f"{word} {other.name} {one.name}")
+
     def stop(self):
         self.process.stdin.close()
         self.process.wait(timeout=30)
 
 
 class Cluster:
-    def __init__(self, folder, names=NAMES):
+    def __init__(self, folder, names=NAMES, witness=None):
         number = next(_numbers)
-        self.names = names
+        self.names, self.witness = names, witness
         self.folder = pathlib.Path(folder)
         self.network = f"127.{64 + number // 250 % 160}.{1 + number % 250}"
         self.gates = {}
@@ -244,8 +255,14 @@ class Cluster:
             site.start()
         for site in self.sites:
             site.wait_ready()
-        eventually("all sites see each other", lambda: all(len(s.status()["alive"]) == len(self.sites) for s in self.sites))
+        sites = self.data_sites
+        eventually("all sites see each other", lambda: all(len(s.status()["alive"]) == len(sites) for s in sites))
         return self
+
+    @property
+    def data_sites(self):
+        """All but the witness."""
+        return [site for site in self.sites if not site.is_witness]
 
     def __getitem__(self, name):
         return next(site for site in self.sites if site.name == name)
@@ -255,7 +272,7 @@ class Cluster:
         return ",".join(self[name].address(home) for name in self.preferred(home))
 
     def preferred(self, home):
-        return [name for name in PREFER[home] if name in self.names]
+        return [name for name in PREFER[home] if name in self.names and name != self.witness]
 
     def create(self, topic, partitions=4, at="eu-west"):
         """Creates a topic and waits until every site knows it."""
@@ -265,7 +282,7 @@ class Cluster:
             listed = json.loads(run("topic", "list", "--json", "--bootstrap", site.address(site.name)))
             return topic in json.dumps(listed)
 
-        for site in self.sites:
+        for site in self.data_sites:
             if site.runs():
                 eventually(f"{site.name} knows {topic}", lambda: known(site))
         return topic
@@ -274,14 +291,14 @@ class Cluster:
         """Waits until every site can read that many records of a topic."""
 
         def equal():
-            ends = [site.ends(topic) for site in self.sites]
+            ends = [site.ends(topic) for site in self.data_sites]
             return all(sum(end.values()) >= records for end in ends) and all(end == ends[0] for end in ends)
 
         eventually(f"all sites read {records} records of {topic}", equal)
 
     def verify(self):
         """`meridian verify` over all sites: the logs are identical, or this fails."""
-        said = json.loads(run("verify", "--json", "--admin", *[f"http://{site.host}:9644" for site in self.sites]))
+        said = json.loads(run("verify", "--json", "--admin", *[f"http://{site.host}:9644" for site in self.data_sites]))
         assert said["identical"] is True, said
         return said
 

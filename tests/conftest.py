@@ -5,8 +5,8 @@ import pytest
 from cluster import NAMES, Cluster
 
 
-def _cluster(factory, request, names=NAMES):
-    cluster = Cluster(factory.mktemp("cluster"), names)
+def _cluster(factory, request, names=NAMES, witness=None):
+    cluster = Cluster(factory.mktemp("cluster"), names, witness)
     try:
         yield cluster.found()
     finally:
@@ -33,3 +33,9 @@ def own_cluster(tmp_path_factory, request):
 def two_sites(tmp_path_factory, request):
     """Two sites, for one test alone: neither can be fenced by a majority."""
     yield from _cluster(tmp_path_factory, request, NAMES[:2])
+
+
+@pytest.fixture
+def witnessed(tmp_path_factory, request):
+    """Two sites and a witness, for one test alone."""
+    yield from _cluster(tmp_path_factory, request, NAMES, NAMES[2])

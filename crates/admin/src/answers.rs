@@ -25,7 +25,16 @@ pub struct GiveUpQuery {
     pub who: String,
 }
 
-/// An operator's decision to go on without a site: kept for good.
+/// The site that holds no data and lets one of two halves go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Witness {
+    /// Its name.
+    pub site: String,
+    /// Why it could not vote now, if it could not.
+    pub lacks: Option<String>,
+}
+
+/// A decision to go on without a site, an operator's or the witness's: kept for good.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GivenUp {
     /// The site.
@@ -72,7 +81,10 @@ pub struct SiteStatus {
     /// Sites that the configuration knows and that are no members.
     #[serde(default)]
     pub others_known: Vec<String>,
-    /// Whom operators have given up.
+    /// The witness, if there is one.
+    #[serde(default)]
+    pub witness: Option<Witness>,
+    /// Who was given up.
     #[serde(default)]
     pub given_up: Vec<GivenUp>,
     /// Members heard from lately, and this site.

@@ -24,7 +24,7 @@ mod tests;
 
 pub use answers::{
     BlockerStatus, CopyProgress, DigestQuery, GiveUpQuery, GivenUp, Group, GroupPosition, Halt,
-    JournalStatus, LogDigest, MembersNow, PeerStatus, SiteStatus, Turn, TurnKind, Unreplicated,
+    JournalStatus, LogDigest, MembersNow, PeerStatus, SiteStatus, Turn, TurnKind, Unreplicated, Witness,
 };
 pub use metrics::{Direction, KafkaMetrics, Metrics, WalMetrics};
 pub use routes::{Admin, AdminError};

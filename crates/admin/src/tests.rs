@@ -57,6 +57,7 @@ fn a_status() -> SiteStatus {
         epoch: 1,
         members: vec!["eu-west".to_owned(), "us-east".to_owned()],
         others_known: Vec::new(),
+        witness: None,
         alive: vec!["eu-west".to_owned(), "us-east".to_owned()],
         stable_point_ms: 1_000,
         stable_lag_ms: 1_500,

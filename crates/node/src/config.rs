@@ -88,6 +88,8 @@ pub struct Member {
     pub peer: String,
     /// The host that Kafka clients are told.
     pub kafka: String,
+    /// Whether it is the witness: it holds no data, takes no clients, and is never a member.
+    pub witness: bool,
 }
 
 /// One of `[[homes]]`.
@@ -258,6 +260,12 @@ impl Config {
     pub fn own_member(&self) -> &Member {
         let own = self.shared.members.iter().find(|member| member.id == self.site.id);
         own.expect("a configuration whose own site is not a member is refused when it is loaded")
+    }
+
+    /// The witness, if there is one.
+    #[must_use]
+    pub fn witness(&self) -> Option<&Member> {
+        self.shared.members.iter().find(|member| member.witness)
     }
 
     /// The other members, and where this site dials each.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use admin::{
     Admin, AdminError, BlockerStatus, CopyProgress, DigestQuery, GivenUp, Group, GroupPosition, Halt,
-    JournalStatus, LogDigest, MembersNow, PeerStatus, SiteStatus, Turn, TurnKind, Unreplicated,
+    JournalStatus, LogDigest, MembersNow, PeerStatus, SiteStatus, Turn, TurnKind, Unreplicated, Witness,
 };
 use clock::Stamp;
 use entry::{JournalId, SiteId, StorageId, TopicId};
@@ -77,6 +77,9 @@ impl Operator {
             epoch: status.epoch.0,
             members: status.members.iter().map(|site| self.name(*site)).collect(),
             others_known: self.others_known(&status.members),
+            witness: status
+                .witness
+                .map(|witness| Witness { site: self.name(witness.site), lacks: witness.lacks }),
             given_up: status
                 .given_up
                 .iter()
@@ -227,7 +230,7 @@ impl Operator {
 
     /// Sites that are known and no members.
     fn others_known(&self, members: &[SiteId]) -> Vec<String> {
-        let known = self.fixed.sites.iter().filter(|(site, _, _)| !members.contains(site));
+        let known = self.fixed.with_data().filter(|(site, _, _)| !members.contains(site));
         known.map(|(_, name, _)| name.clone()).collect()
     }
 
@@ -281,7 +284,7 @@ impl Admin for Operator {
     }
 
     fn ready(&self) -> Result<(), String> {
-        match &self.front.views.current().not_writing {
+        match &self.front.views.current().not_ready {
             None => Ok(()),
             Some(reason) => Err(reason.clone()),
         }

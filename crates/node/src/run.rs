@@ -57,6 +57,9 @@ pub enum ServeError {
     /// What it holds cannot be used.
     #[error(transparent)]
     Recover(#[from] RecoverError),
+    /// A witness is no founder.
+    #[error("this site is the witness, which founds nothing: `meridian join` prepares its data directory")]
+    WitnessFounds,
     /// Its identity cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -120,7 +123,10 @@ pub struct Running {
 /// # Errors
 /// [`ServeError`] if the directory already is somebody, is in use, or the disk fails.
 pub(crate) fn found(setup: &Setup) -> Result<(), ServeError> {
-    claim(setup, Site::bootstrap)
+    match setup.site.witness == Some(setup.site.own) {
+        true => Err(ServeError::WitnessFounds),
+        false => claim(setup, Site::bootstrap),
+    }
 }
 
 /// Prepares an empty directory of a known site: it asks the others for a fresh incarnation when it is served.

@@ -59,6 +59,7 @@ fn machine(config: &Config) -> SiteConfig {
         members: members
             .map(|member| Member { site: SiteId(member.id), name: member.name.clone() })
             .collect(),
+        witness: config.witness().map(|member| SiteId(member.id)),
         homes: config.shared.homes.iter().map(|home| (home.name.clone(), home.port)).collect(),
         protocol: site::wire::PROTOCOL,
         clock_bound_ms: config.clock_bound_ms,
@@ -83,7 +84,8 @@ fn machine(config: &Config) -> SiteConfig {
 }
 
 fn doors(config: &Config) -> Result<Doors, DoorError> {
-    let homes = config.shared.homes.iter();
+    // A witness takes no clients.
+    let homes = config.shared.homes.iter().filter(|_| !config.own_member().witness);
     let addresses = homes.map(|home| (home.name.clone(), SocketAddr::new(config.listen.kafka, home.port)));
     let files = config.tls.kafka.then_some((&config.tls.cert, &config.tls.key));
     let tls = files.map(|(certificate, key)| doors::tls(certificate, key)).transpose()?;
@@ -103,6 +105,7 @@ fn clients(config: &Config) -> Fixed {
         cluster: config.shared.cluster.to_string(),
         own: SiteId(config.site.id),
         sites: members.map(|member| (SiteId(member.id), member.name.clone(), member.kafka.clone())).collect(),
+        witness: config.witness().map(|member| SiteId(member.id)),
         homes: config.shared.homes.iter().map(home).collect(),
         auto_create: config.topics.auto_create,
         default_partitions: config.topics.partitions,

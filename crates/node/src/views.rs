@@ -23,6 +23,8 @@ pub struct Fixed {
     pub own: SiteId,
     /// Every site: id, name and the host that clients are told.
     pub sites: Vec<(SiteId, String, String)>,
+    /// Which of them is the witness, if one is: clients are not told of it.
+    pub witness: Option<SiteId>,
     /// The homes.
     pub homes: Vec<HomeView>,
     /// Whether clients may create topics by naming them.
@@ -36,6 +38,11 @@ pub struct Fixed {
 }
 
 impl Fixed {
+    /// The sites that hold data.
+    pub(crate) fn with_data(&self) -> impl Iterator<Item = &(SiteId, String, String)> {
+        self.sites.iter().filter(|(id, _, _)| Some(*id) != self.witness)
+    }
+
     /// The name of a site; of none of them, a word that says so.
     pub(crate) fn name_of(&self, site: SiteId) -> String {
         let found = self.sites.iter().find(|(id, _, _)| *id == site);
@@ -54,8 +61,8 @@ pub(crate) struct View {
     pub(crate) cluster: Arc<ClusterView>,
     /// Which log each topic id means.
     logs: BTreeMap<Uuid, (TopicId, Reading)>,
-    /// Why this site takes no writes, if it does not.
-    pub(crate) not_writing: Option<String>,
+    /// Why this site does not do what it is there for, if it does not.
+    pub(crate) not_ready: Option<String>,
     /// Whether a topic that is not here can be taken for one that does not exist.
     pub(crate) knows_topics: bool,
 }
@@ -89,9 +96,9 @@ struct Returns {
 impl Views {
     pub(crate) fn new(fixed: Fixed) -> Views {
         let cluster = Arc::new(ClusterView::empty(fixed.cluster.clone(), i32::from(fixed.own.0)));
-        let not_writing = Some("it is starting".to_owned());
+        let not_ready = Some("it is starting".to_owned());
         let current =
-            ArcSwap::from_pointee(View { cluster, logs: BTreeMap::new(), not_writing, knows_topics: false });
+            ArcSwap::from_pointee(View { cluster, logs: BTreeMap::new(), not_ready, knows_topics: false });
         let returns = Returns { since: BTreeMap::new(), started: Instant::now(), due: None };
         Views { fixed, current, changed: watch::Sender::new(0), returns: Mutex::new(returns) }
     }
@@ -125,7 +132,7 @@ impl Views {
         let mut view = ClusterView::empty(self.fixed.cluster.clone(), i32::from(self.fixed.own.0));
         view.live = self.live(site, mono_us);
         view.homes.clone_from(&self.fixed.homes);
-        view.sites = self.fixed.sites.iter().map(|(id, name, host)| site_view(*id, name, host)).collect();
+        view.sites = self.fixed.with_data().map(|(id, name, host)| site_view(*id, name, host)).collect();
         view.auto_create = self.fixed.auto_create;
         view.default_partitions = self.fixed.default_partitions;
         view.topic_settings = setting_specs();
@@ -133,14 +140,14 @@ impl Views {
         for topic in site.topics() {
             logs.insert(topic.id.0, (topic.id, Reading::Merged));
             view.add_topic(Arc::new(topic_view(topic, topic.name.clone(), topic.id, false)));
-            for (id, name, _) in &self.fixed.sites {
+            for (id, name, _) in self.fixed.with_data() {
                 let origin = topic.id.origin(*id);
                 logs.insert(origin.0, (topic.id, Reading::Origin(*id)));
                 view.add_topic(Arc::new(topic_view(topic, format!("{name}.{}", topic.name), origin, true)));
             }
         }
-        let (not_writing, knows_topics) = (site.not_writing(), site.knows_topics());
-        self.current.store(Arc::new(View { cluster: Arc::new(view), logs, not_writing, knows_topics }));
+        let (not_ready, knows_topics) = (site.not_ready(), site.knows_topics());
+        self.current.store(Arc::new(View { cluster: Arc::new(view), logs, not_ready, knows_topics }));
         self.changed.send_modify(|changes| *changes += 1);
     }
 

@@ -527,6 +527,12 @@ impl Order {
         Some((remain, self.holders.needed_of(members)))
     }
 
+    /// From which epoch on a site is, or was last, a member.
+    #[must_use]
+    pub fn since(&self, site: SiteId) -> MemberEpoch {
+        self.holders.members.since(site)
+    }
+
     /// Up to where a journal's entries have their places by their own stamps, those that were adopted left out; none of a
     /// journal that never took part, or whose site was removed.
     #[must_use]

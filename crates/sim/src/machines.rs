@@ -28,6 +28,7 @@ impl World {
             cluster: ClusterId(Uuid::from_u128(0x51)),
             own,
             members: known.map(|site| Member { site, name: format!("site-{site}") }).collect(),
+            witness: None,
             homes: BTreeMap::new(),
             protocol: if swarm.upgrades { PROTOCOL - 1 } else { PROTOCOL },
             clock_bound_ms: 500,

@@ -216,6 +216,7 @@ fn message_name(message: &Message) -> String {
         Message::AskVotes(..) => "askvotes".into(),
         Message::Votes(_) => "votes".into(),
         Message::GivenUp(_) => "givenup".into(),
+        Message::AskWitness(_) => "askwitness".into(),
     }
 }
 

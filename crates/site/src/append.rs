@@ -30,6 +30,10 @@ pub(crate) enum Taken {
 impl Site {
     /// A client asks for something.
     pub(crate) fn request(&mut self, ticket: Ticket, request: Request, step: &mut Step<'_>) {
+        if self.is_witness() && matches!(request, Request::Fence { .. } | Request::GiveUp { .. }) {
+            let text = "the witness decides nothing by itself: ask a site that holds data".to_owned();
+            return step.out.push(Action::Reply { ticket, answer: Err(Refusal::Fence(text)) });
+        }
         if let Request::Fence { site } = request {
             let answer = self.fence(site).map(|()| Answer::Fencing);
             return step.out.push(Action::Reply { ticket, answer });

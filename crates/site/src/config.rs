@@ -20,9 +20,11 @@ pub struct SiteConfig {
     pub cluster: ClusterId,
     /// This site.
     pub own: SiteId,
-    /// Every site that is known, this one included. At a bootstrap they are the founders; who is a member later is agreed
-    /// on.
+    /// Every site that is known, this one included. At a bootstrap those that hold data are the founders; who is a member later
+    /// is agreed on.
     pub members: Vec<Member>,
+    /// Which of them is the witness, if one is: it holds no data and is never a member.
+    pub witness: Option<SiteId>,
     /// The homes of clients and their ports: what is known at two sites must be the same at both.
     pub homes: BTreeMap<String, u16>,
     /// The protocol that this process speaks: the one of its version. Only the simulator, which upgrades sites, has another.
@@ -100,6 +102,12 @@ impl SiteConfig {
     #[must_use]
     pub fn name_of(&self, site: SiteId) -> &str {
         self.members.iter().find(|member| member.site == site).map_or("a stranger", |member| &member.name)
+    }
+
+    /// The sites that hold data: at a bootstrap they are the founders.
+    pub(crate) fn founders(&self) -> Vec<SiteId> {
+        let sites = self.members.iter().map(|member| member.site);
+        sites.filter(|site| Some(*site) != self.witness).collect()
     }
 
     /// Whether a site is known.

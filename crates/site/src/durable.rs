@@ -133,7 +133,7 @@ impl Site {
             }
             Note::Granted(site, incarnation, storage) => self.granted(site, incarnation, storage, step),
             Note::Vote(..) | Note::Renewed(..) => self.vote_durable(step),
-            Note::GivenUp(record) => self.gave_up(record, step),
+            Note::GivenUp(record) => self.gave_up(&record, step),
             Note::Entered(epoch) => {
                 self.entered(epoch);
                 self.count_own();

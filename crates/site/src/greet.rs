@@ -37,6 +37,7 @@ impl Site {
             removed: self.merge.order.removed().contains(&to),
             sites: self.config.members.iter().map(|it| (it.site, it.name.clone())).collect(),
             homes: self.config.homes.clone(),
+            witness: self.config.witness,
             held: self.journals.heads(),
             promised: self.peers.promises.iter().map(|(journal, (w, _))| (*journal, *w)).collect(),
             frozen: self.frozen(),
@@ -66,6 +67,11 @@ impl Site {
         match message {
             Message::Hello(_) => {}
             Message::Pulse(pulse) => self.pulse(from, pulse, step),
+            Message::Votes(told) => self.votes_told(from, &told),
+            Message::GivenUp(records) => self.told_given_up(from, records, step),
+            Message::AskWitness(ask) => self.asked_as_witness(from, &ask, step),
+            // It holds nothing and votes on nothing else.
+            _ if self.is_witness() => {}
             Message::Need(need) => self.need(from, need),
             Message::Enough(journal) => {
                 if let Some(peer) = self.peers.links.get_mut(&from) {
@@ -87,8 +93,6 @@ impl Site {
             Message::Copy(message) => self.copy_message(from, message, step)?,
             Message::Seal(journal, attempt, said) => self.seal_said(from, journal, (attempt, said), step),
             Message::AskVotes(storage, enters) => self.asked_for_votes(from, storage, enters, step),
-            Message::Votes(told) => self.votes_told(from, &told),
-            Message::GivenUp(records) => self.told_given_up(from, records, step),
         }
         Ok(())
     }
@@ -115,7 +119,7 @@ impl Site {
         self.peers.protocols.insert(from, hello.protocol);
         self.compare_heads(from, hello, step);
         if let Some(peer) = self.peers.links.get_mut(&from) {
-            peer.greeted = true;
+            peer.greeted = Some(hello.storage);
         }
         self.state.pulse.news = true;
         self.told_given_up(from, hello.given_up.clone(), step);
@@ -190,12 +194,29 @@ impl Site {
                 ));
             }
         }
+        self.agrees_on_witness(name, hello)?;
         for (home, port) in &self.config.homes {
             if let Some(other) = hello.homes.get(home).filter(|other| *other != port) {
                 return Err(format!(
                     "in {name}'s configuration home {home} has port {other}, here {port}: make both files say the same"
                 ));
             }
+        }
+        Ok(())
+    }
+
+    /// Whether both take the same site for the witness; one may not know of it yet.
+    fn agrees_on_witness(&self, name: &str, hello: &Hello) -> Result<(), String> {
+        let ours = self.config.witness.filter(|site| hello.witness != Some(*site));
+        let theirs = hello.witness.filter(|site| self.config.witness != Some(*site));
+        let known = |site: &SiteId| hello.sites.contains_key(site) && self.config.knows(*site);
+        let disputed = ours.into_iter().chain(theirs).find(known);
+        if let Some(site) = disputed.or(ours.and(theirs)) {
+            let site = hello.sites.get(&site).map_or("another", |site| site);
+            return Err(format!(
+                "{name}'s configuration and this one do not agree on whether {site} is the witness, and there can be one \
+                 only: make both files say the same"
+            ));
         }
         Ok(())
     }

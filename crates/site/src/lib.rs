@@ -87,4 +87,4 @@ pub use repair::RepairCounts;
 pub use retain::WalStatus;
 pub use site::Site;
 pub use unreplicated::UnreplicatedStatus;
-pub use view::{Extent, JournalStatus, Reading, Status};
+pub use view::{Extent, JournalStatus, Reading, Status, WitnessStatus};

@@ -51,9 +51,21 @@ impl Site {
         if self.is_voter(self.config.own) && !self.state.removed {
             return None;
         }
+        if self.is_witness() {
+            let text = "it is the witness, which holds no records: write to another site";
+            return Some(Refusal::NotReady(text.to_owned()));
+        }
         if self.merge.order.is_given_up(self.config.own) {
-            let text = "an operator gave it up while it was away, and the others have gone on: `meridian site add` at one of \
-                        them makes it a member again";
+            let text = match self.gave_up_by_witness() {
+                true => {
+                    "the others went on without it while it was away, as the witness let them: it becomes a member again as \
+                     soon as it holds what they hold"
+                }
+                false => {
+                    "an operator gave it up while it was away, and the others have gone on: `meridian site add` at one of \
+                     them makes it a member again"
+                }
+            };
             return Some(Refusal::NotReady(text.to_owned()));
         }
         let text = match self.state.removed || self.merge.order.removed().contains(&self.config.own) {
@@ -86,6 +98,9 @@ impl Site {
         let name = self.config.name_of(site);
         if self.is_member(site) {
             return Err(format!("{name} is a member already"));
+        }
+        if self.config.witness == Some(site) {
+            return Err(format!("{name} is the witness: it holds no records, and is never a member"));
         }
         if self.merge.order.removed().contains(&site) {
             return Err(format!(

@@ -32,7 +32,7 @@ pub enum Note {
     Vouched(SignedHead),
     /// This site votes and counts in this epoch of members: it knows how those before have voted.
     Entered(MemberEpoch),
-    /// An operator gave a site up.
+    /// A site was given up.
     GivenUp(GivenUp),
 }
 
@@ -87,6 +87,7 @@ mod tests {
             at_ms: 300,
             who: "eve".to_owned(),
             held: [(journal, 5)].into(),
+            witness: None,
         };
         let notes = [
             (Note::Ceiling(Stamp::from_raw(300)), "00ac02"),
@@ -98,7 +99,7 @@ mod tests {
             (Note::Certificate(Bytes::from_static(b"der")), "0603646572"),
             (Note::Vouched(head), &*vouched),
             (Note::Entered(MemberEpoch(3)), "0803"),
-            (Note::GivenUp(given_up), "09020101ac020365766501030105"),
+            (Note::GivenUp(given_up), "09020101ac02036576650103010500"),
         ];
         for (note, golden) in notes {
             let bytes = note.encode();

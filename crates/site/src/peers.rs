@@ -37,8 +37,8 @@ pub(crate) struct Peers {
 /// The link to one other site.
 #[derive(Debug)]
 pub(crate) struct Peer {
-    /// Whether its hello came and was found good.
-    pub(crate) greeted: bool,
+    /// The data directory that it speaks for, once its hello came and was found good.
+    pub(crate) greeted: Option<StorageId>,
     /// What it asked for, and how far it was sent.
     pub(crate) cursors: BTreeMap<JournalId, Cursor>,
     /// Bytes that may still be given to the link; less than none when the last message was larger than what was left.
@@ -71,7 +71,7 @@ pub(crate) struct Source {
 
 impl Peer {
     pub(crate) fn new(credit: i64) -> Peer {
-        Peer { greeted: false, cursors: BTreeMap::new(), credit, certificates: BTreeMap::new() }
+        Peer { greeted: None, cursors: BTreeMap::new(), credit, certificates: BTreeMap::new() }
     }
 
     /// It shows a certificate; whether that is any good is found out when something is to be checked by it.
@@ -86,11 +86,11 @@ impl Peer {
 impl Peers {
     /// Sites whose link is up and whose hello was good.
     pub(crate) fn greeted(&self) -> impl Iterator<Item = SiteId> + '_ {
-        self.links.iter().filter(|(_, peer)| peer.greeted).map(|(site, _)| *site)
+        self.links.iter().filter(|(_, peer)| peer.greeted.is_some()).map(|(site, _)| *site)
     }
 
     pub(crate) fn is_greeted(&self, site: SiteId) -> bool {
-        self.links.get(&site).is_some_and(|peer| peer.greeted)
+        self.links.get(&site).is_some_and(|peer| peer.greeted.is_some())
     }
 
     /// How much of a journal a site is known to hold.

@@ -49,10 +49,14 @@ impl Site {
         if let Some((journal, w, head)) = self.own_promise(step.now) {
             self.peers.learn_promise(journal, (w, head), step.now.mono_us);
         }
-        let mut pulse = Pulse {
-            promises: self.peers.promises.clone(),
-            frontiers: self.peers.frontiers.clone(),
-            frozen: self.peers.frozen.clone(),
+        // The witness passes nothing on: two sites that hear each other through it alone are out of touch.
+        let mut pulse = match self.is_witness() {
+            true => Pulse::default(),
+            false => Pulse {
+                promises: self.peers.promises.clone(),
+                frontiers: self.peers.frontiers.clone(),
+                frozen: self.peers.frozen.clone(),
+            },
         };
         pulse.frozen.insert(self.config.own, self.frozen());
         let held = match self.state.switch.has(Mutant::FrontierBeforeSync) {

@@ -37,6 +37,11 @@ pub enum RecoverError {
         "this data directory is empty: `meridian bootstrap` founds a cluster, `meridian join` asks the others for a fresh incarnation"
     )]
     Empty,
+    /// The directory of a site that held data.
+    #[error(
+        "this data directory is that of a site that takes records, and the configuration makes it the witness: a witness starts on an empty one (`meridian join`)"
+    )]
+    Witness,
     /// The identity is damaged or foreign.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -159,6 +164,9 @@ impl Site {
         if !switch.has(Mutant::OwnerUnchecked) {
             identity.expect(config.cluster, config.own)?;
         }
+        if config.witness == Some(config.own) && identity.incarnation.is_some() {
+            return Err(RecoverError::Witness);
+        }
         let mut recovery = Recovery::default();
         let found = checkpoint::read(disk, &folder("checkpoint"))?;
         let (position, checkpoint) = match found {
@@ -208,7 +216,7 @@ impl Site {
         let (own, cluster) = (config.own, config.cluster);
         // A directory that has not been told holds nothing yet: who stands here is put right with the first hello.
         let founders = match &identity.founders[..] {
-            [] => config.members.iter().map(|member| member.site).collect(),
+            [] => config.founders(),
             told => told.to_vec(),
         };
         let (bound, actor) = (config.clock_bound_ms, Actor(entropy.actor));
@@ -334,7 +342,7 @@ impl Site {
                     Note::Ended(journal, cut) => self.end_found(journal, cut),
                     Note::Entered(epoch) => self.entered(epoch),
                     Note::Renewed(site, storage) => {
-                        self.state.seals.renewed.insert(site, storage);
+                        self.state.seals.renew(site, storage);
                     }
                 }
                 Ok(false)
@@ -381,7 +389,7 @@ fn claim(
 ) -> Result<(), IdentityError> {
     let Fresh { storage, wal_nonce } = fresh;
     let (cluster, site, synced) = (config.cluster, config.own, incarnation.is_some());
-    let mut founders: Vec<_> = config.members.iter().map(|member| member.site).collect();
+    let mut founders = config.founders();
     founders.sort_unstable();
     founders.retain(|_| synced);
     let identity = Identity { cluster, site, storage, wal_nonce, incarnation, synced, founders };

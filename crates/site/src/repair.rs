@@ -207,13 +207,12 @@ impl Site {
         let now_us = step.now.mono_us;
         let Some(repair) = self.state.repairing.repairs.get_mut(file) else { return };
         let waited_us = now_us.saturating_sub(repair.since_us);
+        let holds_data = |site: SiteId| self.config.witness != Some(site);
         match &mut repair.phase {
             Phase::Open => {
-                let next = self
-                    .peers
-                    .links
-                    .iter()
-                    .find(|(site, peer)| peer.greeted && !repair.tried.contains(*site));
+                let next = self.peers.links.iter().find(|(site, peer)| {
+                    peer.greeted.is_some() && holds_data(**site) && !repair.tried.contains(*site)
+                });
                 let next = next.map(|(site, _)| *site);
                 let own = self.config.own;
                 let mut others = self.merge.order.members().iter().filter(|site| **site != own);

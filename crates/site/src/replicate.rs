@@ -23,6 +23,9 @@ const STALLED_US: u64 = 2_000_000;
 impl Site {
     /// For every journal that somebody has more of than we: from whom shall it come?
     pub(crate) fn choose_sources(&mut self, step: &mut Step<'_>) {
+        if self.is_witness() {
+            return;
+        }
         for journal in self.peers.journals() {
             if self.journals.is_quarantined(journal)
                 || self.pipeline.is_low()

@@ -15,6 +15,7 @@ mod enter;
 mod given_up;
 mod rejoin;
 mod silent;
+mod witness;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -51,6 +52,8 @@ pub(crate) struct Seals {
     journals: BTreeMap<JournalId, Ending>,
     /// Storages of sites that lost an earlier one and were told our votes; durable.
     pub(crate) renewed: Storages,
+    /// Former storages of theirs that this site has known; durable.
+    left: BTreeMap<SiteId, BTreeSet<StorageId>>,
     /// What is to be said when the notes under way are durable, in their order; `None` where nothing is.
     unsaid: VecDeque<Option<(SiteId, Message)>>,
     /// A wiped site's way back.
@@ -59,7 +62,9 @@ pub(crate) struct Seals {
     entered: MemberEpoch,
     /// The way into the next one.
     entering: enter::Entering,
-    /// Whom operators have given up, by the epoch in which they were members; durable.
+    /// What concerns the witness.
+    witness: witness::Witnessing,
+    /// Who was given up, by the epoch in which they were members; durable.
     pub(crate) given_up: BTreeMap<(MemberEpoch, SiteId), GivenUp>,
     /// Decisions that others told and that are to be noted when there is room.
     heard: Vec<GivenUp>,
@@ -108,6 +113,7 @@ pub(crate) struct SealState {
     votes: BTreeMap<JournalId, Vote>,
     pub(crate) cuts: BTreeMap<JournalId, Cut>,
     renewed: Storages,
+    left: BTreeMap<SiteId, BTreeSet<StorageId>>,
     entered: MemberEpoch,
     given_up: BTreeMap<(MemberEpoch, SiteId), GivenUp>,
 }
@@ -117,8 +123,8 @@ impl Seals {
         // Founders vote from the start, others once they have learned the votes.
         let first = if identity.synced { MemberEpoch::GENESIS } else { MemberEpoch::default() };
         let entered = state.entered.max(first);
-        let (renewed, given_up) = (state.renewed, state.given_up);
-        let mut seals = Seals { renewed, given_up, entered, ..Seals::default() };
+        let (renewed, left, given_up) = (state.renewed, state.left, state.given_up);
+        let mut seals = Seals { renewed, left, given_up, entered, ..Seals::default() };
         for (journal, vote) in state.votes {
             seals.journals.entry(journal).or_default().vote = vote;
         }
@@ -132,8 +138,20 @@ impl Seals {
     pub(crate) fn snapshot(&self) -> SealState {
         let votes = self.journals.iter().map(|(journal, ending)| (*journal, ending.vote));
         let cuts = self.journals.iter().filter_map(|(journal, ending)| Some((*journal, ending.cut?)));
-        let (renewed, given_up) = (self.renewed.clone(), self.given_up.clone());
-        SealState { votes: votes.collect(), cuts: cuts.collect(), renewed, entered: self.entered, given_up }
+        SealState {
+            votes: votes.collect(),
+            cuts: cuts.collect(),
+            renewed: self.renewed.clone(),
+            left: self.left.clone(),
+            entered: self.entered,
+            given_up: self.given_up.clone(),
+        }
+    }
+
+    /// A site votes with another storage from here on.
+    pub(crate) fn renew(&mut self, site: SiteId, storage: StorageId) {
+        let former = self.renewed.insert(site, storage);
+        self.left.entry(site).or_default().extend(former.filter(|former| *former != storage));
     }
 
     pub(crate) fn cut(&self, journal: JournalId) -> Option<Cut> {
@@ -191,12 +209,18 @@ impl Site {
         }
         self.state.seals.tended_us = step.now.mono_us;
         self.note_heard();
+        if self.is_witness() {
+            return self.tend_witness(step);
+        }
         self.enter_epoch(step)?;
         self.come_back(step)?;
+        self.watch_witness(step);
+        self.ask_witness(step);
         self.find_silent(step);
         self.repeat_ballots(step);
         self.write_endings(step);
         self.carry_out_given_up(step);
+        self.take_back(step);
         Ok(())
     }
 

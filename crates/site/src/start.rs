@@ -141,6 +141,10 @@ impl Start {
 impl Site {
     /// A peer's hello says what it holds of our journal.
     pub(crate) fn start_heard(&mut self, from: SiteId, hello: &Hello) {
+        if self.config.witness == Some(from) {
+            // It holds nothing of anybody: to have heard it says nothing.
+            return;
+        }
         if !self.state.start.knows_topics {
             for (journal, (next, _)) in &hello.held {
                 self.state.start.owed.advance(*journal, *next);

@@ -43,7 +43,8 @@ impl Site {
         let told = |site: &entry::SiteId| self.peers.holds(*site, journal) >= all;
         let quorum = 1 + self.others().filter(told).count() >= self.quorum();
         let waited = step.now.mono_us.saturating_sub(since) >= WAIT_US;
-        if waited || (durable && quorum && self.peers.greeted().all(|site| told(&site))) {
+        let all_told = self.peers.greeted().all(|site| told(&site) || self.config.witness == Some(site));
+        if waited || (durable && quorum && all_told) {
             step.out.push(Action::Stopped);
         }
     }

@@ -14,6 +14,7 @@ mod retention;
 mod trio;
 mod unreplicated;
 mod upgrade;
+mod witness;
 
 use batch::{Builder, NewRecord};
 use bytes::Bytes;

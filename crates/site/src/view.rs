@@ -67,7 +67,9 @@ pub struct Status {
     pub epoch: MemberEpoch,
     /// Who they are.
     pub members: Vec<SiteId>,
-    /// What operators have decided, and whether it still stands: whom they gave up may have been added again.
+    /// The witness, if there is one.
+    pub witness: Option<WitnessStatus>,
+    /// Who was given up, and whether that still stands: they may have been added again.
     pub given_up: Vec<(GivenUp, bool)>,
     /// Members heard from lately, and this site.
     pub alive: Vec<SiteId>,
@@ -91,6 +93,15 @@ pub struct Status {
     pub copy: Option<CopyStatus>,
     /// Alarms that stand.
     pub alarms: Vec<String>,
+}
+
+/// The witness, as seen here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WitnessStatus {
+    /// Which site.
+    pub site: SiteId,
+    /// Why it could not vote now, if it could not.
+    pub lacks: Option<String>,
 }
 
 /// Where one journal stands here.
@@ -251,6 +262,15 @@ impl Site {
         self.may_take().err().map(|refusal| refusal.to_string())
     }
 
+    /// Why this site does not do what it is there for, if it does not: take writes, or vote as the witness.
+    #[must_use]
+    pub fn not_ready(&self) -> Option<String> {
+        match self.is_witness() {
+            true => self.witness_status().and_then(|witness| witness.lacks),
+            false => self.not_writing(),
+        }
+    }
+
     /// What is durable here, per journal.
     #[must_use]
     pub fn frontier(&self) -> BTreeMap<JournalId, Seq> {
@@ -287,6 +307,7 @@ impl Site {
             frontiers: frontiers.chain([(self.config.own, self.journals.frontier())]).collect(),
             epoch: self.epoch(),
             members: self.members().iter().copied().collect(),
+            witness: self.witness_status(),
             given_up: self.given_up(),
             alive: self.alive(mono_us),
             stable_point: self.merge.order.stable_point(),

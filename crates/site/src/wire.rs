@@ -4,7 +4,7 @@
 //! Nothing is allocated on a length that the bytes themselves do not back.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use agree::{Said, Vote};
 use bytes::Bytes;
@@ -70,11 +70,13 @@ pub enum Message {
     AskVotes(StorageId, Option<MemberEpoch>),
     /// So.
     Votes(Votes),
-    /// Operators have decided this.
+    /// Operators, or the witness, have decided this.
     GivenUp(Vec<GivenUp>),
+    /// Let me go on without others.
+    AskWitness(AskWitness),
 }
 
-/// An operator's decision to go on without a site; a record for good.
+/// A decision to go on without a site, an operator's or the witness's; a record for good.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GivenUp {
     /// Which site.
@@ -89,6 +91,19 @@ pub struct GivenUp {
     pub who: String,
     /// How much of its journals was held there.
     pub held: BTreeMap<JournalId, Seq>,
+    /// Which witness has let it happen, if no operator decided.
+    pub witness: Option<SiteId>,
+}
+
+/// What a member asks of the witness: to be let go on without others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskWitness {
+    /// Which data directory of the witness is asked: no other one's word counts.
+    pub storage: StorageId,
+    /// The members, and since which epoch each has been one.
+    pub members: BTreeMap<SiteId, MemberEpoch>,
+    /// What would be decided.
+    pub decisions: Vec<GivenUp>,
 }
 
 /// Where a journal stands at a site.
@@ -115,6 +130,10 @@ pub struct Votes {
     pub granted: BTreeMap<SiteId, (Incarnation, StorageId)>,
     /// What the sender holds durably.
     pub held: BTreeMap<JournalId, Seq>,
+    /// The members that were not given up, as far as the sender knows.
+    pub remain: BTreeSet<SiteId>,
+    /// The data directory of the witness whose word the sender takes, and those whose word it takes no more.
+    pub witness: Option<(StorageId, BTreeSet<StorageId>)>,
 }
 
 /// What of a site's frontier does not count for the quorum of a release.
@@ -203,7 +222,9 @@ pub struct Hello {
     pub promised: BTreeMap<JournalId, Stamp>,
     /// What of that does not count.
     pub frozen: Frozen,
-    /// What operators have decided, as far as it knows.
+    /// The witness, if it knows one.
+    pub witness: Option<SiteId>,
+    /// What operators and the witness have decided, as far as it knows.
     pub given_up: Vec<GivenUp>,
     /// Where the journals stand.
     pub stands: BTreeMap<JournalId, Stand>,
@@ -262,6 +283,7 @@ impl Message {
             Message::AskVotes(storage, enters) => framed(10, &(storage, enters)),
             Message::Votes(votes) => framed(11, votes),
             Message::GivenUp(records) => framed(12, records),
+            Message::AskWitness(ask) => framed(13, ask),
         }
     }
 
@@ -300,6 +322,7 @@ impl Message {
             10 => read(kind, &body).map(|(storage, enters)| Message::AskVotes(storage, enters)),
             11 => read(kind, &body).map(Message::Votes),
             12 => read(kind, &body).map(Message::GivenUp),
+            13 => read(kind, &body).map(Message::AskWitness),
             30 => match read::<Bytes>(kind, &body)? {
                 certificate if certificate.len() <= CERTIFICATE_BYTES_MAX => {
                     Ok(Message::Certificate(certificate))
@@ -324,13 +347,13 @@ fn read<'a, T: Deserialize<'a>>(kind: u8, body: &'a Bytes) -> Result<T, WireErro
 
 #[cfg(test)]
 mod tests {
-    use super::{Freeze, Frozen, GivenUp, Message, Need, Pulse, Votes, WireError};
+    use super::{AskWitness, Freeze, Frozen, GivenUp, Message, Need, Pulse, Votes, WireError};
     use agree::{Ballot, Said, Verdict, Vote};
     use bytes::Bytes;
     use clock::Stamp;
     use entry::{ChainHash, Cut, Incarnation, JournalId, MemberEpoch, SiteId, StorageId};
     use proptest::prelude::proptest;
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     fn messages() -> Vec<Message> {
         let journal = JournalId { site: SiteId(2), incarnation: Incarnation(1) };
@@ -378,16 +401,25 @@ mod tests {
                 votes: BTreeMap::from([(journal, Vote::default())]),
                 granted: BTreeMap::from([(SiteId(3), (Incarnation(1), StorageId(7)))]),
                 held: BTreeMap::from([(journal, 4)]),
+                remain: BTreeSet::from([SiteId(1), SiteId(2)]),
+                witness: Some((StorageId(8), BTreeSet::from([StorageId(7)]))),
             }),
         ];
-        all.push(Message::GivenUp(vec![GivenUp {
+        let decision = GivenUp {
             site: SiteId(2),
             epoch: MemberEpoch(1),
             by: SiteId(1),
             at_ms: 8,
             who: "eve".to_owned(),
             held: BTreeMap::from([(journal, 3)]),
-        }]));
+            witness: None,
+        };
+        all.push(Message::GivenUp(vec![decision.clone()]));
+        all.push(Message::AskWitness(AskWitness {
+            storage: StorageId(8),
+            members: BTreeMap::from([(SiteId(1), MemberEpoch(1)), (SiteId(2), MemberEpoch(3))]),
+            decisions: vec![GivenUp { witness: Some(SiteId(3)), ..decision }],
+        }));
         all.extend(super::copy::samples());
         all
     }

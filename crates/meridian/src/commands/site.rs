@@ -281,7 +281,14 @@ fn summary(status: &SiteStatus) -> String {
         [] => String::new(),
         known => format!("; known, but no members: {}", known.join(", ")),
     };
-    lines.push(format!("members {:<6}{}{besides}", status.epoch, status.members.join(", ")));
+    // The witness does not follow who comes and goes.
+    if status.witness.as_ref().is_none_or(|witness| witness.site != status.site) {
+        lines.push(format!("members {:<6}{}{besides}", status.epoch, status.members.join(", ")));
+    }
+    lines.extend(status.witness.iter().map(|witness| match &witness.lacks {
+        None => format!("witness       {}: it votes where the others cannot agree", witness.site),
+        Some(why) => format!("witness       {}: it does not vote now: {why}", witness.site),
+    }));
     lines.extend(status.given_up.iter().map(forced::record));
     lines.push(format!("alive         {}", status.alive.join(", ")));
     lines.push(match status.unreleased {

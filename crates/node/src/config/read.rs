@@ -62,7 +62,7 @@ fn own(site: &Section<'_>) -> Result<Own, ConfigError> {
 
 fn shared(root: &Section<'_>) -> Result<Shared, ConfigError> {
     let cluster = root.need_table("cluster", &["id"])?;
-    let members = root.tables("members", &["name", "id", "peer", "kafka"])?;
+    let members = root.tables("members", &["name", "id", "peer", "kafka", "witness"])?;
     let homes = root.tables("homes", &["name", "port", "prefer"])?;
     Ok(Shared {
         cluster: cluster.need("id", parsed("a UUID"))?,
@@ -72,11 +72,14 @@ fn shared(root: &Section<'_>) -> Result<Shared, ConfigError> {
 }
 
 fn member(member: &Section<'_>) -> Result<Member, ConfigError> {
+    let witness = member.or("witness", false, flag)?;
     Ok(Member {
         name: member.need("name", site_name)?,
         id: member.need("id", whole(1..=65_535))?,
         peer: member.need("peer", host_port)?,
-        kafka: member.need("kafka", host)?,
+        // Clients are not told of a witness.
+        kafka: if witness { member.or("kafka", String::new(), host)? } else { member.need("kafka", host)? },
+        witness,
     })
 }
 

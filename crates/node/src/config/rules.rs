@@ -18,6 +18,7 @@ type Rule = fn(&Config) -> Result<(), String>;
 const RULES: &[Rule] = &[
     members_differ,
     own_site_is_a_member,
+    one_witness,
     homes_differ,
     homes_prefer_members,
     dial_names_others,
@@ -66,8 +67,9 @@ fn members_differ(config: &Config) -> Result<(), String> {
             one.name, other.name, one.peer
         ));
     }
-    if let Some((one, other)) = twice(members.iter().map(|member| &member.kafka)) {
-        let (one, other) = (&members[one], &members[other]);
+    let hosts: Vec<&Member> = members.iter().filter(|member| !member.witness).collect();
+    if let Some((one, other)) = twice(hosts.iter().map(|member| &member.kafka)) {
+        let (one, other) = (hosts[one], hosts[other]);
         return Err(format!(
             "members {} and {} have the same Kafka host {}; as all sites use the same ports, clients could not tell them apart",
             one.name, other.name, one.kafka
@@ -86,6 +88,23 @@ fn own_site_is_a_member(config: &Config) -> Result<(), String> {
     holds(member.id == id, || {
         format!("site.id is {id}, but the member named {name} has id {}; make them agree", member.id)
     })
+}
+
+fn one_witness(config: &Config) -> Result<(), String> {
+    let members = &config.shared.members;
+    let witnesses: Vec<&str> =
+        members.iter().filter(|member| member.witness).map(|member| &*member.name).collect();
+    holds(witnesses.len() <= 1, || format!("{} are both witnesses; one is enough", witnesses.join(" and ")))?;
+    holds(witnesses.len() < members.len(), || {
+        "the only member is a witness, which holds no data".to_owned()
+    })?;
+    let prefers = |home: &&Home| home.prefer.iter().any(|name| witnesses.contains(&&**name));
+    match config.shared.homes.iter().find(prefers) {
+        Some(home) => {
+            Err(format!("home {} prefers {}, a witness, which takes no clients", home.name, witnesses[0]))
+        }
+        None => Ok(()),
+    }
 }
 
 fn homes_differ(config: &Config) -> Result<(), String> {
@@ -208,7 +227,8 @@ fn times_fit(config: &Config) -> Result<(), String> {
 }
 
 fn enough_sites(config: &Config) -> Result<(), String> {
-    let (asked, members) = (usize::from(config.topics.min_insync_sites), config.shared.members.len());
+    let asked = usize::from(config.topics.min_insync_sites);
+    let members = config.shared.members.iter().filter(|member| !member.witness).count();
     holds(asked <= members, || {
         format!(
             "topics.min_insync_sites is {asked}, but there are only {members} members; nothing could be acknowledged"

@@ -111,6 +111,17 @@ fn the_file_says_who_i_am_and_where_the_others_are() {
 }
 
 #[test]
+fn a_witness_is_a_site_without_clients() {
+    let witness =
+        "[[members]]\nname = \"third\"\nid = 3\npeer = \"127.0.0.3:7400\"\nwitness = true\n\n[[homes]]";
+    let config = parse(&SMALL.replacen("[[homes]]", witness, 1)).unwrap();
+    assert_eq!(config.witness().map(|member| (&*member.name, member.id)), Some(("third", 3)));
+    assert!(parse(SMALL).unwrap().witness().is_none());
+    let no_host = SMALL.replacen("[[homes]]", &witness.replace("true", "false"), 1);
+    assert!(parse(&no_host).unwrap_err().to_string().contains("`members[2].kafka` is missing"));
+}
+
+#[test]
 fn flags_beat_the_environment_and_both_beat_the_file() {
     let environment = [
         ("MERIDIAN_LISTEN__HTTP", "127.0.0.1:9700"),
@@ -217,6 +228,16 @@ const WRONG: &[(&str, &str, &str)] = &[
         "kafka = \"127.0.0.2\"",
         "kafka = \"127.0.0.1\"",
         "eu-west.toml: members eu-west and us-east have the same Kafka host 127.0.0.1; as all sites use the same ports, clients could not tell them apart",
+    ),
+    (
+        "kafka = \"127.0.0.2\"",
+        "witness = true",
+        "eu-west.toml: home eu-west prefers us-east, a witness, which takes no clients",
+    ),
+    (
+        "peer = \"127.0.0.2:7400\"",
+        "peer = \"127.0.0.2:7400\"\nwitness = true\n\n[[members]]\nname = \"third\"\nid = 3\npeer = \"127.0.0.3:7400\"\nwitness = true",
+        "eu-west.toml: us-east and third are both witnesses; one is enough",
     ),
     (
         "name = \"eu-west\"\nid = 1\ndata",

@@ -66,6 +66,7 @@ pub(crate) fn config(own: SiteId) -> SiteConfig {
         cluster: ClusterId(Uuid::from_u128(0x51)),
         own,
         members: vec![member(WATCHED), member(OTHER)],
+        witness: None,
         homes: BTreeMap::new(),
         protocol: site::wire::PROTOCOL,
         clock_bound_ms: 500,

@@ -218,6 +218,8 @@ impl Site {
                 .map(|(site, grant)| (*site, (grant.incarnation, grant.storage)))
                 .collect(),
             held: self.journals.frontier(),
+            remain: self.members().iter().copied().filter(|site| self.is_voter(*site)).collect(),
+            witness: self.pledge(),
         }
     }
 
@@ -241,6 +243,7 @@ impl Site {
 
     /// Another's votes and grants become this site's own.
     pub(super) fn learn_votes(&mut self, told: &Votes) {
+        self.learn_witness(told.witness.as_ref());
         for (journal, theirs) in told.votes.iter().filter(|(_, theirs)| **theirs != Vote::default()) {
             let known = self.state.seals.of(*journal).vote;
             let vote = known.learned(theirs);

@@ -1,4 +1,4 @@
-//! Sites that an operator gives up, where no majority is left to fence them.
+//! Sites that an operator, or the witness, gives up, where no majority is left to fence them.
 //!
 //! A decision is a record of its own: who was given up by whom, when and where, in which epoch of members, and how much of
 //! its journals was held there. It is durable before it counts, it is told to every site that is greeted, and it is never
@@ -23,7 +23,7 @@ use crate::wire::{GivenUp, Hello, JOURNALS_MAX, Message, Stand};
 /// How much is kept of an operator's name, in bytes.
 const WHO_BYTES_MAX: usize = 200;
 /// Most records that are kept: decisions are few.
-const RECORDS_MAX: usize = 1000;
+pub(super) const RECORDS_MAX: usize = 1000;
 
 impl Site {
     /// The members that were not given up.
@@ -44,18 +44,31 @@ impl Site {
             who.pop();
         }
         for site in sites.iter().filter(|site| !self.merge.order.is_given_up(**site)) {
-            let held = self.journals.frontier();
-            let record = GivenUp {
-                site: *site,
-                epoch: self.merge.order.epoch(),
-                by: self.config.own,
-                at_ms: now.wall_ms,
-                who: who.clone(),
-                held: held.into_iter().filter(|(journal, _)| journal.site == *site).collect(),
-            };
+            let record = self.giving_up(*site, who.clone(), now);
             self.pipeline.note(Note::GivenUp(record));
         }
         Ok(())
+    }
+
+    /// The record of a decision made here and now.
+    pub(super) fn giving_up(&self, site: SiteId, who: String, now: Now) -> GivenUp {
+        let held = self.journals.frontier().into_iter().filter(|(journal, _)| journal.site == site);
+        GivenUp {
+            site,
+            epoch: self.merge.order.epoch(),
+            by: self.config.own,
+            at_ms: now.wall_ms,
+            who,
+            held: held.collect(),
+            witness: None,
+        }
+    }
+
+    /// Whether it was the witness that let this site be given up last.
+    pub(crate) fn gave_up_by_witness(&self) -> bool {
+        let records = self.state.seals.given_up.values();
+        let last = records.filter(|record| record.site == self.config.own).max_by_key(|record| record.epoch);
+        last.is_some_and(|record| record.witness.is_some())
     }
 
     /// Says why not, if that may not be decided here.
@@ -92,11 +105,17 @@ impl Site {
                 "{name} cannot be reached either, and all who remain must agree: bring it back, or name it too"
             ));
         }
+        let lost = sites.iter().copied().collect();
+        if self.witness().is_some() && self.leaves_half(&lost) && !self.state.seals.witness.refused {
+            return Err(
+                "the witness answers: fence without --forced, it lets those who remain go on".to_owned()
+            );
+        }
         self.may_decide(remain.len() == 1)
     }
 
     /// Says why not, if this site is not the one to ask.
-    fn may_decide(&self, alone: bool) -> Result<(), String> {
+    pub(super) fn may_decide(&self, alone: bool) -> Result<(), String> {
         let own = self.identity.journal().filter(|own| self.state.seals.cut(*own).is_none());
         let takes_part = own.is_some_and(|own| self.merge.order.is_open(own));
         if own.is_none() || !(takes_part || alone) {
@@ -113,7 +132,7 @@ impl Site {
     }
 
     /// A decision is durable here: it counts.
-    pub(crate) fn gave_up(&mut self, record: GivenUp, step: &mut Step<'_>) {
+    pub(crate) fn gave_up(&mut self, record: &GivenUp, step: &mut Step<'_>) {
         self.merge.order.give_up(record.site, record.epoch);
         for ending in self.state.seals.journals.values_mut() {
             // Whoever votes now is another.
@@ -121,13 +140,20 @@ impl Site {
             ending.opposed = false;
         }
         self.state.start.ask_others();
+        self.state.seals.witness.wanted.remove(&record.site);
+        if record.site == self.config.own {
+            self.left_out_no_more();
+        }
         let key = (record.epoch, record.site);
         if !self.state.seals.given_up.contains_key(&key) {
             let (site, by) = (self.config.name_of(record.site), self.config.name_of(record.by));
             let text =
                 format!("{site} was given up by {} at {by}, as of members {}", record.who, record.epoch.0);
             step.out.push(Action::Alarm(text));
-            self.state.seals.given_up.insert(key, record);
+            self.state.seals.given_up.insert(key, record.clone());
+        }
+        if self.is_witness() {
+            self.witnessed(record, step);
         }
         self.state.pulse.news = true;
         step.out.push(Action::ViewChanged);
@@ -143,19 +169,32 @@ impl Site {
         let room = RECORDS_MAX.saturating_sub(self.state.seals.given_up.len());
         let fresh: Vec<GivenUp> =
             records.into_iter().filter(|record| self.is_fresh(record)).take(room).collect();
+        if self.is_witness() {
+            return self.note_as_witness(fresh);
+        }
         for record in fresh {
             // Who was added again since may well be heard.
             let added = self.merge.order.added_with(record.site);
             let stands = added.is_none_or(|(since, _)| record.epoch >= since);
-            if stands && self.peers.is_greeted(record.site) && self.is_voter(record.site) {
+            let heard = stands && self.peers.is_greeted(record.site) && self.is_voter(record.site);
+            if self.config.witness == Some(from) {
+                self.told_by_witness(from, record, step);
+            } else if record.witness.is_none() && heard {
                 let (from, site) = (self.config.name_of(from), self.config.name_of(record.site));
                 let text = format!("{from} has given {site} up, which answers here: {from} waits");
                 self.alarm(text, step);
-            } else if !self.pipeline.is_full() {
-                self.pipeline.note(Note::GivenUp(record));
-            } else if self.state.seals.heard.len() < RECORDS_MAX {
-                self.state.seals.heard.push(record);
+            } else {
+                self.note_given_up(record);
             }
+        }
+    }
+
+    /// Notes a decision that was told, at once or when there is room.
+    fn note_given_up(&mut self, record: GivenUp) {
+        if !self.pipeline.is_full() {
+            self.pipeline.note(Note::GivenUp(record));
+        } else if self.state.seals.heard.len() < RECORDS_MAX {
+            self.state.seals.heard.push(record);
         }
     }
 
@@ -168,8 +207,17 @@ impl Site {
         }
     }
 
+    /// The witness tells what it has let happen.
+    fn told_by_witness(&mut self, from: SiteId, record: GivenUp, step: &mut Step<'_>) {
+        if record.site == self.config.own {
+            self.left_out(&record, step);
+        } else if self.is_word_of_witness(from, &record) {
+            self.note_given_up(record);
+        }
+    }
+
     /// Whether a decision says something new, in few enough words.
-    fn is_fresh(&self, record: &GivenUp) -> bool {
+    pub(super) fn is_fresh(&self, record: &GivenUp) -> bool {
         let known = self.state.seals.given_up.contains_key(&(record.epoch, record.site));
         !known && record.who.len() <= WHO_BYTES_MAX && record.held.len() <= JOURNALS_MAX
     }
@@ -196,7 +244,8 @@ impl Site {
         }
         self.state.seals.told_us = now_us;
         let records: Vec<GivenUp> = self.state.seals.given_up.values().cloned().collect();
-        let told: Vec<SiteId> = self.other_voters().filter(|site| self.peers.is_greeted(*site)).collect();
+        let told = self.other_voters().chain(self.config.witness);
+        let told: Vec<SiteId> = told.filter(|site| self.peers.is_greeted(*site)).collect();
         step.out.extend(told.into_iter().map(|site| control(site, Message::GivenUp(records.clone()))));
         if now_us.saturating_sub(self.state.seals.wrote_us) < BALLOT_US || self.may_write().is_err() {
             return;

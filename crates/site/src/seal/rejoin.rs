@@ -62,10 +62,10 @@ impl Site {
         if let Some(to) = enters {
             return self.asked_by_entering(from, storage, to, step);
         }
-        if !self.votes() || self.pipeline.is_full() {
+        if !self.votes() || !self.may_be_told(from, storage) || self.pipeline.is_full() {
             return;
         }
-        self.state.seals.renewed.insert(from, storage);
+        self.state.seals.renew(from, storage);
         let votes = Message::Votes(self.votes_for(storage, None));
         self.state.seals.unsaid.push_back(Some((from, votes)));
         self.pipeline.note(Note::Renewed(from, storage));
@@ -75,6 +75,9 @@ impl Site {
     pub(crate) fn votes_told(&mut self, from: SiteId, told: &Votes) {
         if told.storage != self.identity.storage || self.pipeline.is_full() {
             return;
+        }
+        if self.is_witness() {
+            return self.told_as_witness(from, told);
         }
         if let Some(to) = told.enters {
             return self.told_for_entering(from, to, told);

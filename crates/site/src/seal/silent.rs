@@ -91,6 +91,11 @@ impl Site {
         }
         let hearing = 1 + self.peers.greeted().filter(|site| self.is_voter(*site)).count();
         let quorum = self.quorum();
+        if hearing < quorum && self.witness().is_some() && self.leaves_half(&BTreeSet::from([site])) {
+            self.may_decide(hearing == 1).map_err(Refusal::Fence)?;
+            self.state.seals.witness.wanted.insert(site);
+            return Ok(());
+        }
         if hearing < quorum {
             let text = format!(
                 "{name} cannot be fenced from here: that takes {quorum} sites, and {hearing} can be reached; where the others \

@@ -23,6 +23,8 @@ pub(super) struct Trio {
     /// How far each site's wall clock is ahead.
     wall_ahead_ms: BTreeMap<u16, u64>,
     cut: Option<u16>,
+    /// Two sites that do not hear each other, and others well.
+    apart: Option<(u16, u16)>,
     answers: BTreeMap<Ticket, Result<Answer, Refusal>>,
     next_ticket: u64,
     starts: u8,
@@ -43,8 +45,9 @@ pub(super) struct Trio {
     pub(super) hangups: Option<Vec<(u16, u16, String)>>,
     /// Which protocol a site speaks from its next start on, if not this version's.
     pub(super) protocols: BTreeMap<u16, u16>,
-    /// How many sites the configuration lists.
+    /// How many sites the configuration lists, and which of them is the witness.
     known: u16,
+    witness: Option<u16>,
 }
 
 /// What is made of entries on their way.
@@ -57,12 +60,18 @@ struct Node {
     stopped: bool,
 }
 
-fn config(own: u16, known: u16, fence_timeout_ms: u64, limits: &Limits) -> SiteConfig {
+fn config(
+    own: u16,
+    (known, witness): (u16, Option<u16>),
+    fence_timeout_ms: u64,
+    limits: &Limits,
+) -> SiteConfig {
     let member = |id: u16| Member { site: SiteId(id), name: format!("site-{id}") };
     SiteConfig {
         cluster: ClusterId(Uuid::from_u128(9)),
         own: SiteId(own),
         members: (1..=known).map(member).collect(),
+        witness: witness.map(SiteId),
         homes: BTreeMap::new(),
         protocol: crate::wire::PROTOCOL,
         clock_bound_ms: 500,
@@ -85,7 +94,7 @@ impl Trio {
     }
 
     pub(super) fn founded_with(limits: Limits, fence_timeout_ms: u64) -> Trio {
-        Trio::founded_by(3, limits, fence_timeout_ms)
+        Trio::founded_by((3, None), limits, fence_timeout_ms)
     }
 
     /// Without a timeout, with a WAL that is soon dropped.
@@ -94,10 +103,16 @@ impl Trio {
         let (message_bytes, hot_bytes) = (2000, 2000);
         let limits =
             Limits { checkpoint_bytes, wal_segment_bytes, message_bytes, hot_bytes, ..Limits::default() };
-        Trio::founded_by(sites, limits, 0)
+        Trio::founded_by((sites, None), limits, 0)
     }
 
-    fn founded_by(known: u16, limits: Limits, fence_timeout_ms: u64) -> Trio {
+    /// So many sites that hold data and, with the next number, a witness.
+    pub(super) fn witnessed(sites: u16, fence_timeout_ms: u64) -> Trio {
+        let limits = Limits { checkpoint_bytes: 4000, wal_segment_bytes: 1 << 14, ..Limits::default() };
+        Trio::founded_by((sites + 1, Some(sites + 1)), limits, fence_timeout_ms)
+    }
+
+    fn founded_by((known, witness): (u16, Option<u16>), limits: Limits, fence_timeout_ms: u64) -> Trio {
         let node = |_| Node { site: None, disk: MemoryDisk::new(), events: VecDeque::new(), stopped: false };
         let nodes = (1..=known).map(|id| (id, node(id))).collect();
         let mut trio = Trio {
@@ -105,11 +120,13 @@ impl Trio {
             nodes,
             wall_ahead_ms: BTreeMap::new(),
             cut: None,
+            apart: None,
             answers: BTreeMap::new(),
             next_ticket: 0,
             starts: 0,
             fence_timeout_ms,
             known,
+            witness,
             limits,
             restarts: 0,
             said: Vec::new(),
@@ -122,8 +139,9 @@ impl Trio {
         };
         for id in 1..=known {
             let disk = &mut trio.nodes.get_mut(&id).unwrap().disk;
-            let config = config(id, known, fence_timeout_ms, &trio.limits);
-            Site::bootstrap(&config, fresh(u128::from(id)), disk).unwrap();
+            let config = config(id, (known, witness), fence_timeout_ms, &trio.limits);
+            let claim = if witness == Some(id) { Site::join } else { Site::bootstrap };
+            claim(&config, fresh(u128::from(id)), disk).unwrap();
             trio.start(id);
         }
         trio.run_ms(50);
@@ -145,7 +163,7 @@ impl Trio {
         let now = self.now(id);
         let node = self.nodes.get_mut(&id).unwrap();
         let entropy = Entropy { actor: [self.starts; 16] };
-        let mut config = config(id, self.known, self.fence_timeout_ms, &self.limits);
+        let mut config = config(id, (self.known, self.witness), self.fence_timeout_ms, &self.limits);
         config.protocol = self.protocols.get(&id).copied().unwrap_or(config.protocol);
         let notary = Arc::new(TestNotary(SiteId(id)));
         match Site::open(config, entropy, notary, now, &mut node.disk) {
@@ -163,7 +181,7 @@ impl Trio {
     }
 
     pub(super) fn start_joining(&mut self, id: u16) {
-        let config = config(id, self.known, self.fence_timeout_ms, &self.limits);
+        let config = config(id, (self.known, self.witness), self.fence_timeout_ms, &self.limits);
         let storage = 100 + u128::from(self.starts);
         let disk = &mut self.nodes.get_mut(&id).unwrap().disk;
         Site::join(&config, fresh(storage), disk).unwrap();
@@ -184,7 +202,8 @@ impl Trio {
 
     fn connect(&mut self, a: u16, b: u16) {
         let up = |node: &Node| node.site.is_some() && !node.stopped;
-        if [a, b].iter().any(|site| self.cut == Some(*site)) || !up(&self.nodes[&a]) || !up(&self.nodes[&b]) {
+        let cut = [a, b].iter().any(|site| self.cut == Some(*site)) || self.are_apart(a, b);
+        if cut || !up(&self.nodes[&a]) || !up(&self.nodes[&b]) {
             return;
         }
         self.push(a, Event::LinkUp { site: SiteId(b) });
@@ -226,6 +245,25 @@ impl Trio {
         self.disconnect(id);
         self.cut = Some(id);
         self.run_ms(10);
+    }
+
+    /// Two sites lose each other, and both keep all others.
+    pub(super) fn part(&mut self, a: u16, b: u16) {
+        self.apart = Some((a, b));
+        self.push(a, Event::LinkDown { site: SiteId(b) });
+        self.push(b, Event::LinkDown { site: SiteId(a) });
+        self.run_ms(10);
+    }
+
+    fn are_apart(&self, a: u16, b: u16) -> bool {
+        self.apart == Some((a, b)) || self.apart == Some((b, a))
+    }
+
+    /// They hear each other again.
+    pub(super) fn meet(&mut self) {
+        if let Some((a, b)) = self.apart.take() {
+            self.connect(a, b);
+        }
     }
 
     pub(super) fn heal(&mut self, id: u16) {
@@ -370,7 +408,8 @@ impl Trio {
     }
 
     fn deliver(&mut self, from: u16, to: u16, message: &Message) {
-        if self.cut == Some(from) || self.cut == Some(to) || self.nodes[&to].site.is_none() {
+        let cut = self.cut == Some(from) || self.cut == Some(to) || self.are_apart(from, to);
+        if cut || self.nodes[&to].site.is_none() {
             return;
         }
         let mut message = message.clone();
@@ -413,7 +452,7 @@ impl Trio {
     pub(super) fn push_signed(&mut self, to: u16, entry: &Encoded) {
         let owner = entry.head.journal.site;
         let chain = Chain { next: entry.head.seq + 1, hash: entry.hash(), stamp: entry.head.stamp };
-        let cluster = config(owner.0, self.known, 0, &self.limits).cluster;
+        let cluster = config(owner.0, (self.known, None), 0, &self.limits).cluster;
         let (head, _) = SignedHead::sign(&TestNotary(owner), cluster, entry.head.journal, chain);
         let message = Message::Entries(Vouched { head, entries: entry.bytes.clone() });
         self.push(to, Event::Message { from: owner, message });

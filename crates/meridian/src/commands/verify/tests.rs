@@ -35,6 +35,7 @@ impl Admin for Pretend {
             epoch: 1,
             members: Vec::new(),
             others_known: Vec::new(),
+            witness: None,
             alive: Vec::new(),
             stable_point_ms: 0,
             stable_lag_ms: 0,
