@@ -1,6 +1,6 @@
 //! What the fuzzers begin with: one right input, or a few, for every decoder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use agree::{Ballot, Said, Verdict, Vote};
 use batch::{Builder, NewRecord};
@@ -24,7 +24,9 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::{Encodable, Request, StrBytes};
 use site::CertificateId;
-use site::wire::{Freeze, Frozen, GivenUp, Hello, Message, Need, Pulse, SignedHead, Stand, Votes, Vouched};
+use site::wire::{
+    AskWitness, Freeze, Frozen, GivenUp, Hello, Message, Need, Pulse, SignedHead, Stand, Votes, Vouched,
+};
 use uuid::Uuid;
 
 /// The seeds of a target, each with a name.
@@ -99,6 +101,7 @@ fn messages() -> Vec<Vec<u8>> {
         at_ms: 1_790_000_000_000,
         who: "root".to_owned(),
         held: BTreeMap::from([(journal(), 8)]),
+        witness: Some(SiteId(3)),
     };
     let cut = Cut { next: 4, hash: ChainHash([3; 32]) };
     let hello = Hello {
@@ -117,6 +120,7 @@ fn messages() -> Vec<Vec<u8>> {
             journals: BTreeMap::from([(journal(), Freeze::ended(7))]),
         },
         promised: BTreeMap::from([(journal(), Stamp::from_raw(70))]),
+        witness: Some(SiteId(3)),
         given_up: vec![given_up.clone()],
         stands: BTreeMap::from([(journal(), Stand { sorted: Some(4), cut: Some(cut) })]),
     };
@@ -135,6 +139,13 @@ fn messages() -> Vec<Vec<u8>> {
         granted: BTreeMap::from([(SiteId(3), (Incarnation(1), StorageId(7)))]),
         votes: BTreeMap::from([(journal(), Vote::default())]),
         held: BTreeMap::from([(journal(), 4)]),
+        remain: BTreeSet::from([SiteId(1), SiteId(2)]),
+        witness: Some((StorageId(8), BTreeSet::from([StorageId(7)]))),
+    };
+    let asked = AskWitness {
+        storage: StorageId(8),
+        members: BTreeMap::from([(SiteId(1), MemberEpoch(1)), (SiteId(2), MemberEpoch(3))]),
+        decisions: vec![given_up.clone()],
     };
     let head = SignedHead {
         journal: journal(),
@@ -147,6 +158,7 @@ fn messages() -> Vec<Vec<u8>> {
     let messages = [
         Message::Hello(hello),
         Message::GivenUp(vec![given_up]),
+        Message::AskWitness(asked),
         Message::Pulse(pulse),
         Message::Need(Need { journal: journal(), from: 3 }),
         Message::Enough(journal()),
