@@ -464,9 +464,14 @@ impl World {
             host.disk.failing_syncs = 0;
             host.disk.misreads.set(0);
             host.disk.dies_after = None;
-            host.troubled_us = host.troubled_us.min(self.now_us);
-            host.forges_us = 0..0;
             let right_ms = host.clock.offset_ms.clamp(-50, 50);
+            // Until its clock shows again what it has shown already, a site that starts anew lets writes wait.
+            let back_us = u64::try_from(host.clock.offset_ms - right_ms).unwrap_or(0) * 1000;
+            host.troubled_us = match back_us {
+                0 => host.troubled_us.min(self.now_us),
+                back_us => self.now_us + back_us,
+            };
+            host.forges_us = 0..0;
             let is_step = right_ms.abs_diff(host.clock.offset_ms) > 300 || host.jumped;
             host.clock.offset_ms = right_ms;
             host.clock.drift_ppm = 0;

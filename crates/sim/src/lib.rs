@@ -55,6 +55,8 @@ use world::World;
 
 /// How long the sites may take to agree once faults have ended, in microseconds of their time.
 const AGREE_WITHIN_US: u64 = 60_000_000;
+/// The same while some site takes files over from another: over the slowest links with the smallest windows that takes minutes.
+const COPIES_WITHIN_US: u64 = 600_000_000;
 
 /// What kind of run.
 #[derive(Debug, Clone)]
@@ -219,12 +221,17 @@ fn whole(world: &mut World) -> Verdict {
         world.run_steps(10)?;
         checkers::ensure(world.now_us <= until_us, "I-47", || "no majority came back".into())?;
     }
-    let until_us = world.now_us + AGREE_WITHIN_US;
+    let (mut until_us, latest_us) = (world.now_us + AGREE_WITHIN_US, world.now_us + COPIES_WITHIN_US);
+    let mut copied = world.copied_bytes();
     loop {
         world.run_steps(100)?;
         let verdict = world.agree();
         if verdict.is_ok() {
             return world.read_all_again();
+        }
+        let before = std::mem::replace(&mut copied, world.copied_bytes());
+        if copied > before {
+            until_us = latest_us.min(world.now_us + AGREE_WITHIN_US);
         }
         if world.now_us > until_us {
             world.waits_for_operator = world.nobody_writes();

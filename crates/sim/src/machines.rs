@@ -109,7 +109,7 @@ impl World {
         }
         host.clock.began_us = now_us;
         host.jumped = false;
-        host.troubled_us = now_us;
+        host.troubled_us = host.troubled_us.max(now_us);
         host.sync_failed = false;
         host.disk.strays = strays(self.options.mutant);
         host.disk.lies = false;

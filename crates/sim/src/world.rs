@@ -422,6 +422,12 @@ impl World {
         self.checkers.agree(&self.pairs())
     }
 
+    /// How much has come over of the files that sites take over at the moment.
+    pub(crate) fn copied_bytes(&self) -> u64 {
+        let running = self.hosts.values().filter_map(|host| host.process.as_ref());
+        running.filter_map(|process| process.site.copy_status()).map(|copy| copy.bytes_done).sum()
+    }
+
     /// Whether the order waits for an operator, as decision 0015 says that it may.
     pub(crate) fn nobody_writes(&self) -> bool {
         self.checkers.nobody_writes(&self.pairs())

@@ -154,13 +154,16 @@ impl Truth {
         self.batches.get(&part).map_or(&[], Vec::as_slice)
     }
 
-    /// The batches of a topic that lie in a site's journals and that no other site ever held.
+    /// The batches of a topic that a site has of its own journals, and that no other site ever held. What was lost with a disk
+    /// is nowhere any more.
     pub fn only_at(&self, site: SiteId, topic: TopicId) -> impl Iterator<Item = &KnownBatch> {
         let parts = self.batches.range((topic, 0, FIRST)..).take_while(move |(part, _)| part.0 == topic);
         parts.filter(move |(part, _)| part.2.site == site).flat_map(move |((_, _, journal), batches)| {
             let others = self.ever.iter().filter(move |(other, _)| **other != site);
             let held = others.filter_map(|(_, held)| held.get(journal)).copied().max().unwrap_or(0);
-            batches.iter().rev().take_while(move |batch| batch.seq >= held)
+            let here = self.held(site, *journal);
+            let left = batches.iter().rev().skip_while(move |batch| batch.seq >= here);
+            left.take_while(move |batch| batch.seq >= held)
         })
     }
 

@@ -23,6 +23,8 @@ struct Booth {
     /// Which storages it knows to be another's latest.
     renewed: Storages,
     entered: MemberEpoch,
+    /// Ballots that it has voted in while it had entered their epoch: that may be told later.
+    cast: BTreeSet<(JournalId, u32, Ballot)>,
     /// What had its place in the order when this site lost its disk.
     owes: BTreeMap<JournalId, Seq>,
 }
@@ -108,7 +110,12 @@ impl Votes {
             format!("site {site} had voted {before:?} on the end of {journal} and votes {now:?}")
         })?;
         votes.push(vote);
-        let Some((ballot, decision)) = vote.accepted.filter(|_| vote.accepted != before.accepted) else {
+        let ballots = [Some(vote.promised), vote.accepted.map(|(ballot, _)| ballot)];
+        let here = ballots.into_iter().flatten().filter(|ballot| ballot.epoch == booth.entered);
+        booth.cast.extend(here.map(|ballot| (journal, vote.attempt, ballot)));
+        // Who accepts once more says anew which storages it knows to be gone.
+        let accepts = |ballot: Ballot| vote.accepted != before.accepted || vote.promised == ballot;
+        let Some((ballot, decision)) = vote.accepted.filter(|(ballot, _)| accepts(*ballot)) else {
             return Ok(());
         };
         let known = self.accepted.entry((journal, vote.attempt, ballot)).or_default();
@@ -130,7 +137,8 @@ impl Votes {
         let booth = self.booths.get(&by.site);
         let entered = booth.map_or(MemberEpoch::default(), |booth| booth.entered);
         if let Said::Promised { ballot, .. } | Said::Accepted { ballot, .. } = said {
-            ensure(ballot.epoch == entered, "I-34", || {
+            let was_cast = booth.is_some_and(|booth| booth.cast.contains(&(*journal, *attempt, *ballot)));
+            ensure(ballot.epoch == entered || was_cast, "I-34", || {
                 let site = by.site;
                 format!(
                     "site {site} votes in {ballot:?} on the end of {journal}, and has entered {entered:?}"
@@ -279,16 +287,16 @@ mod tests {
     #[test]
     fn a_vote_that_is_told_too_early_or_taken_back_is_flagged() {
         let mut polls = Polls::new();
-        let promise = |accepted| Said::Promised {
-            ballot: ballot(2),
+        let promise = |round, accepted| Said::Promised {
+            ballot: ballot(round),
             storage: StorageId(1),
             held: END,
             accepted,
             consents: true,
         };
-        assert_eq!(polls.says(1, promise(None)), "I-30");
+        assert_eq!(polls.says(1, promise(2, None)), "I-30");
         assert_eq!(polls.notes(1, &Note::Vote(JOURNAL, promised(2))), "nothing");
-        assert_eq!(polls.says(1, promise(None)), "nothing");
+        assert_eq!(polls.says(1, promise(2, None)), "nothing");
         let accepts = Said::Accepted { ballot: ballot(2), storage: StorageId(1), renewed: Storages::new() };
         assert_eq!(polls.says(1, accepts.clone()), "I-30");
         let end = Decision::Ends(Cut { next: 1, ..END });
@@ -297,7 +305,10 @@ mod tests {
         assert_eq!(polls.notes(1, &Note::Vote(JOURNAL, promised(1))), "I-30");
         assert_eq!(polls.notes(2, &Note::Vote(JOURNAL, accepted(2, Decision::GoesOn))), "I-30", "another");
         assert_eq!(polls.notes(1, &Note::Entered(MemberEpoch(2))), "nothing");
-        assert_eq!(polls.says(1, promise(None)), "I-34", "it votes there no more");
+        assert_eq!(polls.says(1, promise(2, None)), "nothing", "it had noted that before");
+        let later = accepted(2, end).promise(ballot(3), END, true).unwrap();
+        assert_eq!(polls.notes(1, &Note::Vote(JOURNAL, later)), "nothing");
+        assert_eq!(polls.says(1, promise(3, later.accepted)), "I-34", "it votes there no more");
     }
 
     #[test]
