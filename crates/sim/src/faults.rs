@@ -158,6 +158,7 @@ impl World {
             }
             Kind::Remove => self.remove_site(),
             Kind::Retain | Kind::Low | Kind::Flood | Kind::Upgrade => self.tend(kind, site, for_us),
+            Kind::Force => self.lose_sites(),
             Kind::Fence if site != at.other => self.fence(at),
             Kind::Clone if site != at.other => self.try_clone(site, at.other),
             Kind::Rot | Kind::Decay | Kind::RecoveryCut => self.strike_dead(kind, site),
@@ -293,18 +294,8 @@ impl World {
         let all: Vec<SiteId> = self.hosts.keys().copied().collect();
         let members = self.checkers.members();
         let needed = members.len() / 2 + 1;
-        let voted_on = |journal| {
-            let mut running = self.hosts.values().filter_map(|host| host.process.as_ref());
-            running.any(|process| process.site.votes_on(journal))
-        };
-        let goes_on = |host: &Host| {
-            let ends = |journal| self.checkers.has_ended(journal) || voted_on(journal);
-            members.contains(&host.config.own)
-                && host.takes_part()
-                && host.actor().journal.is_some_and(|journal| !ends(journal))
-        };
         let mut core: Vec<SiteId> =
-            self.hosts.iter().filter(|(_, host)| goes_on(host)).map(|(site, _)| *site).collect();
+            self.hosts.iter().filter(|(_, host)| self.goes_on(host)).map(|(site, _)| *site).collect();
         let all_read =
             self.hosts.values().filter_map(|host| host.process.as_ref()).all(|it| it.inbox.is_empty());
         if core.len() < needed || !all_read {
@@ -323,7 +314,19 @@ impl World {
         Ok(true)
     }
 
-    fn block(&mut self, directions: Vec<(SiteId, SiteId)>, for_us: u64) {
+    /// Whether a machine is a member's whose journal takes part in the order, has not ended and is not voted on.
+    pub(crate) fn goes_on(&self, host: &Host) -> bool {
+        let voted_on = |journal| {
+            let mut running = self.hosts.values().filter_map(|host| host.process.as_ref());
+            running.any(|process| process.site.votes_on(journal))
+        };
+        let ends = |journal| self.checkers.has_ended(journal) || voted_on(journal);
+        self.checkers.members().contains(&host.config.own)
+            && host.takes_part()
+            && host.actor().journal.is_some_and(|journal| !ends(journal))
+    }
+
+    pub(crate) fn block(&mut self, directions: Vec<(SiteId, SiteId)>, for_us: u64) {
         for (from, to) in &directions {
             self.net.block(*from, *to);
             // An idle connection is given up after a while.
@@ -424,7 +427,7 @@ impl World {
         let needed: Vec<SiteId> = self.hosts.keys().copied().filter(|it| self.is_needed(*it)).collect();
         let others = self.hosts.iter_mut().filter(|(other, _)| **other != site && needed.contains(other));
         let without = others.filter_map(|(_, host)| host.misses_its_disk().then_some(())).count();
-        let is_one_too_many = without >= self.checkers.may_miss() || self.removes();
+        let is_one_too_many = without >= self.checkers.may_miss() || self.removes() || self.forces();
         let Some(host) = self.hosts.get_mut(&site).filter(|host| host.process.is_none()) else { return };
         if host.is_buried || (is_one_too_many && needed.contains(&site)) {
             return;

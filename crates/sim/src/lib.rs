@@ -11,7 +11,7 @@
 //! | `disk`, `net`, `clock`, `rng` | the hostile parts |
 //! | `notary` | signatures that only pretend, and the forger |
 //! | `swarm`, `faults`, `machines` | what goes wrong in a run, carrying it out, and who starts again |
-//! | `operator` | who changes the members |
+//! | `operator`, `force` | who changes the members, and who goes on without those that are lost |
 //! | `upkeep` | records that are deleted, low disks, floods, new versions |
 //! | `client`, `traffic`, `submission` | clients and what they want |
 //! | `checkers/` | the invariants, by number |
@@ -28,6 +28,7 @@ pub mod commands;
 pub mod disk;
 pub mod exhaust;
 mod faults;
+mod force;
 pub mod host;
 mod machines;
 mod mutant;
@@ -57,6 +58,8 @@ use world::World;
 const AGREE_WITHIN_US: u64 = 60_000_000;
 /// The same while some site takes files over from another: over the slowest links with the smallest windows that takes minutes.
 const COPIES_WITHIN_US: u64 = 600_000_000;
+/// How long it may take to go on without sites that are lost, and to have them back one by one, in microseconds.
+const FORCED_WITHIN_US: u64 = 240_000_000;
 
 /// What kind of run.
 #[derive(Debug, Clone)]
@@ -216,6 +219,14 @@ pub fn run(seed: u64, options: &Options) -> Result<Report, Box<Failure>> {
 fn whole(world: &mut World) -> Verdict {
     world.run_steps(world.options.steps)?;
     world.calm_down()?;
+    let until_us = world.now_us + FORCED_WITHIN_US;
+    while world.forces() {
+        world.run_steps(10)?;
+        checkers::ensure(world.now_us <= until_us, "I-16", || {
+            let force = &world.operator.force;
+            format!("what was decided by force is not carried out: {force:?}")
+        })?;
+    }
     let until_us = world.now_us + AGREE_WITHIN_US;
     while world.options.core_only && !world.bury()? {
         world.run_steps(10)?;

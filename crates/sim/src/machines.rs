@@ -129,6 +129,9 @@ impl World {
             )
         });
         host.process = Some(Process::new(opened, host.config.protocol));
+        if self.checkers.is_apart(site) == Some(true) {
+            self.checkers.runs_apart(site);
+        }
         host.disk.dies_after = None;
         let is_low = host.low.as_mut().map(Low::begins_anew).is_some();
         self.adopt(site)?;

@@ -2,6 +2,10 @@
 //!
 //! Each stands for a mistake that a real system made. Most are made by the shell around the machine or on the wire, where no
 //! hook is needed; those that lie inside the rules are switches of `site` behind its cargo feature `mutants`.
+//!
+//! One broken rule of the seal is left to its model, though `checkers/votes` looks for it: that a vote of a lost disk counts
+//! beside that of who knows so (`GoneVotesCount`). It takes a ballot that stays open while a voter loses its disk and is back
+//! among the voters, and another that accepts only then: in thousands of seeds no swarm brought that about.
 
 use std::fmt;
 
@@ -58,7 +62,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 78] = [
+    pub const ALL: [Mutant; 81] = [
         Mutant::AckBeforeSync,
         Mutant::SyncLies,
         Mutant::SyncErrorIgnored,
@@ -121,6 +125,9 @@ impl Mutant {
         Mutant::Inside(site::Mutant::EntersUntold),
         Mutant::Inside(site::Mutant::VotesUnentered),
         Mutant::Inside(site::Mutant::MembersForgotten),
+        Mutant::Inside(site::Mutant::OneOfTheRest),
+        Mutant::Inside(site::Mutant::DecisionsForgotten),
+        Mutant::Inside(site::Mutant::GivenUpWrites),
         Mutant::Inside(site::Mutant::SignatureUnchecked),
         Mutant::Inside(site::Mutant::CompactionLosesAStep),
         Mutant::Inside(site::Mutant::LookbackSkipped),
@@ -189,6 +196,8 @@ impl Mutant {
                     &[Kind::Add, Kind::Remove, Kind::Fence, Kind::Isolate]
                 }
                 Within::MembersForgotten => &[Kind::Add, Kind::Remove, Kind::Kill],
+                Within::OneOfTheRest => &[Kind::Force, Kind::Isolate],
+                Within::DecisionsForgotten | Within::GivenUpWrites => &[Kind::Force, Kind::Kill],
                 Within::LookbackSkipped => &[Kind::Decay, Kind::Kill, Kind::Isolate],
                 Within::RetainsByOwnClock | Within::RetainsTooShort | Within::TrimsAtOnce => {
                     &[Kind::Retain, Kind::Isolate]
@@ -207,10 +216,15 @@ impl Mutant {
         }
     }
 
-    /// How many sites it takes: where an adoption is released, its owner, its writer and the reader hold what it adopts.
+    /// How many sites it takes: where an adoption is released, its owner, its writer and the reader hold what it adopts; and
+    /// where a half or more is given up, several must remain for one of them to be too few.
     #[must_use]
     pub fn sites(self) -> u16 {
-        if self == Mutant::Inside(site::Mutant::AdoptedUnheld) { 7 } else { 3 }
+        match self {
+            Mutant::Inside(site::Mutant::AdoptedUnheld) => 7,
+            Mutant::Inside(site::Mutant::OneOfTheRest) => 5,
+            _ => 3,
+        }
     }
 
     /// The bug of this name.

@@ -12,6 +12,7 @@ use entry::{SiteId, StorageId};
 use site::{Answer, Event, Fresh, Refusal, Request, Site, Ticket};
 
 use crate::checkers::{Verdict, ensure};
+use crate::force::Force;
 use crate::swarm::Kind;
 use crate::world::{What, World};
 
@@ -43,6 +44,8 @@ pub(crate) struct Operator {
     asked: Vec<(SiteId, bool)>,
     /// When the latest one was asked.
     asked_us: Option<u64>,
+    /// What it decides by force.
+    pub(crate) force: Option<Force>,
 }
 
 /// How many sites every configuration lists, of so many founders and with these faults.
@@ -75,7 +78,7 @@ impl World {
             !members.contains(site) && !removed.contains(site) && !self.operator.errands.contains_key(site)
         };
         let free: Vec<SiteId> = (1..=self.known()).map(SiteId).filter(spare).collect();
-        if free.is_empty() {
+        if free.is_empty() || self.forces() {
             return;
         }
         let site = *self.dice.operator.pick(&free);
@@ -90,6 +93,11 @@ impl World {
         self.set_out(site, Errand { adds: true, fences: false, until_us: self.now_us + PATIENCE_US });
     }
 
+    /// A site that was given up is to become a member again, however long that takes.
+    pub(crate) fn add_back(&mut self, site: SiteId) {
+        self.set_out(site, Errand { adds: true, fences: false, until_us: u64::MAX });
+    }
+
     /// A member is to go.
     pub(crate) fn remove_site(&mut self) -> Verdict {
         let members: Vec<SiteId> = self.checkers.members().iter().copied().collect();
@@ -98,7 +106,8 @@ impl World {
         let lacking = self.hosts.iter_mut().filter(|(other, _)| **other != site && members.contains(other));
         let lacking =
             lacking.filter_map(|(_, host)| (host.is_off || host.misses_its_disk()).then_some(())).count();
-        if members.len() <= LEAST || lacking > 0 || !self.operator.errands.is_empty() {
+        let is_busy = !self.operator.errands.is_empty() || self.forces();
+        if members.len() <= LEAST || lacking > 0 || is_busy {
             return Ok(());
         }
         if let Some(host) = self.hosts.get_mut(&site) {
@@ -157,7 +166,7 @@ impl World {
         Ok(())
     }
 
-    fn switch_on(&mut self, site: SiteId) {
+    pub(crate) fn switch_on(&mut self, site: SiteId) {
         if let Some(host) = self.hosts.get_mut(&site) {
             host.is_off = false;
             let in_us = self.dice.operator.below(1_000_000);
@@ -165,9 +174,12 @@ impl World {
         }
     }
 
-    /// Nothing more is asked for, and all machines are switched on again.
+    /// Nothing more is asked for, and all machines are switched on again, but for what a decision by force still takes.
     pub(crate) fn end_errands(&mut self) {
-        self.operator.errands.clear();
+        self.operator.errands.retain(|_, errand| errand.until_us == u64::MAX);
+        if self.forces() {
+            return;
+        }
         let off = self.hosts.iter().filter(|(_, host)| host.is_off).map(|(site, _)| *site);
         let off: Vec<SiteId> = off.collect();
         off.into_iter().for_each(|site| self.switch_on(site));
@@ -177,6 +189,11 @@ impl World {
     pub(crate) fn may_bury(&self) -> bool {
         let asked_us = self.operator.asked_us.map_or(0, |at| at + SETTLED_US);
         self.now_us >= asked_us && (self.operator.asked.is_empty() || self.checkers.is_settled())
+    }
+
+    /// Whether nothing is asked for, nor was a moment ago.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.operator.errands.is_empty() && !self.forces() && self.may_bury()
     }
 
     /// A site answers the operator: what it says is done is so.

@@ -81,6 +81,9 @@ impl World {
             let named = host.disk.decayed.iter_mut().find(|(file, _)| text.starts_with(file.as_str()));
             named.into_iter().for_each(|(_, is_named)| *is_named = true);
         }
+        if text.contains("cannot be one") {
+            self.histories_differ(id)?;
+        }
         let of_a_fork = text.contains("is halted:") || text.contains("nothing more is taken of");
         if of_a_fork { broken("I-12", format!("site {id} cries wolf: {text}")) } else { Ok(()) }
     }
@@ -207,6 +210,7 @@ impl World {
         if matches!(lane, Lane::Tail | Lane::CatchUp) {
             self.hand(from, to, message.encoded_bytes())?;
         }
+        self.checkers.keeps_apart(from, to, &message)?;
         self.forge(from, &mut message);
         let Some(generation) = self.knows(from, to) else { return Ok(()) };
         let mut bytes = message.encode();
@@ -292,6 +296,7 @@ impl World {
                 process.site.topic(append.topic).map(|topic| usize::from(topic.settings.min_insync_sites));
             ticketed.asked.sites = ticketed.asked.sites.min(now.unwrap_or(1).max(1));
             ticketed.asked.released &= process.site.topic(append.topic).is_some_and(awaits_release);
+            ticketed.asked.released &= !self.checkers.has_other_history(id);
         }
         if let (Ok(answer), Some(process)) = (&answer, &host.process) {
             self.checkers.replied(host.actor(), &process.site, &ticketed.asked, answer)?;

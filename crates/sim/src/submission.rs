@@ -198,6 +198,14 @@ impl Submissions {
         })
     }
 
+    /// Of the merged logs only what lies below these ends stands.
+    pub(crate) fn go_back(&mut self, ends: &BTreeMap<(TopicId, PartitionId), u64>) {
+        for submission in &mut self.all {
+            let end = ends.get(&(submission.topic, submission.partition)).copied().unwrap_or(0);
+            submission.offsets.retain(|offset| *offset < end);
+        }
+    }
+
     /// In the end everything that was acknowledged is readable, and everything journaled as well, but for what was lost
     /// with the last disk that held it.
     pub(crate) fn finish(&self, truth: &Truth) -> Verdict {

@@ -80,10 +80,12 @@ pub enum Kind {
     Flood,
     /// A site is restarted on the next version, or on the one before; at first all run the one before.
     Upgrade,
+    /// A half of the members or more are lost, and an operator has the others go on without them.
+    Force,
 }
 
 /// Kinds that happen only where they are asked for.
-const ASKED: [Kind; 9] = [
+const ASKED: [Kind; 10] = [
     Kind::Restore,
     Kind::Forge,
     Kind::Add,
@@ -93,6 +95,7 @@ const ASKED: [Kind; 9] = [
     Kind::Low,
     Kind::Flood,
     Kind::Upgrade,
+    Kind::Force,
 ];
 
 /// Kinds that came last: drawn from a stream of their own.
@@ -289,6 +292,10 @@ impl Swarm {
         if kinds.contains(&Kind::Decay) {
             // What is damaged must be to be had elsewhere.
             self.wal_bytes_max = u64::MAX;
+        }
+        if kinds.contains(&Kind::Force) {
+            // Of what a majority that was given up had shown, nobody could tell what compaction has left out of it.
+            self.compacted = false;
         }
         if kinds.contains(&Kind::Restore) {
             // A site that could not ask the others would rightly go on, and rightly be halted.

@@ -44,6 +44,7 @@ pub(crate) enum What {
     Repair(SiteId),
     RoomAgain(SiteId),
     Errand(SiteId),
+    Forcing,
     Fault,
     Image,
 }
@@ -249,6 +250,7 @@ impl World {
             What::Repair(site) => self.repair(site),
             What::RoomAgain(site) => self.room_again(site)?,
             What::Errand(site) => self.errand(site)?,
+            What::Forcing => self.forcing()?,
             What::Fault => self.fault()?,
             What::Image => self.take_images(),
         }

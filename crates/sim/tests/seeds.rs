@@ -83,6 +83,18 @@ fn members_come_and_go() {
     check(&(1000..1016).collect::<Vec<_>>(), &Options { sites: 5, also, ..Options::default() });
 }
 
+/// I-32 and I-33: half of the members or more are lost, an operator has the others go on, and the lost are added again. At 66
+/// a site whose disk was full when it was told of the decision never noted it.
+#[test]
+fn who_remains_goes_on_by_force() {
+    let also = vec![Kind::Force];
+    let seeds: Vec<u64> = (0..40).chain([46, 55, 66]).collect();
+    check(&seeds, &Options { also: also.clone(), ..Options::default() });
+    check(&(2000..2010).collect::<Vec<_>>(), &Options { sites: 4, also: also.clone(), ..Options::default() });
+    let also = [also, vec![Kind::Kill, Kind::Isolate, Kind::Fence]].concat();
+    check(&(1000..1010).collect::<Vec<_>>(), &Options { sites: 5, also, ..Options::default() });
+}
+
 /// Two sites had each dropped from their WALs what the other lacked, and the third lost its disk: neither could copy the other.
 /// At 41892 a copy took longer than the sites were given; at the others what was lost with a disk counted as kept (I-55).
 #[test]

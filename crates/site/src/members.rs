@@ -14,6 +14,7 @@ use order::MEMBERS_MAX;
 use crate::action::{Answer, Refusal};
 use crate::append::Taken;
 use crate::desk::Until;
+use crate::mutant::Mutant;
 use crate::site::Site;
 
 /// How much a site may lack when it is added, in entries: what is on its way to it while others write.
@@ -43,12 +44,18 @@ impl Site {
 
     /// How many members make a quorum: a majority, or all who remain while some are given up.
     pub(crate) fn quorum(&self) -> usize {
+        let given_up = || self.members().iter().any(|site| self.merge.order.is_given_up(*site));
+        if self.state.switch.has(Mutant::OneOfTheRest) && given_up() {
+            return 1;
+        }
         self.merge.order.needed()
     }
 
     /// Why this site may write nothing, if it is not a member.
     pub(crate) fn no_member(&self) -> Option<Refusal> {
-        if self.is_voter(self.config.own) && !self.state.removed {
+        let own = self.config.own;
+        let careless = self.state.switch.has(Mutant::GivenUpWrites) && self.is_member(own);
+        if (self.is_voter(own) || careless) && !self.state.removed {
             return None;
         }
         if self.is_witness() {

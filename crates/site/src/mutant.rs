@@ -103,6 +103,12 @@ pub enum Mutant {
     VotesUnentered,
     /// Changes of the members are forgotten at a restart.
     MembersForgotten,
+    /// Where members were given up, one of those who remain decides.
+    OneOfTheRest,
+    /// What operators have decided by force is forgotten at a restart.
+    DecisionsForgotten,
+    /// A site that knows that it was given up takes writes all the same.
+    GivenUpWrites,
     /// Entries are taken in whoever has signed them.
     SignatureUnchecked,
     /// A pass of compaction leaves a step out, and with it the latest values of keys.

@@ -200,6 +200,9 @@ impl Site {
         if switch.has(Mutant::ProducersForgotten) {
             site.merge.producers = order::Producers::default();
         }
+        if switch.has(Mutant::DecisionsForgotten) {
+            site.state.seals.given_up.clear();
+        }
         let mut actions = Vec::new();
         site.replay((position, readable), &mut Step { now, disk, out: &mut actions }, &mut recovery)?;
         Ok((site, recovery))
@@ -333,6 +336,7 @@ impl Site {
                 {
                     Note::Ceiling(_) if self.state.switch.has(Mutant::CeilingForgotten) => {}
                     Note::Released(_) if self.state.switch.has(Mutant::ReleaseForgotten) => {}
+                    Note::GivenUp(_) if self.state.switch.has(Mutant::DecisionsForgotten) => {}
                     Note::Ceiling(ceiling) => reserved.ceiling = reserved.ceiling.max(ceiling),
                     Note::Released(position) => return Ok(position > self.merge.order.position()),
                     Note::Granted(..) | Note::Certificate(_) | Note::Vouched(_) | Note::GivenUp(_) => {

@@ -58,20 +58,21 @@ impl Lives {
     }
 }
 
-/// A site gave up a file of its WAL that held these bytes. What so many members held once is needed from there by nobody:
-/// all of them, or a majority where WALs are bounded and who is behind takes over a copy.
+/// A site gave up a file of its WAL that held these bytes. What enough members held once is needed from there by nobody: all
+/// of them, or a majority or all who remain where WALs are bounded and who is behind takes over a copy.
 pub(super) fn gave_up(
     truth: &Truth,
-    (sites, needed): (&BTreeSet<SiteId>, usize),
+    (sites, is_enough): (&BTreeSet<SiteId>, impl Fn(&BTreeSet<SiteId>) -> bool),
     by: Actor,
     bytes: &[u8],
 ) -> Verdict {
     for entry in entries(bytes) {
         let (journal, seq) = (entry.head.journal, entry.head.seq);
-        let holders = sites.iter().filter(|site| truth.ever_held(**site, journal) > seq).count();
-        ensure(holders >= needed, "I-49", || {
+        let holds = |site: &SiteId| truth.ever_held(*site, journal) > seq;
+        let holders: BTreeSet<SiteId> = sites.iter().copied().filter(holds).collect();
+        ensure(is_enough(&holders), "I-49", || {
             let site = by.site;
-            format!("site {site} drops entry {seq} of {journal}, which {holders} sites hold, not {needed}")
+            format!("site {site} drops entry {seq} of {journal}, which only {holders:?} of {sites:?} hold")
         })?;
     }
     Ok(())

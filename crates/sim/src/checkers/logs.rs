@@ -2,7 +2,7 @@
 //! I-20: what was readable once stays readable. I-19: no batch twice, no batch of an idempotent producer twice.
 //! I-04: nothing is readable that nobody wrote.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use disk::Disk;
@@ -41,6 +41,10 @@ pub(super) struct Readings {
     ends: BTreeMap<(SiteId, Log), u64>,
     /// How many of a journal's batches of a partition the merged log has passed.
     passed: BTreeMap<(TopicId, PartitionId, JournalId), usize>,
+    /// Which batches stand in the merged logs, by offset: whose, and the how many-th of its partition there.
+    read: BTreeMap<(TopicId, PartitionId), BTreeMap<u64, (JournalId, usize)>>,
+    /// How much was readable once of merged logs that have gone back.
+    once: BTreeMap<(TopicId, PartitionId), u64>,
     /// What compaction has left out, and what it may.
     compaction: Compactions,
     /// Where merged logs begin.
@@ -69,7 +73,30 @@ impl Readings {
     /// The most that anyone was ever shown of a merged log.
     pub(super) fn shown(&self, topic: TopicId, partition: PartitionId) -> u64 {
         let known = self.placed.get(&(topic, partition, None));
-        known.and_then(|known| known.last_key_value()).map_or(0, |(_, last)| last.end())
+        let now = known.and_then(|known| known.last_key_value()).map_or(0, |(_, last)| last.end());
+        now.max(self.once.get(&(topic, partition)).copied().unwrap_or(0))
+    }
+
+    /// Of the merged logs only what these sites have shown stands: the others were given up, a majority. Says up to where.
+    pub(super) fn go_back(&mut self, remain: &BTreeSet<SiteId>) -> BTreeMap<(TopicId, PartitionId), u64> {
+        let logs: Vec<Log> = self.placed.keys().copied().filter(|(.., origin)| origin.is_none()).collect();
+        let mut ends = BTreeMap::new();
+        for log in logs {
+            let at = (log.0, log.1);
+            let end =
+                remain.iter().filter_map(|site| self.ends.get(&(*site, log))).max().copied().unwrap_or(0);
+            let shown = self.shown(log.0, log.1);
+            self.once.insert(at, shown);
+            self.placed.entry(log).or_default().retain(|offset, _| *offset < end);
+            let read = self.read.entry(at).or_default();
+            read.retain(|offset, _| *offset < end);
+            self.passed.retain(|(topic, partition, _), _| (*topic, *partition) != at);
+            for (journal, index) in read.values() {
+                self.passed.insert((log.0, log.1, *journal), index + 1);
+            }
+            ends.insert(at, end);
+        }
+        ends
     }
 
     /// What was readable at a site binds it no more.
@@ -241,6 +268,7 @@ impl Readings {
         };
         let skipped: Vec<KnownBatch> = batches[*passed..index].to_vec();
         *passed = index + 1;
+        self.read.entry(at).or_default().insert(slice.base_offset, (journal, index));
         for batch in skipped {
             submissions.passed_over(journal, batch.seq)?;
         }

@@ -7,6 +7,7 @@ mod clock;
 mod compaction;
 mod convergence;
 mod durability;
+mod forced;
 mod frontier;
 #[cfg(test)]
 mod histories;
@@ -30,7 +31,7 @@ use std::fmt;
 use disk::Disk;
 use entry::{Encoded, JournalId, Seq, SiteId, StorageId};
 use journal::Record;
-use site::wire::Message;
+use site::wire::{GivenUp, Message};
 use site::{Answer, Note, Request, Site};
 
 use crate::submission::Submissions;
@@ -111,6 +112,8 @@ pub struct Checkers {
     lives: lives::Lives,
     votes: votes::Votes,
     bounds: Option<Bounds>,
+    /// Sites that were given up and have released otherwise than those who remained, and run.
+    apart: BTreeSet<SiteId>,
 }
 
 /// Who acts, and the journal it writes.
@@ -139,6 +142,7 @@ impl Checkers {
             lives: lives::Lives::default(),
             votes: votes::Votes::new(founders),
             bounds,
+            apart: BTreeSet::new(),
         }
     }
 
@@ -183,6 +187,12 @@ impl Checkers {
 
     fn note_durable(&mut self, by: Actor, bytes: &[u8]) -> Verdict {
         let Some(note) = Note::decode(bytes) else { return broken("I-05", "a note that does not read") };
+        if self.apart.contains(&by.site) {
+            return Ok(());
+        }
+        if let Note::GivenUp(record) = &note {
+            self.gave_site_up(by.site, record);
+        }
         if let Note::Ended(journal, cut) = note {
             self.release.ended(&self.truth, journal, cut)?;
         }
@@ -190,6 +200,70 @@ impl Checkers {
             self.release.places.released(&self.truth, by.site, position)?;
         }
         self.votes.noted(&self.truth, &self.release.places, by, &note)
+    }
+
+    /// A decision is on a site's platter. Where a majority is given up, what only that one had released may be shown otherwise
+    /// from now on, and what only it had agreed on decided otherwise: that, and nothing else.
+    fn gave_site_up(&mut self, by: SiteId, record: &GivenUp) {
+        let is_new = self.release.places.forced.noted(by, record);
+        if !is_new || !self.release.places.is_majority_given_up() {
+            return;
+        }
+        let remain = self.remain();
+        let knows_end = |journal| self.votes.is_end_noted(&remain, journal);
+        self.release.go_back(&self.truth, knows_end);
+        self.votes.go_back(&self.release.places);
+        let ends = self.logs.go_back(&remain);
+        self.submissions.go_back(&ends);
+    }
+
+    /// The members that nobody has given up.
+    #[must_use]
+    pub fn remain(&self) -> BTreeSet<SiteId> {
+        self.release.places.remain(self.release.places.latest().0)
+    }
+
+    /// Whether a site has noted a decision by force about itself that still stands, or is a member no more because of one.
+    #[must_use]
+    pub fn knows_that_it_is_given_up(&self, site: SiteId) -> bool {
+        let places = &self.release.places;
+        places.forced.knows(site, site, places.since(site, places.latest().0))
+    }
+
+    /// Whether a site that starts has released otherwise than those who gave it up; none as long as nobody can tell.
+    #[must_use]
+    pub fn is_apart(&self, site: SiteId) -> Option<bool> {
+        self.release.places.is_apart(site)
+    }
+
+    /// A site is back among those who gave it up.
+    pub fn is_back(&mut self, site: SiteId) {
+        self.release.places.is_back(site);
+    }
+
+    /// Whether a site that runs has released otherwise than those who gave it up.
+    #[must_use]
+    pub fn has_other_history(&self, site: SiteId) -> bool {
+        self.apart.contains(&site)
+    }
+
+    /// Whether others may refuse a site that comes back: it has released otherwise, or knows ends that are others.
+    #[must_use]
+    pub fn may_be_refused(&self, site: SiteId) -> bool {
+        self.is_apart(site) != Some(false) || self.votes.differs(site, &self.release.places)
+    }
+
+    /// A site of another history runs.
+    pub fn runs_apart(&mut self, site: SiteId) {
+        self.apart.insert(site);
+    }
+
+    /// I-33: two histories never become one: all that their sites tell each other is hello.
+    pub fn keeps_apart(&self, from: SiteId, to: SiteId, message: &Message) -> Verdict {
+        let apart = self.apart.contains(&from) != self.apart.contains(&to);
+        ensure(!apart || matches!(message, Message::Hello(_)), "I-33", || {
+            format!("site {from} takes {to} for one of its own, though their histories differ")
+        })
     }
 
     /// A site's process is gone; what was on its way to the disk may or may not be there.
@@ -201,6 +275,7 @@ impl Checkers {
     pub fn put_back(&mut self, site: SiteId, found: BTreeMap<JournalId, Seq>) {
         self.truth.put_back(site, found);
         self.votes.put_back(site);
+        self.release.places.lose(site);
         self.logs.forget(site);
         self.progress.forget(site);
         self.clock.forget(site);
@@ -212,6 +287,8 @@ impl Checkers {
         let placed = self.truth.frontier(site).into_keys();
         let placed = placed.map(|journal| (journal, self.release.places.next(journal))).collect();
         self.votes.lose(site, placed);
+        self.release.places.lose(site);
+        self.apart.remove(&site);
         self.truth.lose(site);
         self.logs.forget(site);
         self.progress.lose(site);
@@ -240,6 +317,9 @@ impl Checkers {
     /// A site has recovered.
     pub fn opened(&mut self, by: Actor, site: &Site, disk: &dyn Disk) -> Verdict {
         durability::recovered(&self.truth, by, site)?;
+        if self.apart.contains(&by.site) {
+            return Ok(());
+        }
         self.lives.looked(site.identity())?;
         self.release.places.released(&self.truth, by.site, site.released())?;
         self.members_looked(site)?;
@@ -249,6 +329,9 @@ impl Checkers {
     /// All that was readable at a site is read once more. It may be running: what is on its platter since a moment ago
     /// need not be known to it.
     pub fn read_again(&mut self, by: Actor, site: &Site, disk: &dyn Disk) -> Verdict {
+        if self.apart.contains(&by.site) {
+            return Ok(());
+        }
         let look = logs::Look { id: by.site, site, disk };
         let (truth, submissions, release) = (&self.truth, &mut self.submissions, &mut self.release);
         self.logs.opened(look, &mut logs::Oracle { truth, submissions, release })?;
@@ -275,6 +358,9 @@ impl Checkers {
 
     /// A site says that there is more to read.
     pub fn readable(&mut self, by: Actor, site: &Site, disk: &dyn Disk, grown: &[site::Grown]) -> Verdict {
+        if self.apart.contains(&by.site) {
+            return Ok(());
+        }
         let look = logs::Look { id: by.site, site, disk };
         let (truth, submissions, release) = (&self.truth, &mut self.submissions, &mut self.release);
         let mut oracle = logs::Oracle { truth, submissions, release };
@@ -289,6 +375,9 @@ impl Checkers {
     /// A look at a site that is running.
     pub fn looked(&mut self, by: Actor, site: &Site) -> Verdict {
         self.lives.looked(site.identity())?;
+        if self.apart.contains(&by.site) {
+            return Ok(());
+        }
         self.members_looked(site)?;
         self.progress.looked(by.site, site, &self.logs)
     }
@@ -299,7 +388,14 @@ impl Checkers {
         if identity.founders.is_empty() {
             return Ok(());
         }
-        self.release.places.looked(identity.site, site.released(), (site.epoch(), site.members()))
+        let places = &self.release.places;
+        places.looked(identity.site, site.released(), (site.epoch(), site.members()))?;
+        if !places.forced.has_noted(identity.site) || site.released() > places.position() {
+            return Ok(());
+        }
+        let shown = site.given_up().into_iter().map(|(record, _)| (record.site, record.epoch));
+        let since = places.since(identity.site, site.epoch());
+        places.forced.looked(identity.site, shown, (site.is_writing(), since))
     }
 
     /// The latest members, as far as anybody has released a change.
@@ -345,9 +441,14 @@ impl Checkers {
 
     /// A site gave up a file of its WAL that held these bytes.
     pub fn gave_up(&mut self, by: Actor, site: &Site, bytes: &[u8], bounded: bool) -> Verdict {
-        let members = site.members();
-        let needed = if bounded { members.len() / 2 + 1 } else { members.len() };
-        lives::gave_up(&self.truth, (members, needed), by, bytes)
+        let (members, places) = (site.members(), &self.release.places);
+        let lost = |it: &SiteId| places.forced.is_given_up(*it, places.since(*it, site.epoch()));
+        let is_enough = |holders: &BTreeSet<SiteId>| {
+            let mut remain = members.iter().filter(|it| !lost(it));
+            let all = holders.len() == members.len();
+            all || bounded && (holders.len() > members.len() / 2 || remain.all(|it| holders.contains(it)))
+        };
+        lives::gave_up(&self.truth, (members, is_enough), by, bytes)
     }
 
     /// Whether the sites agree on everything, and everything that was acknowledged is there.

@@ -2,7 +2,8 @@
 //! of a change of the members by those before it, behind it by those after it.
 //! I-34: every site has the same members in the same epoch; each epoch is the one before it and one site more or less, made
 //! by an entry at one place of the order; who was removed never comes back.
-//! I-33, too: as long as no disk is lost, there always is a member whose journal is open and has not ended.
+//! I-33, too: as long as no disk is lost, there always is a member whose journal is open and has not ended. Where an operator
+//! has given members up, all who remain are as good as a majority (decision 0014); nobody is left out whom no operator gave up.
 //!
 //! The order is worked out here once more, plainly, from what is on the platters and from where journals end: up to the
 //! place that a site has noted as released, and no further, since up to there nothing can come in between.
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use clock::Stamp;
 use entry::{AdoptBody, Body, Change, Encoded, JournalId, MemberEpoch, Seq, SiteId};
 
+use super::forced::Forced;
 use super::truth::Truth;
 use super::{Verdict, broken, ensure};
 
@@ -48,7 +50,20 @@ pub(super) struct Places {
     /// From which position on.
     begins: BTreeMap<u64, MemberEpoch>,
     removed: BTreeSet<SiteId>,
-    position: u64,
+    /// Those that were given up and have not been added again.
+    gone: BTreeSet<SiteId>,
+    /// In which epochs sites were added.
+    added: BTreeSet<(SiteId, MemberEpoch)>,
+    /// Whom operators have given up.
+    pub(super) forced: Forced,
+    /// What stands at each position.
+    sequence: Vec<(JournalId, Seq)>,
+    /// Where the last of it sorts.
+    reached: Stamp,
+    /// How far each site has noted that it has released.
+    noted: BTreeMap<SiteId, u64>,
+    /// From which position on sites have released what those who gave them up had not, and what.
+    former: BTreeMap<SiteId, (usize, Vec<(JournalId, Seq)>)>,
 }
 
 fn majority(members: &BTreeSet<SiteId>) -> usize {
@@ -73,6 +88,17 @@ impl Lane {
     fn took_part(&self) -> bool {
         self.floor.is_some() || self.sealed || !self.placed.is_empty()
     }
+
+    /// Whether nothing of it is to come.
+    fn is_exhausted(&self) -> bool {
+        self.cut == Some(self.next())
+    }
+
+    /// Whether an opening of itself waits in it, for where it parted.
+    fn opens_itself(&self, id: JournalId) -> bool {
+        let opens = |(_, turn): &(Stamp, Turn)| matches!(turn, Turn::Open(journal, first) if *journal == id && *first == self.next());
+        self.floor.is_none() && !self.sealed && self.said[self.placed.len()..].iter().any(opens)
+    }
 }
 
 impl Places {
@@ -84,8 +110,19 @@ impl Places {
             epochs: BTreeMap::from([(MemberEpoch::GENESIS, founders.iter().copied().collect())]),
             begins: BTreeMap::from([(0, MemberEpoch::GENESIS)]),
             removed: BTreeSet::new(),
-            position: 0,
+            gone: BTreeSet::new(),
+            added: BTreeSet::new(),
+            forced: Forced::default(),
+            sequence: Vec::new(),
+            reached: Stamp::ZERO,
+            noted: BTreeMap::new(),
+            former: BTreeMap::new(),
         }
+    }
+
+    /// How many entries have their places.
+    pub(super) fn position(&self) -> u64 {
+        self.sequence.len() as u64
     }
 
     /// An entry is durable for the first time.
@@ -128,73 +165,122 @@ impl Places {
         &self.removed
     }
 
-    /// The members of an epoch, if anybody has released the change that makes it.
-    pub(super) fn members_of(&self, epoch: MemberEpoch) -> Option<&BTreeSet<SiteId>> {
-        self.epochs.get(&epoch)
-    }
-
     /// How far a journal has its places.
     pub(super) fn next(&self, journal: JournalId) -> Seq {
         self.lanes.get(&journal).map_or(0, Lane::next)
     }
 
-    /// The members where an entry has its place; those of now where it has none yet.
-    fn members_at(&self, journal: JournalId, seq: Seq) -> &BTreeSet<SiteId> {
+    /// The epoch in which an entry has its place; the one of now where it has none yet.
+    fn epoch_at(&self, journal: JournalId, seq: Seq) -> MemberEpoch {
         let placed = self.lanes.get(&journal).and_then(|lane| lane.placed.get(usize::try_from(seq).ok()?));
-        placed.map_or_else(|| self.latest().1, |epoch| &self.epochs[epoch])
+        placed.copied().unwrap_or_else(|| self.latest().0)
     }
 
-    /// Whether a majority of the members at its place holds an entry, or rightly said so; how many do.
+    /// From which epoch on a site is a member, in a later one.
+    pub(super) fn since(&self, site: SiteId, epoch: MemberEpoch) -> MemberEpoch {
+        let mut added = self.added.range((site, MemberEpoch::default())..=(site, epoch));
+        added.next_back().map_or(MemberEpoch::GENESIS, |(_, epoch)| *epoch)
+    }
+
+    /// The members of an epoch that nobody has given up.
+    pub(super) fn remain(&self, epoch: MemberEpoch) -> BTreeSet<SiteId> {
+        let members = self.epochs.get(&epoch).into_iter().flatten().copied();
+        members.filter(|site| !self.forced.is_given_up(*site, self.since(*site, epoch))).collect()
+    }
+
+    /// Whether these are a majority of the members of an epoch, or all who remain of them where some were given up.
+    pub(super) fn is_enough(&self, epoch: MemberEpoch, counts: impl Fn(SiteId) -> bool) -> bool {
+        let Some(members) = self.epochs.get(&epoch) else { return false };
+        if members.iter().filter(|site| counts(**site)).count() >= majority(members) {
+            return true;
+        }
+        let remain = self.remain(epoch);
+        !remain.is_empty() && remain.len() < members.len() && remain.into_iter().all(counts)
+    }
+
+    /// Whether enough of the members at its place hold an entry, or rightly said so; how many do.
     pub(super) fn is_held(&self, truth: &Truth, journal: JournalId, seq: Seq) -> Result<(), usize> {
-        let members = self.members_at(journal, seq);
-        let holders = truth.rightly_counted_among(members, journal, seq);
-        if holders >= majority(members) { Ok(()) } else { Err(holders) }
+        let epoch = self.epoch_at(journal, seq);
+        let members = &self.epochs[&epoch];
+        let holds = |site| truth.is_rightly_counted(site, journal, seq);
+        let holders = || members.iter().filter(|site| holds(**site)).count();
+        if self.is_enough(epoch, holds) { Ok(()) } else { Err(holders()) }
     }
 
-    /// Whether a majority of the members of some epoch holds an entry, or rightly said so.
+    /// Whether enough of the members of some epoch hold an entry, or rightly said so.
     pub(super) fn is_held_in_some_epoch(&self, truth: &Truth, journal: JournalId, seq: Seq) -> bool {
-        let holds = |members: &BTreeSet<SiteId>| {
-            truth.rightly_counted_among(members, journal, seq) >= majority(members)
-        };
-        self.epochs.values().any(holds)
+        let holds = |site| truth.is_rightly_counted(site, journal, seq);
+        self.epochs.keys().any(|epoch| self.is_enough(*epoch, holds))
     }
 
     /// A site has released up to a position.
     pub(super) fn released(&mut self, truth: &Truth, site: SiteId, position: u64) -> Verdict {
-        while self.position < position {
-            let Some((at, id)) = self.lanes.iter().filter_map(|(id, lane)| Some((lane.head()?, *id))).min()
-            else {
-                let known = self.position;
+        self.noted.insert(site, position);
+        while self.position() < position {
+            let Some((at, id)) = self.sorts_next() else {
+                let known = self.position();
                 return broken(
                     "I-21",
                     format!("site {site} has released {position} entries; {known} could be sorted"),
                 );
             };
-            self.place(truth, at, id)?;
+            self.check(truth, id)?;
+            self.place(at, id);
+            self.somebody_can_write(truth)?;
         }
         Ok(())
     }
 
-    /// The next entry has its place.
-    fn place(&mut self, truth: &Truth, at: Stamp, id: JournalId) -> Verdict {
-        let (epoch, members) = self.latest();
-        let (seq, needed) = (self.next(id), majority(members));
+    /// Which journal's entry has the next place, and where it sorts. Where all that took part has ended, a journal that opens
+    /// itself comes in.
+    fn sorts_next(&mut self) -> Option<(Stamp, JournalId)> {
+        let first = |lanes: &BTreeMap<JournalId, Lane>| {
+            lanes.iter().filter_map(|(id, lane)| Some((lane.head()?, *id))).min()
+        };
+        let head = first(&self.lanes);
+        let mut open = self.lanes.values().filter(|lane| lane.floor.is_some());
+        if head.is_some() || !open.all(Lane::is_exhausted) {
+            return head;
+        }
+        let members = self.latest().1;
+        let alone = |(id, lane): &(&JournalId, &Lane)| members.contains(&id.site) && lane.opens_itself(**id);
+        let id = *self.lanes.iter().find(alone)?.0;
+        self.lanes.entry(id).or_default().floor = Some(self.reached);
+        first(&self.lanes)
+    }
+
+    /// Enough of the members hold a journal's next entry; if it makes one a member no more, an operator has given that one up.
+    fn check(&self, truth: &Truth, id: JournalId) -> Verdict {
+        let ((epoch, members), seq) = (self.latest(), self.next(id));
+        if let Some((_, Turn::Members(_, Change::GiveUp { site }))) = self.lanes[&id].said.get(seq as usize) {
+            ensure(self.forced.is_given_up(*site, MemberEpoch::default()), "I-33", || {
+                format!("entry {seq} of journal {id} gives {site} up, as nobody has decided")
+            })?;
+        }
         let number = if epoch == MemberEpoch::GENESIS { "I-21" } else { "I-33" };
-        let holders = truth.rightly_counted_among(members, id, seq);
-        ensure(holders >= needed, number, || {
+        let is_held = self.is_enough(epoch, |site| truth.is_rightly_counted(site, id, seq));
+        ensure(is_held, number, || {
+            let holders = truth.rightly_counted_among(members, id, seq);
             format!(
-                "entry {seq} of journal {id} was released in epoch {}, on {holders} platters of its members {members:?}",
-                epoch.0
+                "entry {seq} of journal {id} was released in epoch {}, on {holders} platters of its members {members:?}, of \
+                 which {:?} remain",
+                epoch.0,
+                self.remain(epoch)
             )
-        })?;
+        })
+    }
+
+    /// The next entry has its place.
+    fn place(&mut self, at: Stamp, id: JournalId) {
+        let epoch = self.latest().0;
         let lane = self.lanes.entry(id).or_default();
         let was_adopted = lane.adopting.is_some();
         let (_, turn) = lane.said[lane.placed.len()];
+        self.sequence.push((id, lane.next()));
         lane.placed.push(epoch);
         lane.adopting = lane.adopting.filter(|(upto, _)| lane.next() < *upto);
-        self.position += 1;
+        self.reached = at;
         self.take(turn, (at, id, was_adopted));
-        self.somebody_can_write(truth)
     }
 
     fn take(&mut self, turn: Turn, (at, by, was_adopted): (Stamp, JournalId, bool)) {
@@ -215,7 +301,7 @@ impl Places {
                 }
             }
             Turn::Seal(journal, cut) => {
-                let is_member = members.contains(&journal.site);
+                let is_member = members.contains(&journal.site) || self.gone.contains(&journal.site);
                 let lane = self.lanes.entry(journal).or_default();
                 let passed = if lane.floor.is_some() { lane.next() == cut } else { lane.next() <= cut };
                 if by != journal && is_member && !lane.sealed && passed {
@@ -242,22 +328,30 @@ impl Places {
     fn change(&mut self, epoch: MemberEpoch, change: Change, mut members: BTreeSet<SiteId>) {
         let fits = match change {
             Change::Add { site, .. } => !self.removed.contains(&site) && members.insert(site),
-            Change::Remove { site } => {
+            Change::Remove { site } | Change::GiveUp { site } => {
                 let open = self.lanes.iter().any(|(id, lane)| id.site == site && lane.floor.is_some());
                 !open && members.len() > 1 && members.remove(&site)
             }
-            // No operator forces anything here.
-            Change::GiveUp { .. } => false,
         };
         if !fits || !self.leaves_enough(&members, None) {
             return;
         }
-        if let Change::Remove { site } = change {
-            self.removed.insert(site);
-            self.lanes.iter_mut().filter(|(id, _)| id.site == site).for_each(|(_, lane)| lane.sealed = true);
+        match change {
+            Change::Add { site, .. } => {
+                self.gone.remove(&site);
+                self.added.insert((site, epoch));
+            }
+            Change::Remove { site } => {
+                self.removed.insert(site);
+                let left = self.lanes.iter_mut().filter(|(id, _)| id.site == site);
+                left.for_each(|(_, lane)| lane.sealed = true);
+            }
+            Change::GiveUp { site } => {
+                self.gone.insert(site);
+            }
         }
         self.epochs.insert(epoch, members);
-        self.begins.insert(self.position, epoch);
+        self.begins.insert(self.position(), epoch);
     }
 
     /// Whether enough members stay open for all ends that may have been agreed on (decision 0015).
@@ -276,13 +370,104 @@ impl Places {
 
     /// Somebody is left to write seals and openings in.
     fn somebody_can_write(&self, truth: &Truth) -> Verdict {
-        if truth.has_lost_disks() {
+        let (epoch, members) = self.latest();
+        if truth.has_lost_disks() || self.remain(epoch).len() < members.len() {
             return Ok(());
         }
         let writes = |lane: &Lane| lane.floor.is_some() && lane.cut.is_none();
         ensure(self.lanes.values().any(writes), "I-33", || {
-            format!("every open journal has ended, after {} entries", self.position)
+            format!("every open journal has ended, after {} entries", self.position())
         })
+    }
+
+    /// Whether a majority of the members was given up: what these have released need not be held by anybody who remains.
+    pub(super) fn is_majority_given_up(&self) -> bool {
+        let (epoch, members) = self.latest();
+        self.remain(epoch).len() < members.len().div_ceil(2)
+    }
+
+    /// Those who remain go on from what they have released and from the ends that they know. What only those whom they gave up
+    /// had released beyond that may have other places from now on, and ends that only these knew may be others.
+    pub(super) fn go_back(&mut self, truth: &Truth, knows_end: impl Fn(JournalId) -> bool) {
+        let remain = self.remain(self.latest().0);
+        let position =
+            remain.iter().filter_map(|site| self.noted.get(site)).max().map_or(0, |it| *it as usize);
+        self.remember_former(&remain, position);
+        let sealed: BTreeSet<JournalId> = self.seals_held(truth, &remain).collect();
+        let founders: Vec<SiteId> = self.epochs[&MemberEpoch::GENESIS].iter().copied().collect();
+        let mut again = Places::new(&founders);
+        for (id, lane) in std::mem::take(&mut self.lanes) {
+            let known = again.lanes.entry(id).or_default();
+            known.cut = lane.cut.filter(|_| knows_end(id) || sealed.contains(&id));
+            known.said = lane.said;
+        }
+        while again.sequence.len() < position
+            && let Some((at, id)) = again.sorts_next()
+        {
+            again.place(at, id);
+        }
+        (again.forced, again.noted) = (std::mem::take(&mut self.forced), std::mem::take(&mut self.noted));
+        again.former = std::mem::take(&mut self.former);
+        *self = again;
+    }
+
+    /// Journals whose seals are on a platter of one of these.
+    fn seals_held<'a>(
+        &'a self,
+        truth: &'a Truth,
+        sites: &'a BTreeSet<SiteId>,
+    ) -> impl Iterator<Item = JournalId> + 'a {
+        self.lanes.iter().flat_map(move |(by, lane)| {
+            let held = sites.iter().map(|site| truth.held(*site, *by)).max().unwrap_or(0);
+            lane.said.iter().take(held as usize).filter_map(|(_, turn)| match turn {
+                Turn::Seal(journal, _) => Some(*journal),
+                _ => None,
+            })
+        })
+    }
+
+    /// What the others have released from a position on is remembered, as theirs.
+    fn remember_former(&mut self, remain: &BTreeSet<SiteId>, position: usize) {
+        for (site, upto) in self.noted.iter().filter(|(site, _)| !remain.contains(site)) {
+            let (from, rest) = self.former.entry(*site).or_insert((*upto as usize, Vec::new()));
+            if *from > position {
+                let theirs = self.sequence[position..(*from).min(self.sequence.len())].iter().copied();
+                *rest = theirs.chain(std::mem::take(rest)).collect();
+                *from = position;
+            }
+        }
+    }
+
+    /// Whether a site that was given up has released otherwise than those who remained; none while these have not come as far.
+    pub(super) fn is_apart(&self, site: SiteId) -> Option<bool> {
+        let Some((from, theirs)) = self.former.get(&site) else { return Some(false) };
+        let ours = self.sequence.get(*from..).unwrap_or_default();
+        match theirs.iter().zip(ours).all(|(theirs, ours)| theirs == ours) {
+            false => Some(true),
+            true => (theirs.len() <= ours.len()).then_some(false),
+        }
+    }
+
+    /// A site is back that has released nothing otherwise.
+    pub(super) fn is_back(&mut self, site: SiteId) {
+        self.former.remove(&site);
+    }
+
+    /// A site's disk is lost, and with it what it had released.
+    pub(super) fn lose(&mut self, site: SiteId) {
+        self.noted.remove(&site);
+        self.former.remove(&site);
+        self.forced.lose(site);
+    }
+
+    /// Where a journal ends, if those who go on know it.
+    pub(super) fn end(&self, journal: JournalId) -> Option<Seq> {
+        self.lanes.get(&journal)?.cut
+    }
+
+    /// Where the last entry that has a place sorts.
+    pub(super) fn reached(&self) -> Stamp {
+        self.reached
     }
 
     /// A look at a site that has released so many entries: its members are those of that place.
@@ -292,7 +477,7 @@ impl Places {
         position: u64,
         (epoch, members): (MemberEpoch, &BTreeSet<SiteId>),
     ) -> Verdict {
-        if position > self.position {
+        if position > self.position() {
             // It is about to note that it has released more.
             return Ok(());
         }
@@ -311,13 +496,15 @@ impl Places {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use clock::Stamp;
     use entry::{
         Body, ChainHash, Change, Encoded, Entry, JournalId, MemberEpoch, MembersBody, Seq, SiteId, StorageId,
         TrimBody,
     };
+
+    use site::wire::GivenUp;
 
     use super::Places;
     use crate::checkers::Verdict;
@@ -387,6 +574,38 @@ mod tests {
         assert_eq!(breaks(&looked(1, 1, &[1, 2, 3])), "I-34", "it has forgotten");
         assert_eq!(breaks(&looked(0, 2, &[1, 2, 3, 4])), "I-34", "it is ahead of the order");
         assert_eq!(breaks(&looked(1, 2, &[1, 2, 3, 5])), "I-34");
+    }
+
+    fn given_up(site: u16) -> GivenUp {
+        let (site, epoch, by) = (SiteId(site), MemberEpoch::GENESIS, SiteId(1));
+        GivenUp { site, epoch, by, at_ms: 0, who: "eve".to_owned(), held: BTreeMap::new(), witness: None }
+    }
+
+    #[test]
+    fn where_a_majority_is_given_up_what_remained_counts_and_what_the_lost_have_released_is_apart() {
+        let mark = |site, seq, raw| entry(site, seq, raw, Body::Trim(TrimBody::MARK));
+        let (mut places, mut truth) = (Places::new(&FOUNDERS), Truth::default());
+        let all = [(mark(2, 0, 10), &[1, 2, 3][..]), (mark(2, 1, 20), &[2, 3]), (mark(1, 0, 30), &[1])];
+        for (entry, holders) in &all {
+            places.minted(entry);
+            holders.iter().for_each(|site| {
+                truth.add(SiteId(*site), entry);
+            });
+        }
+        assert_eq!(breaks(&places.released(&truth, SiteId(1), 1)), "nothing");
+        assert_eq!(breaks(&places.released(&truth, SiteId(2), 2)), "nothing");
+        assert_eq!(breaks(&places.released(&truth, SiteId(1), 3)), "I-21", "one of three");
+        places.forced.noted(SiteId(1), &given_up(2));
+        assert!(!places.is_majority_given_up(), "one of three");
+        places.forced.noted(SiteId(1), &given_up(3));
+        assert!(places.is_majority_given_up());
+        places.noted.insert(SiteId(1), 1);
+        places.go_back(&truth, |_| false);
+        let apart = |places: &Places| [2, 3].map(|site| places.is_apart(SiteId(site)));
+        assert_eq!((places.position(), apart(&places)), (1, [None, Some(false)]));
+        places.ended(JournalId::genesis(SiteId(2)), 1);
+        assert_eq!(breaks(&places.released(&truth, SiteId(1), 2)), "nothing", "it is all who remain");
+        assert_eq!(apart(&places), [Some(true), Some(false)]);
     }
 
     #[test]

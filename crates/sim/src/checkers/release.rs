@@ -47,6 +47,14 @@ impl Releases {
         Ok(())
     }
 
+    /// Those who remain go on from their own places, after a majority was given up.
+    pub(super) fn go_back(&mut self, truth: &Truth, knows_end: impl Fn(JournalId) -> bool) {
+        self.places.go_back(truth, knows_end);
+        self.seals.go_back(&self.places);
+        self.reached = self.reached.min(self.places.reached());
+        self.last.clear();
+    }
+
     pub(super) fn has_ended(&self, journal: JournalId) -> bool {
         self.seals.is_beyond(journal, Seq::MAX)
     }

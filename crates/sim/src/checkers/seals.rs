@@ -68,6 +68,12 @@ impl Seals {
         })
     }
 
+    /// Those who remain go on from their own places, after a majority was given up.
+    pub(super) fn go_back(&mut self, places: &Places) {
+        self.cuts.retain(|journal, _| places.end(*journal).is_some());
+        self.released.iter_mut().for_each(|(journal, end)| *end = places.next(*journal).min(*end));
+    }
+
     /// A batch is readable in a merged log for the first time anywhere.
     pub(super) fn released(&mut self, journal: JournalId, seq: Seq) -> Verdict {
         if self.is_beyond(journal, seq) {

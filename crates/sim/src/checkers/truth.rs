@@ -118,7 +118,8 @@ impl Truth {
         sites.iter().filter(|site| self.is_rightly_counted(**site, journal, seq)).count()
     }
 
-    fn is_rightly_counted(&self, site: SiteId, journal: JournalId, seq: Seq) -> bool {
+    /// Whether a site holds an entry, or rightly said so before its disk was lost.
+    pub(crate) fn is_rightly_counted(&self, site: SiteId, journal: JournalId, seq: Seq) -> bool {
         let was_lost = || self.lost.contains(&site) && self.ever_held(site, journal) > seq;
         self.held(site, journal) > seq || was_lost()
     }

@@ -19,7 +19,7 @@ use super::{Actor, Verdict, ensure};
 struct Booth {
     votes: BTreeMap<JournalId, Vec<Vote>>,
     /// Journals whose end it has noted.
-    ended: BTreeSet<JournalId>,
+    ended: BTreeMap<JournalId, Seq>,
     /// Which storages it knows to be another's latest.
     renewed: Storages,
     entered: MemberEpoch,
@@ -48,7 +48,7 @@ impl Booth {
     }
 
     fn knows(&self, journal: JournalId) -> bool {
-        self.ended.contains(&journal)
+        self.ended.contains_key(&journal)
             || self.votes.get(&journal).and_then(|votes| votes.last()).is_some_and(Vote::is_obliged)
     }
 }
@@ -74,6 +74,26 @@ impl Votes {
         self.booths.insert(site, Booth::of_a_founder());
     }
 
+    /// Whether one of these sites has noted where a journal ends.
+    pub(super) fn is_end_noted(&self, sites: &BTreeSet<SiteId>, journal: JournalId) -> bool {
+        let mut booths = sites.iter().filter_map(|site| self.booths.get(site));
+        booths.any(|booth| booth.ended.contains_key(&journal))
+    }
+
+    /// Whether a site has noted an end that is another one for those who go on, or that they have passed.
+    pub(super) fn differs(&self, site: SiteId, places: &Places) -> bool {
+        let mut ended = self.booths.get(&site).into_iter().flat_map(|booth| &booth.ended);
+        ended.any(|(journal, next)| match places.end(*journal) {
+            Some(end) => end != *next,
+            None => places.next(*journal) > *next,
+        })
+    }
+
+    /// What only those knew who were given up with a majority is decided anew.
+    pub(super) fn go_back(&mut self, places: &Places) {
+        self.agreed.retain(|journal, _| places.end(*journal).is_some());
+    }
+
     /// Whether a site votes in an epoch.
     pub(super) fn has_entered(&self, site: SiteId, epoch: MemberEpoch) -> bool {
         self.booths.get(&site).is_some_and(|booth| booth.entered >= epoch)
@@ -84,7 +104,7 @@ impl Votes {
         match note {
             Note::Vote(journal, vote) => self.voted(by, *journal, *vote),
             Note::Ended(journal, cut) => {
-                self.booths.entry(by.site).or_default().ended.insert(*journal);
+                self.booths.entry(by.site).or_default().ended.insert(*journal, cut.next);
                 self.ended(places, *journal, *cut)
             }
             Note::Renewed(site, storage) => {
@@ -173,8 +193,7 @@ impl Votes {
             return Ok(());
         }
         let by_majority = |ballot: &Ballot, acceptors: &Acceptors| {
-            let members = places.members_of(ballot.epoch);
-            members.is_some_and(|members| counted(members, acceptors) > members.len() / 2)
+            places.is_enough(ballot.epoch, |site| counts(site, acceptors))
         };
         let of = self.accepted.range((journal, 0, Ballot::default())..);
         let of = of.take_while(|((other, ..), _)| *other == journal);
@@ -213,15 +232,12 @@ fn knows(site: SiteId, booth: &Booth, journal: JournalId) -> Verdict {
     })
 }
 
-/// How many of the members have accepted, but for storages that another acceptor knew to be gone.
-fn counted(members: &BTreeSet<SiteId>, acceptors: &Acceptors) -> usize {
-    let is_gone = |site: &SiteId, storage: &StorageId| {
-        acceptors.values().any(|(_, renewed)| renewed.get(site).is_some_and(|now| now != storage))
+/// Whether a site has accepted, and no other acceptor knew its storage to be gone.
+fn counts(site: SiteId, acceptors: &Acceptors) -> bool {
+    let is_gone = |storage: StorageId| {
+        acceptors.values().any(|(_, renewed)| renewed.get(&site).is_some_and(|now| *now != storage))
     };
-    let counts = |(site, (storage, _)): &(&SiteId, &(StorageId, Storages))| {
-        members.contains(*site) && !is_gone(site, storage)
-    };
-    acceptors.iter().filter(counts).count()
+    acceptors.get(&site).is_some_and(|(storage, _)| !is_gone(*storage))
 }
 
 #[cfg(test)]
