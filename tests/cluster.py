@@ -71,8 +71,9 @@ class Site:
             for s in cluster.sites
         )
         homes = "\n".join(
-            f'[[homes]]\nname = "{s.name}"\nport = {PORTS[s.name]}\nprefer = {json.dumps(cluster.preferred(s.name))}\n'
-            for s in cluster.data_sites
+            f'[[homes]]\nname = "{name}"\nport = {PORTS[name]}\nprefer = {json.dumps(cluster.preferred(name))}\n'
+            for name in cluster.names
+            if name != cluster.witness
         )
         dial = "\n".join(f'{other} = "{gate}"' for other, gate in cluster.gates.get(self.name, {}).items())
         certs = changes.get("certs", cluster.folder / "certs")
