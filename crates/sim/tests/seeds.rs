@@ -105,6 +105,14 @@ fn what_is_dropped_can_be_copied() {
     check(&[154], &Options { also: vec![Kind::Decay, Kind::Kill, Kind::Isolate], ..Options::default() });
 }
 
+/// A sync failed under a file that was being copied: the next process found it in the page cache, took it for written, and the
+/// power went.
+#[test]
+fn what_a_failed_sync_left_is_not_relied_on() {
+    let also = vec![Kind::Wipe, Kind::Power, Kind::SyncFails, Kind::Isolate];
+    check(&[543], &Options { also, ..Options::default() });
+}
+
 /// What was wrong at these was a checker: a vote that was cast before its site entered the next epoch, and told with the same
 /// sync, was taken for one that came too late (50084); so was what a site knew of others' storages when it accepted first, though it
 /// had accepted once more since (50098).

@@ -8,8 +8,9 @@
 //! way into the machine.
 //!
 //! Files arrive in chunks, a window of them under way at a time, into the folder `copy`, where a cut or a restart finds
-//! them again. A file counts when it is synced, every checksum in it is right, and its digest is the donor's. The donor
-//! is whoever answers first, which is the nearest; anyone who fails is passed over for a while.
+//! them again; what is found is written once more, since a sync may have failed that nobody remembers. A file counts when it
+//! is synced, every checksum in it is right, and its digest is the donor's. The donor is whoever answers first, which is the
+//! nearest; anyone who fails is passed over for a while.
 //!
 //! It refuses to take entries, writes or checkpoints while a copy is being put in force, which is a matter of moments.
 
@@ -89,6 +90,8 @@ struct Fetched {
     /// How much of it was asked for, and how much is written.
     asked: u64,
     written: u64,
+    /// How much of it was here when the copy began.
+    found: u64,
     asked_sum: bool,
     digest: Option<[u8; 32]>,
     summing: bool,
@@ -369,7 +372,7 @@ impl Site {
             return;
         }
         file.summing = true;
-        let work = FileWork::Sum { file: place_of(name), bytes: file.bytes, sync: true };
+        let work = FileWork::Sum { file: place_of(name), bytes: file.bytes, sync: Some(file.found) };
         self.state.tasks.order(Purpose::Copy(name.clone()), work, step);
     }
 
@@ -450,7 +453,8 @@ impl Site {
         let mut files = BTreeMap::new();
         for (file, bytes) in state.logs.files().filter(|(file, bytes)| here.get(file) < Some(bytes)) {
             let held = step.disk.len(&staged(&file))?.unwrap_or(0).min(bytes);
-            files.insert(file, Fetched { bytes, asked: held, written: held, ..Fetched::default() });
+            let found = Fetched { bytes, asked: held, written: held, found: held, ..Fetched::default() };
+            files.insert(file, found);
         }
         let bytes: u64 = files.values().map(|file| file.bytes - file.written).sum();
         let name = self.config.name_of(donor);

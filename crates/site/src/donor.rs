@@ -127,7 +127,7 @@ impl Site {
                 }
                 FileWork::Read { file, offset: chunk.offset, bytes: chunk.bytes }
             }
-            Ask::Sum(extent) => FileWork::Sum { file, bytes: extent.bytes, sync: false },
+            Ask::Sum(extent) => FileWork::Sum { file, bytes: extent.bytes, sync: None },
         };
         self.state.tasks.order(Purpose::Give(site, ask), work, step);
     }

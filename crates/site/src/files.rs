@@ -16,6 +16,9 @@ use partition::{CompactDone, CompactWork, Proven};
 use crate::action::Action;
 use crate::site::{Fatal, Site, Step};
 
+/// How much is written once more at a time.
+const AGAIN_BYTES: u64 = 1 << 20;
+
 /// A task for the shell, which answers it once, under its id. Tasks of one kind are done in the order they were given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileTask {
@@ -52,8 +55,9 @@ pub enum FileWork {
         file: FileName,
         /// How much of it.
         bytes: u64,
-        /// Whether it is to be made durable first.
-        sync: bool,
+        /// Whether it is to be made durable first, and how much from the front on is to be written once more for that: what a
+        /// former process left may look written, and yet be in the page cache only, if a sync failed that ended it.
+        sync: Option<u64>,
     },
     /// Read a segment of the WAL.
     Segment(Unread),
@@ -104,7 +108,7 @@ impl FileWork {
                 disk.write(file, *offset, bytes).map(|()| FileAnswer::Written)
             }
             FileWork::Sum { file, bytes, sync } => {
-                let synced = if *sync { disk.sync(file) } else { Ok(()) };
+                let synced = sync.map_or(Ok(()), |again| make_durable(disk, file, again));
                 synced.and_then(|()| look(disk, file, *bytes)).map(FileAnswer::Summed)
             }
             FileWork::Segment(unread) => unread.read(disk).map(FileAnswer::Segment),
@@ -122,11 +126,21 @@ impl FileWork {
         matches!(
             self,
             FileWork::Write { .. }
-                | FileWork::Sum { sync: true, .. }
+                | FileWork::Sum { sync: Some(_), .. }
                 | FileWork::Compact(CompactWork::Rewrite(_))
                 | FileWork::Install { .. }
         )
     }
+}
+
+fn make_durable(disk: &mut dyn Disk, file: &FileName, again: u64) -> Result<(), DiskError> {
+    let mut offset = 0;
+    while offset < again {
+        let bytes = disk.read(file, offset, AGAIN_BYTES.min(again - offset) as usize)?;
+        disk.write(file, offset, &bytes)?;
+        offset += bytes.len() as u64;
+    }
+    disk.sync(file)
 }
 
 fn look(disk: &dyn Disk, file: &FileName, bytes: u64) -> Result<Proven, DiskError> {

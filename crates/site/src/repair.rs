@@ -90,7 +90,7 @@ impl Site {
             return;
         }
         if let Some(bytes) = self.logs.all_extents().get(file) {
-            let work = FileWork::Sum { file: file.clone(), bytes: *bytes, sync: false };
+            let work = FileWork::Sum { file: file.clone(), bytes: *bytes, sync: None };
             self.state.tasks.order(Purpose::Look(file.clone(), *bytes), work, step);
         }
     }
@@ -134,7 +134,7 @@ impl Site {
         let (purpose, work) = match self.pipeline.wal.again(&file) {
             Some(again) => (Purpose::Segment(file), FileWork::Segment(again)),
             None => {
-                let work = FileWork::Sum { file: file.clone(), bytes, sync: false };
+                let work = FileWork::Sum { file: file.clone(), bytes, sync: None };
                 (Purpose::Look(file, bytes), work)
             }
         };
@@ -311,7 +311,7 @@ impl Site {
         *writing = writing.saturating_sub(1);
         if todo.is_empty() && asked.is_empty() && *writing == 0 {
             repair.phase = Phase::Looking { donor: *donor, digest: *digest };
-            let work = FileWork::Sum { file: file.clone(), bytes: repair.bytes, sync: true };
+            let work = FileWork::Sum { file: file.clone(), bytes: repair.bytes, sync: Some(0) };
             self.state.tasks.order(Purpose::Look(file.clone(), repair.bytes), work, step);
         }
         Ok(())
