@@ -5,7 +5,7 @@
 //!
 //! One broken rule of the seal is left to its model, though `checkers/votes` looks for it: that a vote of a lost disk counts
 //! beside that of who knows so (`GoneVotesCount`). It takes a ballot that stays open while a voter loses its disk and is back
-//! among the voters, and another that accepts only then: in thousands of seeds no swarm brought that about.
+//! among the voters, and another that accepts only then: a thousand seeds of three and five sites did not bring that about.
 
 use std::fmt;
 
