@@ -160,7 +160,7 @@ impl Checkers {
 
     /// A site gave these records to its disk: each is read by whom it has to be.
     pub fn wrote_for(&self, by: Actor, reads: &Reads<'_>, records: &[Record]) -> Verdict {
-        versions::wrote(by, reads, records)
+        versions::wrote(&self.truth, by, reads, records)
     }
 
     /// These records are on the platter now.

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use entry::{Encoded, SiteId};
 use journal::Record;
 
-use super::{Actor, Verdict, ensure, truth};
+use super::truth::{self, Truth};
+use super::{Actor, Verdict, ensure};
 
 /// What a process reads, and what it was told that others read.
 #[derive(Debug)]
@@ -19,18 +20,18 @@ pub struct Reads<'a> {
     pub told: &'a BTreeMap<SiteId, u16>,
 }
 
-/// A site gives these records to its disk.
-pub(super) fn wrote(by: Actor, reads: &Reads<'_>, records: &[Record]) -> Verdict {
+/// A site gives these records to its disk; what of its own was durable before comes back from others.
+pub(super) fn wrote(truth: &Truth, by: Actor, reads: &Reads<'_>, records: &[Record]) -> Verdict {
     let newer = records.iter().filter_map(truth::entry).filter(|entry| entry.head.kind.since() > 1);
-    newer.into_iter().try_for_each(|entry| read(by, reads, entry))
+    newer.into_iter().try_for_each(|entry| read(by, reads, entry, truth.known(entry).is_some()))
 }
 
-fn read(by: Actor, reads: &Reads<'_>, entry: &Encoded) -> Verdict {
+fn read(by: Actor, reads: &Reads<'_>, entry: &Encoded, comes_back: bool) -> Verdict {
     let (site, needed, own) = (by.site, entry.head.kind.since(), reads.own);
     ensure(own >= needed, "I-58", || {
         format!("site {site} speaks protocol {own} and takes in what came with {needed}: {:?}", entry.head)
     })?;
-    if Some(entry.head.journal) != by.journal {
+    if Some(entry.head.journal) != by.journal || comes_back {
         return Ok(());
     }
     let reads_it =
@@ -51,7 +52,7 @@ mod tests {
     use entry::{Body, ChainHash, Entry, JournalId, MemberEpoch, SiteId, StorageId};
     use journal::Record;
 
-    use super::{Reads, wrote};
+    use super::{Reads, Truth, wrote};
     use crate::checkers::Actor;
 
     #[test]
@@ -61,12 +62,13 @@ mod tests {
         let record =
             |body| Record::Entry(Entry { journal, seq: 0, stamp, epoch, previous, body }.encode().unwrap());
         let members: BTreeSet<SiteId> = [1, 2].map(SiteId).into();
+        let truth = Truth::default();
         let breaks = |by: u16, own, told: &[(SiteId, u16)], body| {
             let told: BTreeMap<SiteId, u16> = told.iter().copied().collect();
             let reads = Reads { own, members: &members, told: &told };
             let site = SiteId(by);
             let by = Actor { site, storage: StorageId(1), journal: Some(JournalId::genesis(site)) };
-            wrote(by, &reads, &[record(body)]).is_err()
+            wrote(&truth, by, &reads, &[record(body)]).is_err()
         };
         assert!(!breaks(1, 2, &[(SiteId(2), 2)], Body::Mark));
         assert!(breaks(1, 2, &[(SiteId(2), 1)], Body::Mark) && breaks(1, 2, &[], Body::Mark));
