@@ -75,4 +75,18 @@ mod tests {
         assert!(breaks(2, 1, &[], Body::Mark) && !breaks(2, 2, &[], Body::Mark));
         assert!(!breaks(1, 1, &[], Body::Part));
     }
+
+    #[test]
+    fn what_comes_back_to_its_owner_was_written_before() {
+        let journal = JournalId::genesis(SiteId(1));
+        let (stamp, epoch, previous) = (Stamp::from_raw(1), MemberEpoch(1), ChainHash::START);
+        let mark = Entry { journal, seq: 0, stamp, epoch, previous, body: Body::Mark }.encode().unwrap();
+        let (members, told) = ([1, 2].map(SiteId).into(), BTreeMap::new());
+        let by = Actor { site: SiteId(1), storage: StorageId(1), journal: Some(journal) };
+        let reads = Reads { own: 2, members: &members, told: &told };
+        let mut truth = Truth::default();
+        assert!(wrote(&truth, by, &reads, &[Record::Entry(mark.clone())]).is_err());
+        truth.add(SiteId(2), &mark);
+        assert!(wrote(&truth, by, &reads, &[Record::Entry(mark)]).is_ok());
+    }
 }
