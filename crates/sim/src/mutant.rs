@@ -166,10 +166,7 @@ impl Mutant {
                 Within::ProducersForgotten | Within::ProducerIdsReused | Within::PositionsForgotten => {
                     &[Kind::Kill]
                 }
-                Within::StartRuleSkipped => &[Kind::Restore],
-                Within::StorageKept => {
-                    &[Kind::Restore, Kind::Isolate, Kind::Isolate, Kind::Split, Kind::Stall]
-                }
+                Within::StartRuleSkipped | Within::StorageKept => &[Kind::Restore],
                 Within::OwnerUnchecked => &[Kind::Clone],
                 Within::DroppedWhileNeeded | Within::UnreplicatedUnbounded => &[Kind::Isolate, Kind::Split],
                 Within::VoteNotFrozen

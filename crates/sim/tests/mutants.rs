@@ -121,7 +121,6 @@ fn losing_rewinds() {
 /// Some bugs show in one seed of dozens only: they are looked for where they do.
 fn first_of(mutant: Mutant) -> u64 {
     match mutant {
-        Mutant::Inside(site::Mutant::StorageKept) => 100_300,
         Mutant::Inside(site::Mutant::AdoptedUnheld) => 15,
         Mutant::Inside(site::Mutant::CeilingNotAwaited) => 15,
         Mutant::Inside(site::Mutant::ProducersForgotten) => 15,

@@ -1,5 +1,6 @@
 //! I-10: an incarnation belongs to one history of one data directory.
-//! I-13: a site's incarnation never goes back, and its storage keeps its name unless its disk was put back.
+//! I-13: a site's incarnation never goes back, and its storage keeps its name unless its disk was put back; if entries of its
+//! own were lost with that, which others hold, it takes another name.
 //! I-49: no segment of the WAL is given up that a member may still need.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,8 @@ pub(super) struct Lives {
     put_back: BTreeSet<SiteId>,
     /// The journals that sites wrote when they lost their disks.
     lost: BTreeSet<JournalId>,
+    /// Storages that hold less than they once said.
+    outdated: BTreeSet<StorageId>,
 }
 
 impl Lives {
@@ -34,6 +37,19 @@ impl Lives {
     /// Whether whoever wrote a journal lost the disk.
     pub(super) fn was_lost(&self, journal: JournalId) -> bool {
         self.lost.contains(&journal)
+    }
+
+    /// A site's disk was put back and holds less of its own journals than before.
+    pub(super) fn holds_less(&mut self, site: SiteId) {
+        self.outdated.extend(self.last.get(&site).map(|(storage, _)| *storage));
+    }
+
+    /// In the end nobody goes by the name of a storage that holds less than it once said.
+    pub(super) fn finish(&self, identity: &Identity) -> Verdict {
+        ensure(!self.outdated.contains(&identity.storage), "I-13", || {
+            let (site, storage) = (identity.site, identity.storage);
+            format!("site {site} is on storage {storage:?}, which was put back and held more before")
+        })
     }
 
     /// A disk was put back: it may be of a former life. That nothing is written in that life again, I-10 sees.
@@ -121,5 +137,8 @@ mod tests {
         assert_eq!(lives.looked(&who(2, 1)).unwrap_err().invariant, "I-13");
         lives.put_back(SiteId(1));
         lives.looked(&who(3, 1)).unwrap();
+        lives.holds_less(SiteId(1));
+        lives.finish(&who(4, 1)).unwrap();
+        assert_eq!(lives.finish(&who(3, 1)).unwrap_err().invariant, "I-13");
     }
 }

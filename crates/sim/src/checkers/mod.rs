@@ -273,6 +273,10 @@ impl Checkers {
 
     /// A site's disk was put back: it holds this now, and what was seen there before binds it no more.
     pub fn put_back(&mut self, site: SiteId, found: BTreeMap<JournalId, Seq>) {
+        let mut own = self.truth.frontier(site).into_iter().filter(|(journal, _)| journal.site == site);
+        if own.any(|(journal, next)| found.get(&journal).is_none_or(|left| *left < next)) {
+            self.lives.holds_less(site);
+        }
         self.truth.put_back(site, found);
         self.votes.put_back(site);
         self.release.places.lose(site);
@@ -461,6 +465,7 @@ impl Checkers {
     }
 
     fn finish(&self, sites: &[(&Site, &dyn Disk)]) -> Verdict {
+        sites.iter().try_for_each(|(site, _)| self.lives.finish(site.identity()))?;
         self.progress.finish(sites)?;
         self.durability.finish(&self.truth)
     }
