@@ -185,8 +185,7 @@ impl World {
             self.switch_on(site);
             return Ok(Force { stage: Stage::Back(site, u64::MAX), refused: false, ..force });
         }
-        let is_new = self.hosts.get(&site).is_some_and(|host| host.disk_is_new);
-        if aside_us < u64::MAX || !(is_new || self.checkers.knows_that_it_is_given_up(site)) {
+        if aside_us < u64::MAX || !self.checkers.knows_that_it_is_given_up(site) {
             return Ok(force);
         }
         self.checkers.is_back(site);

@@ -92,7 +92,8 @@ fn who_remains_goes_on_by_force() {
     check(&seeds, &Options { also: also.clone(), ..Options::default() });
     check(&(2000..2010).collect::<Vec<_>>(), &Options { sites: 4, also: also.clone(), ..Options::default() });
     let also = [also, vec![Kind::Kill, Kind::Isolate, Kind::Fence]].concat();
-    check(&(1000..1010).collect::<Vec<_>>(), &Options { sites: 5, also, ..Options::default() });
+    let seeds: Vec<u64> = (1000..1010).chain([70_081]).collect();
+    check(&seeds, &Options { sites: 5, also, ..Options::default() });
 }
 
 /// Two sites had each dropped from their WALs what the other lacked, and the third lost its disk: neither could copy the other.
