@@ -143,18 +143,20 @@ mod tests {
         let mut proposal = Proposal::new(ballot(1));
         proposal.promised(of(1), cut(3), WILLING, (2, true));
         assert_eq!(proposal.promised(of(2), cut(3), (None, false), (2, true)), Some(Verdict::GoesOn));
-        let first = Vote::default().promise(ballot(1), cut(3), false).unwrap();
-        let second = first.promise(ballot(2), cut(3), true).unwrap();
-        let third = second.promise(ballot(3), cut(3), false).unwrap();
+        let first = Vote::default().promise(ballot(1), cut(3), 0, false).unwrap();
+        let second = first.promise(ballot(2), cut(3), 0, true).unwrap();
+        let third = second.promise(ballot(3), cut(3), 0, false).unwrap();
         assert_eq!((first.consents, second.consents, third.consents), (false, true, true), "said is said");
     }
 
     #[test]
     fn a_vote_freezes_once_and_never_goes_back() {
-        let first = Vote::default().promise(ballot(1), cut(3), true).unwrap();
-        let second = first.promise(ballot(2), cut(7), true).unwrap();
+        let first = Vote::default().promise(ballot(1), cut(3), 0, true).unwrap();
+        let second = first.promise(ballot(2), cut(7), 0, true).unwrap();
         assert_eq!((second.reports, second.held), (Some(3), Some(cut(3))));
-        assert_eq!(second.promise(ballot(1), cut(7), true), Err(NoVote::Promised(ballot(2))));
+        let third = second.promise(ballot(2), cut(8), 5, true).unwrap();
+        assert_eq!((third.reports, third.held), (Some(3), Some(cut(8))), "no less than it has released");
+        assert_eq!(second.promise(ballot(1), cut(7), 0, true), Err(NoVote::Promised(ballot(2))));
         let none = Storages::new();
         assert_eq!(second.accept((ballot(1), ends(4)), 9, &none, &none), Err(NoVote::Promised(ballot(2))));
         assert_eq!(second.accept((ballot(2), ends(4)), 3, &none, &none), Err(NoVote::NotHeld));
@@ -180,12 +182,12 @@ mod tests {
 
     #[test]
     fn who_lost_its_votes_learns_those_of_others() {
-        let theirs = Vote::attempt(2).promise(ballot(3), cut(2), true).unwrap();
+        let theirs = Vote::attempt(2).promise(ballot(3), cut(2), 0, true).unwrap();
         let learned = Vote::default().learned(&theirs);
         assert_eq!((learned.attempt, learned.promised, learned.reports), (2, ballot(3), Some(0)));
-        let again = learned.promise(ballot(4), cut(6), true).unwrap();
+        let again = learned.promise(ballot(4), cut(6), 0, true).unwrap();
         assert_eq!((again.reports, again.held), (Some(0), Some(cut(6))));
-        assert_eq!(learned.learned(&Vote::attempt(1).promise(ballot(9), cut(2), true).unwrap()), learned);
+        assert_eq!(learned.learned(&Vote::attempt(1).promise(ballot(9), cut(2), 0, true).unwrap()), learned);
         assert_eq!(Vote::default().learned(&Vote::attempt(3)), Vote::attempt(3));
         assert!(theirs.consents && !theirs.carried().consents, "what was only said binds no other members");
         let obliged = theirs.accept((ballot(3), ends(2)), 2, &Storages::new(), &Storages::new()).unwrap();

@@ -40,7 +40,7 @@ pub struct Vote {
     pub accepted: Option<(Ballot, Verdict)>,
     /// From now on, no more of the journal than this is reported for the quorum of a release.
     pub reports: Option<Seq>,
-    /// How much was held when a ballot was first promised.
+    /// How much was held when a ballot was first promised, or later, if more than that had been released by then.
     pub held: Option<Cut>,
     /// Whether an end would be accepted. Told with the promise and kept to, so that an end that is asked for does not
     /// stand still because too many others are away.
@@ -65,7 +65,7 @@ pub enum Said {
         ballot: Ballot,
         /// The storage that will vote.
         storage: StorageId,
-        /// How much of the journal it held when it first promised.
+        /// How much of the journal it held when it first promised, or by now if that is less than it has released.
         held: Cut,
         /// What it has accepted.
         accepted: Option<(Ballot, Verdict)>,
@@ -113,18 +113,21 @@ pub enum NoVote {
 }
 
 impl Vote {
-    /// Promises a ballot, holding `held` of the journal; the same one may be promised again. `consents` says whether an end
-    /// would be accepted now; once it was said, it stands.
+    /// Promises a ballot, holding `held` of the journal, of which all below `released` is released here; the same one may be
+    /// promised again. What was held at first is told, so that an end stays where it is while its journal grows, but never
+    /// less than is released: others may have been a majority without this member, and be none any more. `consents` says
+    /// whether an end would be accepted now; once it was said, it stands.
     ///
     /// # Errors
     /// [`NoVote::Promised`] if a higher one was promised.
-    pub fn promise(self, ballot: Ballot, held: Cut, consents: bool) -> Result<Vote, NoVote> {
+    pub fn promise(self, ballot: Ballot, held: Cut, released: Seq, consents: bool) -> Result<Vote, NoVote> {
         if self.promised > ballot {
             return Err(NoVote::Promised(self.promised));
         }
         let reports = Some(self.reports.unwrap_or(held.next));
         let consents = self.consents || consents;
-        Ok(Vote { promised: ballot, reports, held: Some(self.held.unwrap_or(held)), consents, ..self })
+        let first = self.held.filter(|first| first.next >= released);
+        Ok(Vote { promised: ballot, reports, held: Some(first.unwrap_or(held)), consents, ..self })
     }
 
     /// Accepts a verdict. `held` is how much of the journal is durable here; `promisers` gave their promise to the ballot;

@@ -68,7 +68,7 @@ mod tests {
         let journal = JournalId { site: SiteId(3), incarnation: Incarnation(1) };
         let cut = Cut { next: 5, hash: ChainHash([1; 32]) };
         let ballot = Ballot { epoch: MemberEpoch(1), round: 4, by: 2 };
-        let vote = Vote::default().promise(ballot, cut, true).unwrap();
+        let vote = Vote::default().promise(ballot, cut, 0, true).unwrap();
         let hash = "01".repeat(32);
         let (voted, ended) = (format!("0303010001040200010501{}{hash}01", "05"), format!("04030105{hash}"));
         let head = SignedHead {

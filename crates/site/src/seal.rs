@@ -387,7 +387,8 @@ impl Site {
         }
         let consents = self.may_end(journal);
         let vote = self.state.seals.of(journal).vote;
-        match vote.promise(ballot, held, consents) {
+        let released = self.merge.order.next_unreleased(journal);
+        match vote.promise(ballot, held, released, consents) {
             Ok(voted) => {
                 self.state.seals.of(journal).tried_us = Some(step.now.mono_us);
                 let held = voted.held.unwrap_or(held);

@@ -455,7 +455,7 @@ fn promise(world: &mut World, (site, at): (usize, usize)) {
     it.promised = at as u8 + 1;
     let held = it.held;
     it.frozen.get_or_insert(held);
-    let frontier = *it.frontier.get_or_insert(held);
+    let frontier = (*it.frontier.get_or_insert(held)).max(it.read.min(held));
     let ballot = &mut world.ballots[at];
     ballot.epoch.get_or_insert(it.entered);
     ballot.promisers |= 1 << site;

@@ -8,7 +8,8 @@
 //! 2. Who promises a ballot *freezes* the journal: for the quorum of a release it reports no more of it than it held
 //!    then, ever again, whatever arrives later. So what any site could release is below the frozen frontier of one site in
 //!    every majority.
-//! 3. The value is the one accepted at the highest ballot that the promisers tell of, else the highest frozen frontier.
+//! 3. The value is the one accepted at the highest ballot that the promisers tell of, else the highest frozen frontier, or
+//!    what one of them has released, if that is more.
 //! 4. A site accepts only when it durably holds all below the cut: what is agreed on survives any minority.
 //! 5. What is decided stays frozen at the cut: a site that has not heard of the decision must not count a quorum for
 //!    what lies beyond it. The tail comes back by an adoption, written once a majority *holds* it.

@@ -318,7 +318,7 @@ impl Setting {
         let held = it.held;
         it.frozen.get_or_insert(held);
         // What a wiped site reports for a release says nothing of what it reported before: here it tells what it holds.
-        let frozen = *it.frontier.get_or_insert(held);
+        let frozen = (*it.frontier.get_or_insert(held)).max(it.released.min(held));
         let ballot = &mut world.ballots[at];
         ballot.promisers[site] = it.storage + 1;
         ballot.best = ballot.best.max(it.accepted);

@@ -271,7 +271,7 @@ mod tests {
     }
 
     fn promised(round: u32) -> Vote {
-        Vote::default().promise(ballot(round), END, true).unwrap()
+        Vote::default().promise(ballot(round), END, 0, true).unwrap()
     }
 
     fn accepted(round: u32, decision: Decision) -> Vote {
@@ -322,7 +322,7 @@ mod tests {
         assert_eq!(polls.notes(2, &Note::Vote(JOURNAL, accepted(2, Decision::GoesOn))), "I-30", "another");
         assert_eq!(polls.notes(1, &Note::Entered(MemberEpoch(2))), "nothing");
         assert_eq!(polls.says(1, promise(2, None)), "nothing", "it had noted that before");
-        let later = accepted(2, end).promise(ballot(3), END, true).unwrap();
+        let later = accepted(2, end).promise(ballot(3), END, 0, true).unwrap();
         assert_eq!(polls.notes(1, &Note::Vote(JOURNAL, later)), "nothing");
         assert_eq!(polls.says(1, promise(3, later.accepted)), "I-34", "it votes there no more");
     }
