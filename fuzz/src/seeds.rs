@@ -90,21 +90,12 @@ fn entries() -> Vec<Vec<u8>> {
     (0..).zip(bodies).map(entry).collect()
 }
 
-fn messages() -> Vec<Vec<u8>> {
-    let mut pulse = Pulse::default();
-    pulse.promises.insert(journal(), (Stamp::from_raw(77), 9));
-    pulse.frontiers.insert(SiteId(1), (StorageId(5), BTreeMap::from([(journal(), 8)])));
-    let given_up = GivenUp {
-        site: SiteId(2),
-        epoch: MemberEpoch(1),
-        by: SiteId(1),
-        at_ms: 1_790_000_000_000,
-        who: "root".to_owned(),
-        held: BTreeMap::from([(journal(), 8)]),
-        witness: Some(SiteId(3)),
-    };
-    let cut = Cut { next: 4, hash: ChainHash([3; 32]) };
-    let hello = Hello {
+fn cut() -> Cut {
+    Cut { next: 4, hash: ChainHash([3; 32]) }
+}
+
+fn hello(given_up: GivenUp) -> Hello {
+    Hello {
         protocol: 1,
         cluster: ClusterId(Uuid::from_u128(0x51)),
         site: SiteId(1),
@@ -121,9 +112,26 @@ fn messages() -> Vec<Vec<u8>> {
         },
         promised: BTreeMap::from([(journal(), Stamp::from_raw(70))]),
         witness: Some(SiteId(3)),
-        given_up: vec![given_up.clone()],
-        stands: BTreeMap::from([(journal(), Stand { sorted: Some(4), cut: Some(cut) })]),
+        given_up: vec![given_up],
+        stands: BTreeMap::from([(journal(), Stand { sorted: Some(4), cut: Some(cut()) })]),
+    }
+}
+
+fn messages() -> Vec<Vec<u8>> {
+    let mut pulse = Pulse::default();
+    pulse.promises.insert(journal(), (Stamp::from_raw(77), 9));
+    pulse.frontiers.insert(SiteId(1), (StorageId(5), BTreeMap::from([(journal(), 8)])));
+    let given_up = GivenUp {
+        site: SiteId(2),
+        epoch: MemberEpoch(1),
+        by: SiteId(1),
+        at_ms: 1_790_000_000_000,
+        who: "root".to_owned(),
+        held: BTreeMap::from([(journal(), 8)]),
+        witness: Some(SiteId(3)),
     };
+    let cut = cut();
+    let hello = hello(given_up.clone());
     let ballot = Ballot { epoch: MemberEpoch(1), round: 2, by: 1 };
     let promised = Said::Promised {
         ballot,
