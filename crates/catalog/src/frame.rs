@@ -13,6 +13,7 @@
 use automerge::Change;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use crate::backed::is_backed;
 use crate::error::ApplyError;
 
 const VERSION: u8 = 1;
@@ -86,7 +87,11 @@ fn take_change(rest: &mut &[u8]) -> Result<Change, ApplyError> {
     if bytes.get(CHUNK_KIND_AT) != Some(&CHUNK_CHANGE) {
         return Err(ApplyError::Frame("a change is compressed, or none"));
     }
-    Change::try_from(bytes).map_err(|_| ApplyError::Frame("a change does not read"))
+    match is_backed(bytes) {
+        None => Err(ApplyError::Frame("a change does not read")),
+        Some(false) => Err(ApplyError::Frame("a change says more than it has bytes for")),
+        Some(true) => Change::try_from(bytes).map_err(|_| ApplyError::Frame("a change does not read")),
+    }
 }
 
 fn checksum(frame: &[u8]) -> u32 {

@@ -10,6 +10,7 @@
 //! deciding *when* a change counts. A site keeps one catalog at its merged position and one it admits writes by; both
 //! are values of [`Catalog`].
 
+mod backed;
 mod catalog;
 mod document;
 mod error;

@@ -1,0 +1,120 @@
+//! Whether the lengths in a change are backed by its bytes.
+//!
+//! Automerge stores operations as columns of runs: a value, and how often it is repeated. So a few bytes can stand for any number
+//! of operations, or of predecessors of one, and reading them takes memory and time for each. No change of ours repeats
+//! anything more often than it has bytes: every operation names its key. The layout is that of Automerge's binary format
+//! (<https://automerge.org/automerge-binary-format-spec/>): numbers are LEB128, and the low three bits of a column's
+//! specification are its type.
+
+/// Magic, checksum and kind of a chunk.
+const CHUNK_HEAD_BYTES: usize = 9;
+const HASH_BYTES: u64 = 32;
+
+/// Types of columns.
+const GROUP: u64 = 0;
+const BOOLEAN: u64 = 4;
+const STRING: u64 = 5;
+const RAW: u64 = 7;
+
+/// Whether no column of a change, an uncompressed chunk, says more than the change has bytes. `None` if it does not read.
+pub(crate) fn is_backed(change: &[u8]) -> Option<bool> {
+    let most = change.len() as u64;
+    let mut rest = Rest(change.get(CHUNK_HEAD_BYTES..)?);
+    rest.number()?;
+    let dependencies = rest.number()?;
+    rest.skip(dependencies.checked_mul(HASH_BYTES)?)?;
+    rest.skip_bytes()?;
+    // Sequence number, first operation, time.
+    (0..3).try_for_each(|_| rest.number().map(drop))?;
+    rest.skip_bytes()?;
+    for _ in 0..rest.number()? {
+        rest.skip_bytes()?;
+    }
+    let mut columns = Vec::new();
+    for _ in 0..rest.number()? {
+        columns.push((rest.number()? & 7, rest.number()?));
+    }
+    for (kind, bytes) in columns {
+        if said(kind, Rest(rest.take(bytes)?))? > most {
+            return Some(false);
+        }
+    }
+    Some(true)
+}
+
+/// How many rows a column stands for; of a group also how many rows its values do.
+fn said(kind: u64, mut column: Rest<'_>) -> Option<u64> {
+    let mut sum = 0_u64;
+    while !column.0.is_empty() {
+        if kind == RAW {
+            return Some(0);
+        }
+        if kind == BOOLEAN {
+            sum = sum.saturating_add(column.number()?);
+            continue;
+        }
+        let run = column.signed()?;
+        let (values, repeated) = match run {
+            0 => (0, column.number()?),
+            1.. => (1, run.unsigned_abs()),
+            _ => (run.unsigned_abs(), 1),
+        };
+        sum = sum.saturating_add(if values == 0 { repeated } else { values.saturating_mul(repeated) });
+        for _ in 0..values {
+            match kind {
+                STRING => column.skip_bytes()?,
+                GROUP => sum = sum.saturating_add(column.number()?.saturating_mul(repeated)),
+                _ => drop(column.number()?),
+            }
+        }
+    }
+    Some(sum)
+}
+
+/// What is still to be read.
+struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    fn take(&mut self, bytes: u64) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(usize::try_from(bytes).ok()?)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn skip(&mut self, bytes: u64) -> Option<()> {
+        self.take(bytes).map(drop)
+    }
+
+    /// A length, and so many bytes.
+    fn skip_bytes(&mut self) -> Option<()> {
+        let bytes = self.number()?;
+        self.skip(bytes)
+    }
+
+    /// The bits of a number, and how many of them were written.
+    fn bits(&mut self) -> Option<(u64, u32)> {
+        let (mut value, mut shift) = (0, 0);
+        loop {
+            let (byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            if shift > 63 {
+                return None;
+            }
+            value |= u64::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                return Some((value, shift));
+            }
+        }
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        self.bits().map(|(value, _)| value)
+    }
+
+    fn signed(&mut self) -> Option<i64> {
+        let (value, shift) = self.bits()?;
+        let spare = 64_u32.saturating_sub(shift);
+        Some(((value << spare).cast_signed()) >> spare)
+    }
+}
