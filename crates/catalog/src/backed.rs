@@ -12,6 +12,7 @@ const HASH_BYTES: u64 = 32;
 
 /// Types of columns.
 const GROUP: u64 = 0;
+const DELTA: u64 = 3;
 const BOOLEAN: u64 = 4;
 const STRING: u64 = 5;
 const RAW: u64 = 7;
@@ -24,8 +25,7 @@ pub(crate) fn is_backed(change: &[u8]) -> Option<bool> {
     let dependencies = rest.number()?;
     rest.skip(dependencies.checked_mul(HASH_BYTES)?)?;
     rest.skip_bytes()?;
-    // Sequence number, first operation, time.
-    (0..3).try_for_each(|_| rest.number().map(drop))?;
+    let (_sequence, _first_operation, _time) = (rest.number()?, rest.number()?, rest.signed()?);
     rest.skip_bytes()?;
     for _ in 0..rest.number()? {
         rest.skip_bytes()?;
@@ -45,25 +45,27 @@ pub(crate) fn is_backed(change: &[u8]) -> Option<bool> {
 /// How many rows a column stands for; of a group also how many rows its values do.
 fn said(kind: u64, mut column: Rest<'_>) -> Option<u64> {
     let mut sum = 0_u64;
+    if kind == RAW {
+        return Some(sum);
+    }
     while !column.0.is_empty() {
-        if kind == RAW {
-            return Some(0);
-        }
         if kind == BOOLEAN {
             sum = sum.saturating_add(column.number()?);
             continue;
         }
+        // One value repeated, so many in a row, or so many times none.
         let run = column.signed()?;
         let (values, repeated) = match run {
             0 => (0, column.number()?),
             1.. => (1, run.unsigned_abs()),
             _ => (run.unsigned_abs(), 1),
         };
-        sum = sum.saturating_add(if values == 0 { repeated } else { values.saturating_mul(repeated) });
+        sum = sum.saturating_add(repeated.saturating_mul(values.max(1)));
         for _ in 0..values {
             match kind {
                 STRING => column.skip_bytes()?,
                 GROUP => sum = sum.saturating_add(column.number()?.saturating_mul(repeated)),
+                DELTA => drop(column.signed()?),
                 _ => drop(column.number()?),
             }
         }
@@ -91,30 +93,11 @@ impl<'a> Rest<'a> {
         self.skip(bytes)
     }
 
-    /// The bits of a number, and how many of them were written.
-    fn bits(&mut self) -> Option<(u64, u32)> {
-        let (mut value, mut shift) = (0, 0);
-        loop {
-            let (byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            if shift > 63 {
-                return None;
-            }
-            value |= u64::from(byte & 0x7f) << shift;
-            shift += 7;
-            if byte & 0x80 == 0 {
-                return Some((value, shift));
-            }
-        }
-    }
-
     fn number(&mut self) -> Option<u64> {
-        self.bits().map(|(value, _)| value)
+        leb128::read::unsigned(&mut self.0).ok()
     }
 
     fn signed(&mut self) -> Option<i64> {
-        let (value, shift) = self.bits()?;
-        let spare = 64_u32.saturating_sub(shift);
-        Some(((value << spare).cast_signed()) >> spare)
+        leb128::read::signed(&mut self.0).ok()
     }
 }
