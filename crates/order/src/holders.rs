@@ -89,7 +89,7 @@ impl Holders {
             }
         };
         let members = self.members.of(epoch).unwrap_or(self.members.now());
-        (epoch, members, members.len() / 2 + 1)
+        (epoch, members, majority(members.len()))
     }
 
     pub(crate) fn is_member(&self, site: SiteId) -> bool {
@@ -107,7 +107,7 @@ impl Holders {
         let remain = members.iter().filter(|site| !self.is_given_up(**site)).count();
         match remain {
             0 => members.len() + 1,
-            _ if remain == members.len() => members.len() / 2 + 1,
+            _ if remain == members.len() => majority(members.len()),
             _ => remain,
         }
     }
@@ -159,7 +159,7 @@ impl Holders {
     /// sites be; an end takes the consent of a majority, and there is consent for no more than so many.
     pub(crate) fn ended_max(&self) -> usize {
         let members = self.members.now().len();
-        members * ((members - 1) / 2) / (members / 2 + 1)
+        members * ((members - 1) / 2) / majority(members)
     }
 
     /// A site's storage holds a journal up to `next`.
@@ -248,6 +248,10 @@ impl Holders {
         self.counted.clear();
         self.quorum.clear();
     }
+}
+
+fn majority(members: usize) -> usize {
+    members / 2 + 1
 }
 
 #[cfg(test)]

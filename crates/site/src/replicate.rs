@@ -80,11 +80,10 @@ impl Site {
     }
 
     fn ask(&mut self, journal: JournalId, site: SiteId, step: &mut Step<'_>) {
-        let asked = (self.journals.next(journal), step.now.mono_us);
+        let from = self.journals.next(journal);
+        let asked = (from, step.now.mono_us);
         self.peers.sources.insert(journal, Source { site, asked, reached: asked });
-        let from = asked.0;
-        let need = Need { journal, from };
-        step.out.push(control(site, Message::Need(need)));
+        step.out.push(control(site, Message::Need(Need { journal, from })));
     }
 
     /// A peer needs a journal from some entry on.
