@@ -16,7 +16,7 @@ use crate::settings::{Settings, check_setting};
 use crate::topic::{NewTopic, PARTITIONS_MAX, Topic, check_partitions};
 
 /// The version of stored catalogs that this code writes.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const SAVED_HEAD_BYTES: usize = 5;
 
 /// Who marks the changes made here: 16 random bytes, drawn afresh at every process start. Used twice, it would number two
@@ -35,10 +35,11 @@ pub struct Catalog {
     names: BTreeMap<String, BTreeMap<u32, TopicId>>,
 }
 
-/// What is stored, behind a version and a checksum.
+/// What is stored, behind a version and a checksum. Of the document it is the changes, so that they pass the same door
+/// as those in journals, wherever they come from.
 #[derive(Serialize, Deserialize)]
 struct Saved {
-    document: Vec<u8>,
+    history: Vec<u8>,
     restated: Vec<TopicBody>,
 }
 
@@ -60,7 +61,7 @@ impl Catalog {
     /// A catalog that [`Catalog::save`] wrote.
     ///
     /// # Errors
-    /// [`LoadError`] if the bytes are damaged, of another version, or of another genesis.
+    /// [`LoadError`] if the bytes are damaged, or of another version.
     pub fn load(cluster: ClusterId, bytes: &[u8], actor: Actor) -> Result<Catalog, LoadError> {
         let damaged = |what: &str| LoadError::Damaged(what.to_owned());
         let (head, body) =
@@ -73,17 +74,19 @@ impl Catalog {
             return Err(damaged("its checksum is wrong"));
         }
         let saved: Saved = postcard::from_bytes(body).map_err(|_| damaged("it does not read"))?;
-        let document =
-            Document::load(&saved.document, actor.0).map_err(|error| damaged(&error.to_string()))?;
+        let mut document = Document::genesis(actor.0);
+        let applied = frame::take_changes(&saved.history, usize::MAX)
+            .and_then(|changes| document.apply(cluster, changes));
+        applied.map_err(|error| damaged(&error.to_string()))?;
         let restated = saved.restated.into_iter().map(|body| (body.id, body)).collect();
-        Ok(Catalog::with(cluster, document.ok_or(LoadError::Genesis)?, restated))
+        Ok(Catalog::with(cluster, document, restated))
     }
 
     /// The whole catalog, history included.
     #[must_use]
     pub fn save(&self) -> Bytes {
-        let saved =
-            Saved { document: self.document.save(), restated: self.restated.values().cloned().collect() };
+        let restated = self.restated.values().cloned().collect();
+        let saved = Saved { history: self.document.history().to_vec(), restated };
         let bytes = postcard::to_extend(&saved, vec![0; SAVED_HEAD_BYTES]);
         let mut bytes = bytes.expect("plain data with known lengths always encodes");
         let crc = crc32c::crc32c(&bytes[SAVED_HEAD_BYTES..]);

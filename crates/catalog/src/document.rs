@@ -14,13 +14,14 @@ use std::sync::LazyLock;
 use automerge::legacy::{Key, ObjectId, Op, OpType};
 use automerge::transaction::{CommitOptions, Transactable, Transaction};
 use automerge::{
-    ActorId, Automerge, AutomergeError, Change, ObjId, ObjType, ROOT, ReadDoc, ScalarValue, ScalarValueRef,
-    ValueRef,
+    ActorId, Automerge, AutomergeError, Change, ChangeHash, ObjId, ObjType, ROOT, ReadDoc, ScalarValue,
+    ScalarValueRef, ValueRef,
 };
 use entry::{ClusterId, TopicBody, TopicId};
 use uuid::Uuid;
 
 use crate::error::ApplyError;
+use crate::frame;
 
 /// Who makes the genesis.
 const GENESIS_ACTOR: [u8; 16] = *b"meridian genesis";
@@ -34,6 +35,7 @@ pub(crate) struct Document {
     doc: Automerge,
     topics: ObjId,
     deleted: ObjId,
+    history: History,
 }
 
 /// What the document says of one topic.
@@ -42,6 +44,95 @@ pub(crate) struct Told {
     /// Name, generation, settings; the greatest number of partitions anybody put, 0 if nobody did.
     pub(crate) body: TopicBody,
     pub(crate) deleted: bool,
+}
+
+/// What was changed, as far as the next change has to go on from it.
+#[derive(Debug, Clone, Default)]
+struct History {
+    /// The changes since the genesis, as a frame holds them, each behind those that it builds on.
+    bytes: Vec<u8>,
+    /// All of them, and the number of the last operation of each.
+    changes: BTreeMap<ChangeHash, u64>,
+    /// How many changes each actor has made, and the number of its last operation.
+    actors: BTreeMap<ActorId, (u64, u64)>,
+}
+
+impl History {
+    fn push(&mut self, change: &Change) {
+        frame::put_change(&mut self.bytes, change);
+        self.changes.insert(change.hash(), change.max_op());
+        self.actors.insert(change.actor_id().clone(), (change.seq(), change.max_op()));
+    }
+
+    fn append(&mut self, next: History) {
+        self.bytes.extend(next.bytes);
+        self.changes.extend(next.changes);
+        self.actors.extend(next.actors);
+    }
+
+    /// Why a change cannot be the next one behind `new`, which goes on from here. Automerge would panic over most of
+    /// these, now or later.
+    fn objection(&self, new: &History, change: &Change) -> Option<&'static str> {
+        let last_op = |hash| new.changes.get(hash).or(self.changes.get(hash)).copied();
+        let made = |actor: &ActorId| new.actors.get(actor).or(self.actors.get(actor)).copied();
+        let Some(built_on) = change.deps().iter().map(last_op).collect::<Option<Vec<_>>>() else {
+            return Some("one stands before another that it builds on");
+        };
+        let built_on = built_on.into_iter().max().unwrap_or(0);
+        let (seq, own) = made(change.actor_id()).unwrap_or_default();
+        if change.seq() != seq + 1 {
+            return Some("one does not follow what its actor changed before");
+        }
+        if change.is_empty() || change.start_op().get() != built_on + 1 || own > built_on {
+            return Some("one does not count on from the operations that it builds on");
+        }
+        if change.author().is_some() {
+            return Some("one names an author beside its actor");
+        }
+        let stranger = |actor: &&ActorId| *actor != change.actor_id() && made(actor).is_none();
+        change.other_actor_ids().iter().find(stranger).map(|_| "one names an actor that changed nothing")
+    }
+}
+
+/// Changes that Automerge takes in one go.
+///
+/// It goes through them in an order of its own, in which a change stands behind those that it builds on, and counts on
+/// each standing behind the one before of the same actor.
+#[derive(Default)]
+struct Batch {
+    changes: Vec<Change>,
+    deps: BTreeMap<ChangeHash, Vec<ChangeHash>>,
+    last: BTreeMap<ActorId, ChangeHash>,
+}
+
+impl Batch {
+    /// How many changes are looked through for the one before: those that one site made while another made none.
+    const STEPS_MAX: usize = 100;
+
+    /// Whether a change is sure to stand behind the one before of its actor.
+    fn is_ordered(&self, change: &Change) -> bool {
+        let Some(before) = self.last.get(change.actor_id()) else { return true };
+        let mut behind = change.deps().to_vec();
+        let mut seen = BTreeSet::new();
+        while let Some(hash) = behind.pop() {
+            if hash == *before {
+                return true;
+            }
+            if seen.len() == Batch::STEPS_MAX {
+                return false;
+            }
+            if seen.insert(hash) {
+                behind.extend(self.deps.get(&hash).into_iter().flatten());
+            }
+        }
+        false
+    }
+
+    fn push(&mut self, change: Change) {
+        self.deps.insert(change.hash(), change.deps().to_vec());
+        self.last.insert(change.actor_id().clone(), change.hash());
+        self.changes.push(change);
+    }
 }
 
 impl Document {
@@ -58,23 +149,15 @@ impl Document {
         let topics = tx.put_object(ROOT, "topics", ObjType::Map).expect(WRITES_FIT);
         let deleted = tx.put_object(ROOT, "deleted", ObjType::Map).expect(WRITES_FIT);
         tx.commit_with(at_no_time());
-        Document { doc, topics, deleted }
+        let mut history = History::default();
+        doc.get_changes(&[]).iter().for_each(|genesis| history.push(genesis));
+        history.bytes.clear();
+        Document { doc, topics, deleted, history }
     }
 
-    /// A stored document; `None` if it does not begin with the genesis.
-    pub(crate) fn load(bytes: &[u8], actor: [u8; 16]) -> Result<Option<Document>, AutomergeError> {
-        let empty = Document::genesis(actor);
-        let mut doc = Automerge::load(bytes)?;
-        if !doc.get_missing_deps(&empty.doc.get_heads()).is_empty() {
-            return Ok(None);
-        }
-        doc.set_actor(ActorId::from(actor));
-        Ok(Some(Document { doc, ..empty }))
-    }
-
-    /// The whole history, uncompressed.
-    pub(crate) fn save(&self) -> Vec<u8> {
-        self.doc.save_nocompress()
+    /// All changes since the genesis, as a frame holds them.
+    pub(crate) fn history(&self) -> &[u8] {
+        &self.history.bytes
     }
 
     /// The changes that nothing here builds on yet, sorted.
@@ -98,6 +181,7 @@ impl Document {
     pub(crate) fn born(&mut self, id: TopicId, name: &str, generation: u32) -> Change {
         let birth = birth(id, name, generation);
         if !self.has(&birth) {
+            self.history.push(&birth);
             self.doc.apply_changes([birth.clone()]).expect("a birth builds on the genesis alone");
         }
         birth
@@ -137,45 +221,48 @@ impl Document {
         let mut tx = self.doc.transaction();
         what(&mut tx).expect(WRITES_FIT);
         let (made, _) = tx.commit_with(at_no_time());
-        made.and_then(|hash| self.doc.get_change_by_hash(&hash))
+        let made = self.doc.get_change_by_hash(&made?)?;
+        self.history.push(&made);
+        Some(made)
     }
 
-    /// Applies changes that somebody made; returns the topics that those of them which were not here yet touch.
+    /// Applies changes that somebody made, each behind those that it builds on; returns the topics that those of them
+    /// which were not here yet touch.
     pub(crate) fn apply(
         &mut self,
         cluster: ClusterId,
         changes: Vec<Change>,
     ) -> Result<BTreeSet<TopicId>, ApplyError> {
+        let refused = |why: &str| ApplyError::Refused(why.to_owned());
         let new: Vec<_> = changes.into_iter().filter(|change| !self.has(change)).collect();
-        let hashes: BTreeSet<_> = new.iter().map(|change| change.hash().0).collect();
-        let deps: Vec<_> = new.iter().flat_map(|change| change.deps().iter().copied()).collect();
-        let missing = self.doc.get_missing_deps(&deps);
-        let missing = missing.iter().filter(|hash| !hashes.contains(&hash.0)).count();
-        if missing > 0 {
-            return Err(ApplyError::NotYet { missing });
+        let hashes: BTreeSet<_> = new.iter().map(Change::hash).collect();
+        let here = |hash: &ChangeHash| self.history.changes.contains_key(hash) || hashes.contains(hash);
+        let missing: BTreeSet<_> = new.iter().flat_map(Change::deps).filter(|hash| !here(hash)).collect();
+        if !missing.is_empty() {
+            return Err(ApplyError::NotYet { missing: missing.len() });
         }
-        let mut touched = BTreeSet::new();
-        let authors: BTreeSet<&ActorId> = new.iter().map(Change::actor_id).collect();
-        for change in &new {
-            // Automerge would panic over an actor that it has never heard of.
-            let stranger =
-                change.other_actor_ids().iter().find(|it| !authors.contains(it) && !self.knows(it));
-            if stranger.is_some() {
-                return Err(ApplyError::Refused("they name an actor that changed nothing".to_owned()));
+        let (mut history, mut touched) = (History::default(), BTreeSet::new());
+        let mut batches = vec![Batch::default()];
+        for change in new {
+            if let Some(why) = self.history.objection(&history, &change) {
+                return Err(refused(why));
             }
-            touched.extend(topics_of(cluster, change)?);
+            touched.extend(topics_of(cluster, &change)?);
+            history.push(&change);
+            if !batches.last().is_some_and(|batch| batch.is_ordered(&change)) {
+                batches.push(Batch::default());
+            }
+            batches.last_mut().expect("there is one").push(change);
         }
-        self.doc.apply_changes(new).map_err(|error| ApplyError::Refused(error.to_string()))?;
+        for batch in batches {
+            self.doc.apply_changes(batch.changes).map_err(|error| refused(&error.to_string()))?;
+        }
+        self.history.append(history);
         Ok(touched)
     }
 
-    /// Whether an actor has a change in the document.
-    fn knows(&self, actor: &ActorId) -> bool {
-        self.doc.import_obj(&format!("1@{}", actor.to_hex_string())).is_ok()
-    }
-
     fn has(&self, change: &Change) -> bool {
-        self.doc.get_missing_deps(&[change.hash()]).is_empty()
+        self.history.changes.contains_key(&change.hash())
     }
 
     /// What the document says of a topic.

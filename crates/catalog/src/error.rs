@@ -98,7 +98,4 @@ pub enum LoadError {
     /// Written by newer code: run that.
     #[error("a stored catalog of format {0} is not known here: was newer code running?")]
     Version(u8),
-    /// It is not one of ours.
-    #[error("the stored catalog does not begin with the genesis that all sites share")]
-    Genesis,
 }

@@ -41,10 +41,7 @@ pub(crate) fn encode(changes: &[Change]) -> Bytes {
     out.put_u32(changes.len() as u32);
     out.put_u32(body as u32);
     out.put_u32(0);
-    for change in changes {
-        out.put_u32(change.raw_bytes().len() as u32);
-        out.put_slice(change.raw_bytes());
-    }
+    changes.iter().for_each(|change| put_change(&mut out, change));
     let crc = checksum(&out);
     out[9..HEAD_BYTES].copy_from_slice(&crc.to_be_bytes());
     out.freeze()
@@ -70,11 +67,26 @@ pub(crate) fn decode(frame: &Bytes) -> Result<Vec<Change>, ApplyError> {
     if checksum(frame) != crc {
         return Err(ApplyError::Frame("its checksum is wrong"));
     }
+    let changes = take_changes(rest, count)?;
+    if changes.len() == count { Ok(changes) } else { Err(ApplyError::Frame("a change is missing")) }
+}
+
+/// One change, behind its length.
+pub(crate) fn put_change(out: &mut impl BufMut, change: &Change) {
+    out.put_u32(change.raw_bytes().len() as u32);
+    out.put_slice(change.raw_bytes());
+}
+
+/// So many changes at most, as [`put_change`] writes them, and nothing behind them.
+pub(crate) fn take_changes(mut rest: &[u8], most: usize) -> Result<Vec<Change>, ApplyError> {
     let mut changes = Vec::new();
-    for _ in 0..count {
+    while !rest.is_empty() {
+        if changes.len() == most {
+            return Err(ApplyError::Frame("something follows its last change"));
+        }
         changes.push(take_change(&mut rest)?);
     }
-    if rest.is_empty() { Ok(changes) } else { Err(ApplyError::Frame("something follows its last change")) }
+    Ok(changes)
 }
 
 fn take_change(rest: &mut &[u8]) -> Result<Change, ApplyError> {

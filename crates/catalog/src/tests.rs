@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use automerge::legacy::{ObjectId, OpId as LegacyOpId};
+use automerge::{ActorId, ExpandedChange};
 use bytes::Bytes;
 use entry::{ClusterId, TopicBody, TopicId};
 use proptest::prelude::{Strategy, any, prop, proptest};
@@ -9,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     Actor, AlterError, ApplyError, Catalog, CreateError, DeleteError, GrowError, LoadError, NewTopic,
-    PartitionsError, Topic,
+    PartitionsError, Topic, frame,
 };
 
 fn cluster() -> ClusterId {
@@ -159,6 +161,74 @@ fn a_forged_birth_is_refused() {
     assert!(matches!(site(2).apply(&born), Err(ApplyError::Refused(_))));
 }
 
+/// What a forged change is told, behind the creation of a topic.
+fn objection(forge: impl Fn(&mut ExpandedChange)) -> String {
+    let (mut here, mut there) = (site(1), site(2));
+    let (_, created) = here.create(&new("orders", 1, &settings(&[])), &[]).unwrap();
+    let (_, grown) = here.grow("orders", 2).unwrap();
+    there.apply(&created).unwrap();
+    let before = there.digest();
+    let mut change = frame::decode(&grown).unwrap()[0].decode();
+    forge(&mut change);
+    let told = there.apply(&frame::encode(&[change.into()])).unwrap_err().to_string();
+    assert_eq!(there.digest(), before);
+    there.apply(&grown).unwrap();
+    told
+}
+
+#[test]
+fn a_change_that_automerge_would_panic_over_is_refused() {
+    for skipped in [1, 3, 4, u64::MAX] {
+        let told = objection(|change| change.seq = skipped);
+        assert!(told.contains("does not follow what its actor changed before"), "{told}");
+    }
+    let told = objection(|change| change.actor_id = ActorId::from([9; 16]));
+    assert!(told.contains("does not follow what its actor changed before"), "{told}");
+    for far in [100, u64::from(u32::MAX)] {
+        let told = objection(|change| change.start_op = far.try_into().unwrap());
+        assert!(told.contains("does not count on from the operations"), "{told}");
+    }
+    assert!(objection(|change| change.operations.clear()).contains("does not count on from the operations"));
+    let stranger = ObjectId::Id(LegacyOpId(1, ActorId::from([9; 16])));
+    let told = objection(|change| change.operations[0].obj = stranger.clone());
+    assert!(told.contains("names an actor that changed nothing"), "{told}");
+}
+
+#[test]
+fn changes_come_behind_what_they_build_on() {
+    let (_, created) = site(1).create(&new("orders", 1, &settings(&[])), &[]).unwrap();
+    let mut changes = frame::decode(&created).unwrap();
+    changes.reverse();
+    let told = site(2).apply(&frame::encode(&changes)).unwrap_err().to_string();
+    assert!(told.contains("stands before another that it builds on"), "{told}");
+}
+
+/// Two changes of one actor, the second of which builds on the birth alone: with numbers that were used, and behind them.
+#[test]
+fn a_second_change_beside_the_first_is_taken_only_with_numbers_of_its_own() {
+    let mut here = site(1);
+    let (_, created) = here.create(&new("orders", 1, &settings(&[])), &[]).unwrap();
+    let (_, grown) = here.grow("orders", 2).unwrap();
+    let [birth, put] = frame::decode(&created).unwrap().try_into().unwrap();
+    let mut aside = frame::decode(&grown).unwrap()[0].decode();
+    aside.deps = vec![birth.hash()];
+    aside.start_op = put.start_op();
+    let told = site(2).apply(&frame::encode(&[birth, put, aside.into()])).unwrap_err().to_string();
+    assert!(told.contains("does not count on from the operations"), "{told}");
+}
+
+#[test]
+fn a_long_time_without_a_change_is_nothing_to_a_later_one() {
+    let (mut here, mut there) = (site(1), site(2));
+    let (_, created) = here.create(&new("orders", 1, &settings(&[])), &[]).unwrap();
+    there.apply(&created).unwrap();
+    for partitions in 2..200 {
+        here.apply(&there.grow("orders", partitions).unwrap().1).unwrap();
+    }
+    here.grow("orders", 200).unwrap();
+    assert_equal(&Catalog::load(cluster(), &here.save(), Actor([9; 16])).unwrap(), &here);
+}
+
 #[test]
 fn a_restated_topic_is_known_before_its_creation_comes() {
     let (mut here, mut there) = (site(1), site(2));
@@ -208,8 +278,8 @@ fn a_damaged_save_is_refused() {
         assert!(Catalog::load(cluster(), &saved[..at], Actor([9; 16])).is_err(), "a cut at {at} was taken");
     }
     let mut newer = saved.to_vec();
-    newer[0] = 2;
-    assert_eq!(Catalog::load(cluster(), &newer, Actor([9; 16])).err(), Some(LoadError::Version(2)));
+    newer[0] = 9;
+    assert_eq!(Catalog::load(cluster(), &newer, Actor([9; 16])).err(), Some(LoadError::Version(9)));
 }
 
 #[test]
