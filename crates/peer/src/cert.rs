@@ -6,6 +6,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -80,7 +81,7 @@ impl Pair {
 
 /// Makes a new authority, to which sites can belong.
 pub fn authority(name: &str) -> Result<Pair, CertError> {
-    let mut params = params(name, AUTHORITY_LIFE)?;
+    let mut params = params(name, lasting(AUTHORITY_LIFE))?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let key = KeyPair::generate()?;
@@ -95,21 +96,21 @@ pub fn site_certificate(
     name: &str,
     hosts: &[String],
 ) -> Result<Pair, CertError> {
-    site_certificate_for(authority, &SiteName { site, name: name.to_owned() }, hosts, SITE_LIFE)
+    site_certificate_for(authority, &SiteName { site, name: name.to_owned() }, hosts, lasting(SITE_LIFE))
 }
 
-/// The same, for so long.
+/// The same, for that time.
 pub(crate) fn site_certificate_for(
     authority: &Pair,
     own: &SiteName,
     hosts: &[String],
-    life: Duration,
+    in_force: Range<SystemTime>,
 ) -> Result<Pair, CertError> {
     let name = &*own.name;
     if !is_site_name(name) {
         return Err(CertError::Name(name.to_owned()));
     }
-    let mut params = params(name, life)?;
+    let mut params = params(name, in_force)?;
     params.subject_alt_names =
         CertificateParams::new([vec![own.dns()], hosts.to_vec()].concat())?.subject_alt_names;
     params.subject_alt_names.push(SanType::URI(Ia5String::try_from(own.uri())?));
@@ -131,15 +132,20 @@ pub fn loopback_hosts() -> Vec<String> {
     ["localhost".to_owned(), "::1".to_owned()].into_iter().chain(addresses).collect()
 }
 
-fn params(name: &str, life: Duration) -> Result<CertificateParams, CertError> {
+/// From a little ago, for so long from now on.
+pub(crate) fn lasting(life: Duration) -> Range<SystemTime> {
+    let now = SystemTime::now();
+    now - BACKDATE..now + life
+}
+
+fn params(name: &str, in_force: Range<SystemTime>) -> Result<CertificateParams, CertError> {
     let mut params = CertificateParams::new(Vec::<String>::new())?;
     let mut subject = DistinguishedName::new();
     subject.push(DnType::OrganizationName, "Meridian");
     subject.push(DnType::CommonName, name);
     params.distinguished_name = subject;
-    let now = SystemTime::now();
-    params.not_before = (now - BACKDATE).into();
-    params.not_after = (now + life).into();
+    params.not_before = in_force.start.into();
+    params.not_after = in_force.end.into();
     Ok(params)
 }
 

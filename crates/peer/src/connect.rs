@@ -1,7 +1,7 @@
 //! How a connection becomes a link: dialing and being dialed, checking who is there, greeting.
 //!
 //! TLS has checked by then that the certificate comes from the authority and, when dialing, that it carries the
-//! name asked for. Here the id and name in it are compared with the configuration.
+//! name asked for. Here the id and name in it are compared with the configuration, and its key with those that are denied.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quinn::{Connection, Incoming};
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::UnixTime;
 use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -55,15 +55,15 @@ pub(crate) async fn keep_connected(roster: Arc<Roster>, site: u16) {
     }
 }
 
-type Failed = (SocketAddr, Ending);
+pub(crate) type Failed = (SocketAddr, Ending);
 
-async fn dial(roster: &Roster, slot: &Slot) -> Result<(), Failed> {
+pub(crate) async fn dial(roster: &Roster, slot: &Slot) -> Result<(), Failed> {
     let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
     let address = look_up(roster, &slot.peer).await.map_err(|e| (unknown, plain(&e)))?;
     let name = site_name(&slot.peer).dns();
     let connecting = roster
         .endpoint
-        .connect_with(roster.client.clone(), address, &name)
+        .connect_with(roster.credentials().client.clone(), address, &name)
         .map_err(|e| (address, plain(&e)))?;
     let connection = match timeout(roster.tuning.handshake, connecting).await {
         Ok(Ok(connection)) => connection,
@@ -87,7 +87,7 @@ fn refused_ending(connection: &Connection, refusal: Refusal) -> Ending {
 }
 
 async fn greet(roster: &Roster, slot: &Slot, connection: &Connection) -> Result<Ending, Refusal> {
-    check(&slot.peer, &certified(connection)?)?;
+    check(&slot.peer, &roster.certified(connection, UnixTime::now())?)?;
     let patience = roster.tuning.handshake;
     let (mut send, mut receive) = connection.open_bi().await.map_err(|e| slow(&e))?;
     send.write_all(&roster.hello().encode()).await.map_err(|e| slow(&e))?;
@@ -147,7 +147,7 @@ async fn welcome(roster: Arc<Roster>, incoming: Incoming) {
 }
 
 async fn answer(roster: &Roster, connection: &Connection, site: &mut Option<u16>) -> Result<(), Refusal> {
-    let who = certified(connection)?;
+    let who = roster.certified(connection, UnixTime::now())?;
     *site = Some(who.site);
     if who.site == roster.own.site {
         let reason =
@@ -182,15 +182,6 @@ async fn read_hello(stream: &mut quinn::RecvStream) -> Result<Hello, Refusal> {
     let mut bytes = [0; HELLO_BYTES];
     AsyncReadExt::read_exact(stream, &mut bytes).await.map_err(|e| slow(&e))?;
     Hello::decode(bytes).map_err(|reason| Refusal::new(Code::Protocol, reason))
-}
-
-/// The site that the other end's certificate names.
-fn certified(connection: &Connection) -> Result<SiteName, Refusal> {
-    let chain =
-        connection.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
-    let first = chain.as_ref().and_then(|chain| chain.first());
-    let certificate = first.ok_or_else(|| Refusal::new(Code::Identity, "no certificate was shown"))?;
-    SiteName::of_certificate(certificate).map_err(|reason| Refusal::new(Code::Identity, reason))
 }
 
 fn check(expected: &PeerAddress, found: &SiteName) -> Result<(), Refusal> {

@@ -3,13 +3,17 @@
 //! A site certificate carries the DNS name `<name>.site.meridian`, which TLS itself checks when dialing, and the URI
 //! `meridian://site/<id>/<name>`, which both ends compare with their configuration once the handshake is done.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::trust::{Trust, stands_behind};
+use crate::{Certificate, Fingerprint};
 
 /// A site's id and name: what a certificate speaks for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,18 +74,25 @@ pub(crate) fn is_site_name(name: &str) -> bool {
         && !name.ends_with('-')
 }
 
-/// A site's own certificate, its key, and the authority that all sites trust.
+/// A site's own certificate, its key, and whom it trusts.
 pub struct Identity {
     pub(crate) own: SiteName,
     pub(crate) chain: Vec<CertificateDer<'static>>,
     pub(crate) key: PrivateKeyDer<'static>,
-    pub(crate) authority: Vec<CertificateDer<'static>>,
+    pub(crate) trust: Trust,
+    /// Authorities that links trust no more, and whose sites' signatures still count.
+    pub(crate) former: Vec<CertificateDer<'static>>,
 }
 
 impl Clone for Identity {
     fn clone(&self) -> Self {
-        let Self { own, chain, key, authority } = self;
-        Self { own: own.clone(), chain: chain.clone(), key: key.clone_key(), authority: authority.clone() }
+        Self {
+            own: self.own.clone(),
+            chain: self.chain.clone(),
+            key: self.key.clone_key(),
+            trust: self.trust.clone(),
+            former: self.former.clone(),
+        }
     }
 }
 
@@ -115,6 +126,16 @@ pub enum IdentityError {
         /// What the certificate says.
         found: String,
     },
+    /// Other sites would refuse it.
+    #[error(
+        "the other sites would refuse {shown}: {cause}; is it in force, and signed by the authority in the file?"
+    )]
+    NotAccepted {
+        /// The certificate.
+        shown: String,
+        /// What is wrong with it.
+        cause: String,
+    },
 }
 
 impl Identity {
@@ -124,7 +145,11 @@ impl Identity {
             own,
             chain: certificates(chain, "the site certificate")?,
             key: PrivateKeyDer::from_pem_file(key).map_err(|e| unreadable("the site key", key, &e))?,
-            authority: certificates(authority, "the authority's certificate")?,
+            trust: Trust {
+                authority: certificates(authority, "the authority's certificate")?,
+                denied: BTreeSet::new(),
+            },
+            former: Vec::new(),
         };
         let found = match SiteName::of_certificate(&loaded.chain[0]) {
             Ok(site) if site == loaded.own => return Ok(loaded),
@@ -134,19 +159,72 @@ impl Identity {
         Err(IdentityError::OtherSite { path: chain.to_owned(), expected: loaded.own, found })
     }
 
+    /// Believes what sites signed under the authorities in this file, too, and lets nobody in for it. The file may be empty.
+    pub fn with_former(mut self, path: &Path) -> Result<Self, IdentityError> {
+        let what = "the former authorities' certificates";
+        self.former = all_certificates(path).map_err(|e| unreadable(what, path, &e))?;
+        Ok(self)
+    }
+
+    /// Lets nobody in with a key whose fingerprint is in this file: one a line, behind `#` what one likes.
+    pub fn with_denied(mut self, path: &Path) -> Result<Self, IdentityError> {
+        let what = "the denied keys";
+        let text = std::fs::read_to_string(path).map_err(|e| unreadable(what, path, &e))?;
+        for (line, number) in text.lines().zip(1..) {
+            let words = line.split('#').next().unwrap_or_default().trim();
+            if !words.is_empty() {
+                let key: Fingerprint =
+                    words.parse().map_err(|e| unreadable(what, path, &format!("line {number}: {e}")))?;
+                self.trust.denied.insert(key);
+            }
+        }
+        Ok(self)
+    }
+
+    /// Whether other sites that trust the same authority can accept it now.
+    pub fn check(&self) -> Result<(), IdentityError> {
+        let now = UnixTime::now();
+        let judged = stands_behind(&self.trust.authority, &self.chain, now);
+        judged.map_err(|cause| {
+            let shown = Certificate::of(&self.chain[0]).map(|it| it.to_string()).unwrap_or_default();
+            IdentityError::NotAccepted { shown, cause }
+        })
+    }
+
+    /// This site's certificate.
+    pub fn certificate(&self) -> Result<Certificate, String> {
+        Certificate::of(&self.chain[0])
+    }
+
+    /// The authorities' certificates.
+    pub fn authorities(&self) -> Result<Vec<Certificate>, String> {
+        self.trust.authority.iter().map(Certificate::of).collect()
+    }
+
+    /// How many keys are denied.
+    pub fn denied(&self) -> usize {
+        self.trust.denied.len()
+    }
+
     /// Which site this is.
     pub fn own(&self) -> &SiteName {
         &self.own
     }
 }
 
-fn certificates(path: &Path, what: &'static str) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
-    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    match found {
+pub(crate) fn certificates(
+    path: &Path,
+    what: &'static str,
+) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+    match all_certificates(path) {
         Ok(list) if list.is_empty() => Err(unreadable(what, path, &"no certificate in the file")),
         Ok(list) => Ok(list),
         Err(cause) => Err(unreadable(what, path, &cause)),
     }
+}
+
+fn all_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, pem::Error> {
+    CertificateDer::pem_file_iter(path).and_then(Iterator::collect)
 }
 
 fn unreadable(what: &'static str, path: &Path, cause: &dyn fmt::Display) -> IdentityError {

@@ -8,6 +8,8 @@
 //! controller that can be replaced. The ones at hand either collapse at one percent of loss or overrun the path, so the
 //! one in [`congestion`] is ours.
 //!
+//! Certificates are changed while links run ([`Links::renew`]), and no connection outlives what it was let in with.
+//!
 //! It also signs statements with a site's key and checks those of others: who a site is, is this room's matter.
 //!
 //! What it refuses: peers it was not told about, certificates that name another site, a second live holder of one site
@@ -19,6 +21,7 @@
 
 mod backoff;
 pub mod cert;
+mod certificate;
 pub mod congestion;
 mod connect;
 mod event;
@@ -30,10 +33,13 @@ mod links;
 mod notary;
 mod outbox;
 mod refusal;
+mod renew;
 mod roster;
 mod session;
 mod tls;
+mod trust;
 
+pub use certificate::{Certificate, Fingerprint, NoFingerprint};
 pub use event::{Credit, Event};
 pub use identity::{Identity, IdentityError, SiteName};
 pub use lane::{Lane, MAX_FRAME_BYTES};

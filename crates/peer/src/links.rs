@@ -4,21 +4,22 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use quinn::{Endpoint, EndpointConfig, SendDatagramError, ServerConfig, TokioRuntime};
 use rustix::net::sockopt;
+use rustls::pki_types::UnixTime;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::outbox::Closed;
 use crate::refusal::{Code, Refusal, Told};
-use crate::roster::{Live, Roster, Slot};
+use crate::roster::{Credentials, Live, Roster, Slot};
 use crate::session::EVENTS_PER_PEER;
-use crate::{Event, Identity, Lane, MAX_FRAME_BYTES, connect, tls};
+use crate::{Event, Identity, Lane, MAX_FRAME_BYTES, connect, renew, tls};
 
 /// What the socket's buffers are to hold: 200 Mbit/s for a third of a second.
 const SOCKET_BYTES: usize = 8 << 20;
@@ -45,6 +46,8 @@ pub struct Tuning {
     pub handshake: Duration,
     /// The first and the longest wait between attempts to connect.
     pub backoff: (Duration, Duration),
+    /// How old a connection may become.
+    pub connection_age: Duration,
     /// How much of a bulk lane may be under way: about twice rate times round trip.
     pub lane_window_bytes: u32,
     /// How much may wait to be sent in a bulk lane.
@@ -60,6 +63,7 @@ impl Default for Tuning {
             idle: Duration::from_secs(5),
             handshake: Duration::from_secs(3),
             backoff: (Duration::from_millis(50), Duration::from_secs(2)),
+            connection_age: Duration::from_hours(24),
             lane_window_bytes: 16 << 20,
             queue_bytes: 18 << 20,
             inbound_bytes: 4 << 20,
@@ -174,14 +178,16 @@ impl Links {
         drawn.map_err(|_| StartError::Tls("the system gives no random numbers".to_owned()))?;
         let nonce = u64::from_be_bytes(random);
         let (server, client) = tls::configs(&identity, &tuning, nonce).map_err(StartError::Tls)?;
-        let endpoint = endpoint(server, listen).map_err(|cause| StartError::Bind { listen, cause })?;
+        let endpoint =
+            endpoint(server.clone(), listen).map_err(|cause| StartError::Bind { listen, cause })?;
         let listen = endpoint.local_addr().map_err(|cause| StartError::Bind { listen, cause })?;
+        let credentials = RwLock::new(Arc::new(Credentials { server, client, trust: identity.trust }));
         let roster = Arc::new(Roster {
             own: identity.own,
             nonce,
             tuning,
             endpoint,
-            client,
+            credentials,
             events,
             slots,
             told: Told::default(),
@@ -191,6 +197,7 @@ impl Links {
         tasks.spawn(connect::accept(Arc::clone(&roster)));
         for site in roster.slots.keys() {
             tasks.spawn(connect::keep_connected(Arc::clone(&roster), *site));
+            tasks.spawn(renew::keep_young(Arc::clone(&roster), *site));
         }
         Ok(Self { roster, listen, tasks })
     }
@@ -230,6 +237,40 @@ impl Links {
             None => LinkStats { site: slot.peer.site, ..LinkStats::default() },
         };
         self.roster.slots.values().map(of).collect()
+    }
+
+    /// Shows other certificates from here on, and trusts other ones. A connection whose other end is trusted no more ends at
+    /// once; the others are renewed while they carry. Gives the sites whose connection ended, and why.
+    ///
+    /// # Errors
+    /// [`StartError::Tls`]; then everything stays as it was.
+    pub fn renew(&self, identity: &Identity) -> Result<Vec<(u16, String)>, StartError> {
+        let roster = &self.roster;
+        if identity.own != roster.own {
+            return Err(StartError::Tls(format!(
+                "they are those of {}, not of {}",
+                identity.own, roster.own
+            )));
+        }
+        let made = tls::configs(identity, &roster.tuning, roster.nonce).map_err(StartError::Tls)?;
+        // All but the certificates stays, the key above all with which addresses are asked to try again.
+        let mut server = roster.credentials().server.clone();
+        server.crypto = made.0.crypto;
+        roster.endpoint.set_server_config(Some(server.clone()));
+        let renewed = Credentials { server, client: made.1, trust: identity.trust.clone() };
+        *roster.credentials.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(renewed);
+        Ok(roster.slots.values().filter_map(|slot| self.judge_anew(slot)).collect())
+    }
+
+    fn judge_anew(&self, slot: &Slot) -> Option<(u16, String)> {
+        let live = slot.live()?;
+        let judged = self.roster.certified(&live.connection, UnixTime::now());
+        let Err(refusal) = judged else {
+            slot.ask_to_renew();
+            return None;
+        };
+        refusal.close(&live.connection);
+        Some((slot.peer.site, refusal.reason))
     }
 
     /// Drops the connection to a site; it is made anew.

@@ -5,6 +5,9 @@
 //! the path to the authority is checked for that time, so that a certificate which has expired since takes nothing back,
 //! and a stolen one that has expired can sign nothing new.
 //!
+//! That holds for authorities as well: one that links trust no more may be kept for what was signed under it, which has to
+//! be proved to whoever comes later. A key that was denied keeps its owner out; what it signed before stands.
+//!
 //! A signature is the TLS number of its scheme, then the signature itself. What is signed must not begin like anything
 //! that TLS signs (64 spaces).
 
@@ -18,9 +21,10 @@ use rustls::SignatureScheme;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
 use rustls::sign::Signer;
-use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
+use webpki::EndEntityCert;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::trust::stands_behind;
 use crate::{Identity, SiteName, StartError};
 
 /// How a key may sign; the first that it can is taken.
@@ -156,24 +160,15 @@ impl Notary {
         }
         let chain = split(certificate)?;
         let site = SiteName::of_certificate(&chain[0])?;
-        self.stands_behind(&keys, &chain, at_ms)?;
-        let ahead = self.stands_behind(&keys, &chain, at_ms.saturating_add(AHEAD_MS)).is_ok();
+        let time = |at_ms| UnixTime::since_unix_epoch(Duration::from_millis(at_ms));
+        stands_behind(&keys.authority, &chain, time(at_ms))?;
+        let ahead = stands_behind(&keys.authority, &chain, time(at_ms.saturating_add(AHEAD_MS))).is_ok();
         let times = at_ms..=at_ms.saturating_add(if ahead { AHEAD_MS } else { 0 });
         if accepted.len() >= REMEMBERED_MAX {
             accepted.clear();
         }
         accepted.insert(Bytes::copy_from_slice(certificate), (site.clone(), times));
         Ok(site)
-    }
-
-    fn stands_behind(&self, keys: &Keys, chain: &[CertificateDer<'_>], at_ms: u64) -> Result<(), String> {
-        let anchors = keys.authority.iter().map(anchor_from_trusted_cert).collect::<Result<Vec<_>, _>>();
-        let anchors = anchors.map_err(|e| e.to_string())?;
-        let site = EndEntityCert::try_from(&chain[0]).map_err(|e| e.to_string())?;
-        let time = UnixTime::since_unix_epoch(Duration::from_millis(at_ms));
-        let usage = KeyUsage::client_auth();
-        let path = site.verify_for_usage(self.algorithms.all, &anchors, &chain[1..], time, usage, None, None);
-        path.map(|_| ()).map_err(|e| format!("the authority does not stand behind it at that time: {e}"))
     }
 }
 
@@ -185,7 +180,7 @@ impl Keys {
             .choose_scheme(&SCHEMES)
             .ok_or_else(|| StartError::Tls("the site's key is of a kind that cannot sign".to_owned()))?;
         let certificate = identity.chain.iter().flat_map(|der| der.as_ref().to_vec()).collect();
-        let authority = identity.authority.clone();
+        let authority = [&*identity.trust.authority, &identity.former].concat();
         Ok(Keys { certificate, signer, authority, accepted: Mutex::default() })
     }
 }
@@ -301,7 +296,7 @@ mod tests {
     fn a_certificate_counts_for_the_time_in_which_it_was_in_force() {
         let authority = cert::authority("ours").unwrap();
         let life = Duration::from_secs(3600);
-        let short = cert::site_certificate_for(&authority, &eu(), &[], life).unwrap();
+        let short = cert::site_certificate_for(&authority, &eu(), &[], cert::lasting(life)).unwrap();
         let signer = Notary::new(&crate::tests::loaded(&short, &authority, eu())).unwrap();
         let checker = Notary::new(&identity(&authority, &authority, 2, "us-east")).unwrap();
         let day_ms = 24 * 3_600_000;
@@ -325,7 +320,18 @@ mod tests {
         assert_eq!(judged(&checker, &signer, &eu(), now_ms()), Ok(()));
         let before = Notary::new(&eu_of(&old)).unwrap();
         assert_eq!(judged(&checker, &before, &eu(), now_ms()), Ok(()));
-        checker.renew(&identity(&new, &new, 2, "us-east")).unwrap();
+        let given_up = identity(&new, &new, 2, "us-east");
+        checker.renew(&given_up).unwrap();
         assert!(judged(&checker, &before, &eu(), now_ms()).is_err(), "the old one is given up");
+        let folder = tempfile::tempdir().unwrap();
+        old.write(folder.path(), "old").unwrap();
+        let remembered = given_up.with_former(&folder.path().join("old.pem")).unwrap();
+        checker.renew(&remembered).unwrap();
+        assert_eq!(
+            judged(&checker, &before, &eu(), now_ms()),
+            Ok(()),
+            "it still proves what was signed under it"
+        );
+        assert_eq!(remembered.authorities().unwrap().len(), 1, "and lets nobody in");
     }
 }

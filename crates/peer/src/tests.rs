@@ -1,5 +1,7 @@
 //! Links over real loopback UDP: coming up, carrying, coming back, and refusing.
 
+mod certificates;
+
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
@@ -36,6 +38,10 @@ fn peer(site: u16, name: &str, address: SocketAddr) -> PeerAddress {
     PeerAddress { site, name: name.to_owned(), address: address.to_string() }
 }
 
+fn tuning() -> Tuning {
+    Tuning { keep_alive: Duration::from_millis(100), idle: Duration::from_secs(2), ..Tuning::default() }
+}
+
 struct Node {
     links: Links,
     events: mpsc::Receiver<Event>,
@@ -43,11 +49,15 @@ struct Node {
 
 impl Node {
     async fn start(identity: Identity, listen: SocketAddr, peers: Vec<PeerAddress>) -> Self {
-        let tuning = Tuning {
-            keep_alive: Duration::from_millis(100),
-            idle: Duration::from_secs(2),
-            ..Tuning::default()
-        };
+        Self::start_with(tuning(), identity, listen, peers).await
+    }
+
+    async fn start_with(
+        tuning: Tuning,
+        identity: Identity,
+        listen: SocketAddr,
+        peers: Vec<PeerAddress>,
+    ) -> Self {
         let config = LinkConfig { identity, listen, peers, tuning };
         let (sender, events) = mpsc::channel(config.event_capacity());
         // A socket closed a moment ago may still be held by the task that is ending.

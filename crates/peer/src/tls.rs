@@ -39,7 +39,7 @@ pub(crate) fn configs(
     let transport = Arc::new(transport(tuning, seed)?);
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
-    for certificate in &id.authority {
+    for certificate in &id.trust.authority {
         roots.add(certificate.clone()).map_err(|e| format!("the authority's certificate: {e}"))?;
     }
     let roots = Arc::new(roots);
