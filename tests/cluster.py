@@ -100,6 +100,8 @@ http = "{self.host}:9644"
 ca = "{certs}/ca.pem"
 cert = "{certs}/{changes.get('name', self.name)}.pem"
 key = "{certs}/{changes.get('name', self.name)}.key"
+former_ca = "{cluster.folder}/certs/former.pem"
+denied = "{cluster.folder}/certs/denied.txt"
 kafka = "off"
 
 [limits]
@@ -248,6 +250,8 @@ class Cluster:
         for site in self.sites:
             site.write_config()
         run("cert", "dev", "--out", self.folder / "certs", "--config", self.sites[0].config)
+        for empty in ("former.pem", "denied.txt"):
+            (self.folder / "certs" / empty).touch()
 
     def found(self):
         for site in self.sites:

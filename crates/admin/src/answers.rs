@@ -16,6 +16,41 @@ pub struct MembersNow {
     pub members: Vec<String>,
 }
 
+/// A certificate that a site goes by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// For whom it is.
+    pub name: String,
+    /// The fingerprint of its key.
+    pub key: String,
+    /// From when on it counts, in Unix milliseconds.
+    pub from_ms: u64,
+    /// Until when it counts.
+    pub until_ms: u64,
+    /// When it should be renewed.
+    pub due_ms: u64,
+}
+
+/// What a site goes by after it has read its certificates anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificatesNow {
+    /// Its own first, then the authorities'.
+    pub certificates: Vec<CertificateStatus>,
+    /// How many keys let nobody in.
+    pub denied_keys: u64,
+    /// Links that were cut because the other end is trusted no more.
+    pub ended: Vec<EndedLink>,
+}
+
+/// A link that was cut.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedLink {
+    /// To which site.
+    pub site: String,
+    /// Why.
+    pub reason: String,
+}
+
 /// Whom an operator gives up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GiveUpQuery {
@@ -116,6 +151,9 @@ pub struct SiteStatus {
     /// Sites that lack something of what the WAL has kept longest.
     #[serde(default)]
     pub wal_kept_for: Vec<String>,
+    /// Its certificate, and those of the authorities that it trusts.
+    #[serde(default)]
+    pub certificates: Vec<CertificateStatus>,
     /// How far a copy from another site has come, if one is being taken over.
     #[serde(default)]
     pub copy: Option<CopyProgress>,

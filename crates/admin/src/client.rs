@@ -15,7 +15,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use self::http::{Answer, exchange};
-use crate::answers::{DigestQuery, Group, LogDigest, MembersNow, SiteStatus};
+use crate::answers::{CertificatesNow, DigestQuery, Group, LogDigest, MembersNow, SiteStatus};
 
 /// How long an answer may take; digests of large logs take the longest.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
@@ -132,6 +132,14 @@ pub async fn accept_clock(address: &Address) -> Result<u64, AskError> {
     }
     let accepted: Accepted = ask(address, "POST", "/v1/accept-clock").await?;
     Ok(accepted.accepted_ms)
+}
+
+/// Has the site read its certificates anew; only a socket takes this.
+///
+/// # Errors
+/// [`AskError`].
+pub async fn renew_certificates(address: &Address) -> Result<CertificatesNow, AskError> {
+    ask(address, "POST", "/v1/certificates").await
 }
 
 /// Begins a clean stop; only a socket takes this.

@@ -3,7 +3,7 @@
 //! | door | who | what |
 //! | --- | --- | --- |
 //! | `[listen] http` | load balancers, Prometheus, `verify` between machines | `/healthz`, `/readyz`, `/metrics`, and the looks below |
-//! | `admin.sock` in the data directory | whoever may read that directory | the looks, `POST /v1/stop`, `POST /v1/fence/<site>`, `POST /v1/give-up?sites=&who=`, `POST /v1/add/<site>`, `POST /v1/remove/<site>` |
+//! | `admin.sock` in the data directory | whoever may read that directory | the looks, `POST /v1/stop`, `POST /v1/certificates`, `POST /v1/fence/<site>`, `POST /v1/give-up?sites=&who=`, `POST /v1/add/<site>`, `POST /v1/remove/<site>` |
 //!
 //! The looks: `GET /v1/status`, `GET /v1/digests?topic=&partition=&end=`, `GET /v1/groups`. They change nothing and show
 //! no records. What does change something is reachable through the socket only, whose file mode is its access rule.
@@ -23,8 +23,9 @@ mod socket;
 mod tests;
 
 pub use answers::{
-    BlockerStatus, CopyProgress, DigestQuery, GiveUpQuery, GivenUp, Group, GroupPosition, Halt,
-    JournalStatus, LogDigest, MembersNow, PeerStatus, SiteStatus, Turn, TurnKind, Unreplicated, Witness,
+    BlockerStatus, CertificateStatus, CertificatesNow, CopyProgress, DigestQuery, EndedLink, GiveUpQuery,
+    GivenUp, Group, GroupPosition, Halt, JournalStatus, LogDigest, MembersNow, PeerStatus, SiteStatus, Turn,
+    TurnKind, Unreplicated, Witness,
 };
 pub use metrics::{Direction, KafkaMetrics, Metrics, WalMetrics};
 pub use routes::{Admin, AdminError};

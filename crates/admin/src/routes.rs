@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 use thiserror::Error;
 
-use crate::answers::{DigestQuery, GiveUpQuery, Group, LogDigest, MembersNow, SiteStatus};
+use crate::answers::{CertificatesNow, DigestQuery, GiveUpQuery, Group, LogDigest, MembersNow, SiteStatus};
 use crate::metrics::Metrics;
 
 /// What a site answers to its operator. The node implements it.
@@ -47,6 +47,9 @@ pub trait Admin: Send + Sync + 'static {
 
     /// Lets a site be a member no more, for good; returns when that is so.
     fn remove(&self, site: String) -> impl Future<Output = Result<MembersNow, AdminError>> + Send;
+
+    /// Reads the certificates anew and goes by them.
+    fn renew_certificates(&self) -> impl Future<Output = Result<CertificatesNow, AdminError>> + Send;
 
     /// Begins a clean stop and returns at once.
     fn stop(&self) -> Result<(), AdminError>;
@@ -87,6 +90,7 @@ pub(crate) fn looks<A: Admin>(desk: Desk<A>) -> Router {
 pub(crate) fn everything<A: Admin>(desk: Desk<A>) -> Router {
     let acts = Router::new()
         .route("/v1/accept-clock", post(accept_clock::<A>))
+        .route("/v1/certificates", post(renew_certificates::<A>))
         .route("/v1/fence/{site}", post(fence::<A>))
         .route("/v1/give-up", post(give_up::<A>))
         .route("/v1/add/{site}", post(add::<A>))
@@ -143,6 +147,10 @@ async fn groups<A: Admin>(State(desk): State<Desk<A>>) -> Response {
 
 async fn accept_clock<A: Admin>(State(desk): State<Desk<A>>) -> Response {
     answer(desk.admin.accept_clock().await.map(|jump_ms| json!({ "accepted_ms": jump_ms })))
+}
+
+async fn renew_certificates<A: Admin>(State(desk): State<Desk<A>>) -> Response {
+    answer(desk.admin.renew_certificates().await)
 }
 
 async fn stop<A: Admin>(State(desk): State<Desk<A>>) -> Response {

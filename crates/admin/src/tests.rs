@@ -12,9 +12,9 @@ use tokio::sync::oneshot;
 
 use crate::client::{self, Address, AskError};
 use crate::{
-    Admin, AdminError, BlockerStatus, DigestQuery, Direction, Group, GroupPosition, Halt, JournalStatus,
-    LogDigest, MembersNow, Metrics, PeerStatus, SOCKET_NAME, SiteStatus, SocketError, Turn, TurnKind,
-    Unreplicated, bind, serve_http, serve_socket,
+    Admin, AdminError, BlockerStatus, CertificateStatus, CertificatesNow, DigestQuery, Direction, EndedLink,
+    Group, GroupPosition, Halt, JournalStatus, LogDigest, MembersNow, Metrics, PeerStatus, SOCKET_NAME,
+    SiteStatus, SocketError, Turn, TurnKind, Unreplicated, bind, serve_http, serve_socket,
 };
 
 #[derive(Default)]
@@ -92,6 +92,13 @@ fn a_status() -> SiteStatus {
             Turn { journal: "us-east.1".to_owned(), stamp: 8 << 22, time_ms: 8, what: TurnKind::Opened },
         ],
         given_up: Vec::new(),
+        certificates: vec![CertificateStatus {
+            name: "CN=eu-west".to_owned(),
+            key: "sha256:00".to_owned(),
+            from_ms: 1_000,
+            until_ms: 4_000,
+            due_ms: 3_000,
+        }],
         alarms: vec!["the clock of ap-southeast is ahead".to_owned()],
     }
 }
@@ -127,6 +134,11 @@ impl Admin for Pretend {
 
     async fn accept_clock(&self) -> Result<u64, AdminError> {
         Ok(9_000)
+    }
+
+    async fn renew_certificates(&self) -> Result<CertificatesNow, AdminError> {
+        let ended = EndedLink { site: "us-east".to_owned(), reason: "its key is denied".to_owned() };
+        Ok(CertificatesNow { certificates: a_status().certificates, denied_keys: 1, ended: vec![ended] })
     }
 
     async fn fence(&self, site: String) -> Result<(), AdminError> {
@@ -220,6 +232,15 @@ async fn only_the_socket_stops_a_site() {
 }
 
 #[tokio::test]
+async fn only_the_socket_has_certificates_read_anew() {
+    let doors = open().await;
+    assert!(client::renew_certificates(&doors.port()).await.is_err());
+    let now = client::renew_certificates(&doors.socket()).await.unwrap();
+    assert_eq!((now.certificates, now.denied_keys), (a_status().certificates, 1));
+    assert_eq!(now.ended[0].site, "us-east");
+}
+
+#[tokio::test]
 async fn a_refusal_arrives_with_its_words() {
     let doors = open().await;
     let query = DigestQuery { topic: Some("nope".to_owned()), ..DigestQuery::default() };
@@ -271,6 +292,8 @@ async fn metrics_carry_what_was_counted_and_what_the_status_says() {
         "meridian_journal_promise_lag_seconds{site=\"eu-west\",journal=\"us-east.0\"} 0.25",
         "meridian_peer_rtt_seconds{site=\"eu-west\",peer=\"us-east\"} 0.0695",
         "meridian_peer_connection_sent_bytes{site=\"eu-west\",peer=\"us-east\"} 2097152",
+        "meridian_certificate_due_timestamp_seconds{site=\"eu-west\",certificate=\"CN=eu-west\",key=\"sha256:00\"} 3.0",
+        "meridian_certificate_until_timestamp_seconds{site=\"eu-west\",certificate=\"CN=eu-west\",key=\"sha256:00\"} 4.0",
         "# EOF",
     ] {
         assert!(text.lines().any(|said| said == line), "{line} is not in\n{text}");

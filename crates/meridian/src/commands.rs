@@ -23,7 +23,7 @@ pub(crate) enum Command {
     Bootstrap(serve::Prepare),
     /// Prepare an empty data directory for a site the cluster already knows, such as one whose disk was lost
     Join(serve::Prepare),
-    /// Make certificates for links between sites
+    /// Make certificates for links between sites, show them, and exchange them while sites run
     #[command(subcommand)]
     Cert(cert::Cert),
     /// Create, show, change and delete topics
@@ -51,7 +51,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(serve) => return serve.run().await,
         Command::Bootstrap(prepare) => prepare.bootstrap()?,
         Command::Join(prepare) => prepare.join()?,
-        Command::Cert(cert) => cert.run()?,
+        Command::Cert(cert) => cert.run().await?,
         Command::Topic(topic) => Box::pin(topic.run()).await?,
         Command::Produce(produce) => Box::pin(produce.run()).await?,
         Command::Consume(consume) => Box::pin(consume.run()).await?,

@@ -114,7 +114,7 @@ pub struct Listen {
     pub http: SocketAddr,
 }
 
-/// `[tls]`: three PEM files, and whether Kafka clients use them too.
+/// `[tls]`: the PEM files, who is kept out, and whether Kafka clients use them too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
     /// The authority that signs all sites' certificates.
@@ -123,6 +123,10 @@ pub struct Tls {
     pub cert: PathBuf,
     /// Its private key.
     pub key: PathBuf,
+    /// Authorities that links trust no more, and whose sites' signatures still count.
+    pub former_ca: Option<PathBuf>,
+    /// Fingerprints of keys that let nobody in.
+    pub denied: Option<PathBuf>,
     /// TLS for Kafka clients. Without it only loopback addresses are served.
     pub kafka: bool,
 }
@@ -181,6 +185,8 @@ pub struct Peers {
     pub home_after_ms: u64,
     /// A site silent for this long is fenced; 0 for never.
     pub fence_timeout_ms: u64,
+    /// How old a connection to another site may become.
+    pub connection_age_ms: u64,
     /// Where to dial a member when that is not its `peer` address, by name.
     pub dial: BTreeMap<String, String>,
 }
@@ -266,6 +272,11 @@ impl Config {
     #[must_use]
     pub fn witness(&self) -> Option<&Member> {
         self.shared.members.iter().find(|member| member.witness)
+    }
+
+    /// The members that hold data: all but the witness.
+    pub fn with_data(&self) -> impl Iterator<Item = &Member> {
+        self.shared.members.iter().filter(|member| !member.witness)
     }
 
     /// The other members, and where this site dials each.

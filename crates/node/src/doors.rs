@@ -8,10 +8,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -24,7 +27,31 @@ pub struct Doors {
     /// One address per home, by the home's name.
     pub addresses: Vec<(String, SocketAddr)>,
     /// TLS, or plaintext, which the configuration allows on loopback addresses only.
-    pub tls: Option<Arc<ServerConfig>>,
+    pub tls: Option<DoorTls>,
+}
+
+/// TLS with a certificate that can be exchanged.
+#[derive(Debug, Clone)]
+pub struct DoorTls {
+    config: Arc<ServerConfig>,
+    pub(crate) shown: Arc<Shown>,
+}
+
+/// The certificate that clients are shown, and its key.
+#[derive(Debug)]
+pub struct Shown(ArcSwap<CertifiedKey>);
+
+impl Shown {
+    /// Shows another from here on; who is connected stays so.
+    pub(crate) fn show(&self, key: CertifiedKey) {
+        self.0.store(Arc::new(key));
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
 }
 
 /// Why clients cannot be served with TLS. All of these want the operator.
@@ -59,22 +86,33 @@ pub enum DoorError {
 ///
 /// # Errors
 /// [`DoorError`], which names the file.
-pub(crate) fn tls(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, DoorError> {
+pub(crate) fn tls(certificate: &Path, key: &Path) -> Result<DoorTls, DoorError> {
+    let shown = Arc::new(Shown(ArcSwap::from_pointee(certified_key(certificate, key)?)));
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|cause| unusable(certificate, key, cause))?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::<Shown>::clone(&shown));
+    Ok(DoorTls { config: Arc::new(config), shown })
+}
+
+/// A certificate and its key, which must go together.
+///
+/// # Errors
+/// [`DoorError`], which names the file.
+pub(crate) fn certified_key(certificate: &Path, key: &Path) -> Result<CertifiedKey, DoorError> {
     let chain = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let chain = chain.map_err(|cause| unreadable("the certificate", certificate, &cause))?;
     if chain.is_empty() {
         return Err(unreadable("the certificate", certificate, &"no certificate in the file"));
     }
     let secret = PrivateKeyDer::from_pem_file(key).map_err(|cause| unreadable("the key", key, &cause))?;
-    ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, secret))
-        .map(Arc::new)
-        .map_err(|cause| DoorError::Unusable {
-            certificate: certificate.to_owned(),
-            key: key.to_owned(),
-            cause,
-        })
+    CertifiedKey::from_der(chain, secret, &aws_lc_rs::default_provider())
+        .map_err(|cause| unusable(certificate, key, cause))
+}
+
+fn unusable(certificate: &Path, key: &Path, cause: rustls::Error) -> DoorError {
+    DoorError::Unusable { certificate: certificate.to_owned(), key: key.to_owned(), cause }
 }
 
 fn unreadable(what: &'static str, path: &Path, cause: &dyn Display) -> DoorError {
@@ -87,7 +125,7 @@ pub(crate) async fn open(doors: &Doors) -> Result<Vec<kafka::Door>, ServeError> 
     for (home, address) in &doors.addresses {
         let bound = TcpListener::bind(address).await;
         let listener = bound.map_err(|cause| ServeError::Listen { address: *address, cause })?;
-        let tls = doors.tls.clone().map(TlsAcceptor::from);
+        let tls = doors.tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.config)));
         open.push(kafka::Door { listener, home: home.clone(), tls });
     }
     Ok(open)

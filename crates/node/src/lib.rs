@@ -11,11 +11,13 @@
 //! | `carry` | carries out what the site asks for |
 //! | `writer`, `files`, `room`, `hold` | disk threads, files, room on the disk, one process per directory |
 //! | `descriptors` | how many files and sockets may be open |
+//! | `certificates` | the site's certificates: read anew while it runs, looked at as they age |
 //! | `doors` | where Kafka clients come in, and TLS for them |
 //! | `front`, `views`, `readable` | the node as the Kafka front sees it |
 //! | `operator` | the node as its operator sees it |
 
 mod carry;
+mod certificates;
 pub mod config;
 mod descriptors;
 mod doors;
@@ -34,7 +36,8 @@ mod timepiece;
 mod views;
 mod writer;
 
-pub use doors::{DoorError, Doors};
+pub use certificates::CertificateFiles;
+pub use doors::{DoorError, DoorTls, Doors, Shown};
 pub use files::Files;
 pub use hold::HoldError;
 pub use run::{Running, ServeError, Setup, start};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use entry::SiteId;
-use peer::{LinkConfig, NotSigned, Said, SiteName, StartError};
+use peer::{Identity, LinkConfig, NotSigned, Said, SiteName, StartError};
 use site::{Claim, NotBelieved, Notary, Signed};
 
 /// Signs with the site's key, and knows how the other sites are called.
@@ -21,6 +21,11 @@ impl NodeNotary {
         let all = peers.chain([links.identity.own().clone()]);
         let names = all.map(|name| (SiteId(name.site), name)).collect();
         Ok(NodeNotary { keys: Arc::new(peer::Notary::new(&links.identity)?), names })
+    }
+
+    /// Signs with another key from here on, and believes other authorities.
+    pub(crate) fn renew(&self, identity: &Identity) -> Result<(), StartError> {
+        self.keys.renew(identity)
     }
 }
 

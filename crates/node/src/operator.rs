@@ -7,8 +7,9 @@ use std::sync::PoisonError;
 use std::time::Instant;
 
 use admin::{
-    Admin, AdminError, BlockerStatus, CopyProgress, DigestQuery, GivenUp, Group, GroupPosition, Halt,
-    JournalStatus, LogDigest, MembersNow, PeerStatus, SiteStatus, Turn, TurnKind, Unreplicated, Witness,
+    Admin, AdminError, BlockerStatus, CertificatesNow, CopyProgress, DigestQuery, GivenUp, Group,
+    GroupPosition, Halt, JournalStatus, LogDigest, MembersNow, PeerStatus, SiteStatus, Turn, TurnKind,
+    Unreplicated, Witness,
 };
 use clock::Stamp;
 use entry::{JournalId, SiteId, StorageId, TopicId};
@@ -17,16 +18,23 @@ use site::{Event, Reading, Request, Site, Status};
 use tokio::sync::watch;
 
 use crate::carry::Ending;
+use crate::certificates::Certificates;
 use crate::engine::Command;
 use crate::files::Files;
 use crate::front::{Front, Gone};
 use crate::views::Fixed;
 
+/// What an operator looks at.
+pub(crate) struct Looks {
+    pub(crate) front: Arc<Front>,
+    pub(crate) links: Arc<peer::Links>,
+    pub(crate) certificates: Arc<Certificates>,
+    pub(crate) fixed: Fixed,
+}
+
 /// Answers an operator's questions.
 pub(crate) struct Operator {
-    front: Arc<Front>,
-    links: Arc<peer::Links>,
-    fixed: Fixed,
+    looks: Looks,
     ended: watch::Receiver<Option<Ending>>,
     stop: watch::Sender<bool>,
     /// Who held the order back when last asked, and since when.
@@ -35,17 +43,15 @@ pub(crate) struct Operator {
 
 impl Operator {
     pub(crate) fn new(
-        front: Arc<Front>,
-        links: Arc<peer::Links>,
-        fixed: Fixed,
+        looks: Looks,
         ended: watch::Receiver<Option<Ending>>,
         stop: watch::Sender<bool>,
     ) -> Operator {
-        Operator { front, links, fixed, ended, stop, blocked: Mutex::default() }
+        Operator { looks, ended, stop, blocked: Mutex::default() }
     }
 
     fn name(&self, site: SiteId) -> String {
-        self.fixed.name_of(site)
+        self.looks.fixed.name_of(site)
     }
 
     fn journal(&self, journal: JournalId) -> String {
@@ -62,7 +68,7 @@ impl Operator {
             site: self.name(status.site),
             id: status.site.0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            cluster: self.fixed.cluster.clone(),
+            cluster: self.looks.fixed.cluster.clone(),
             storage: StorageId::to_string(&status.storage),
             journal: status.journal.map(|id| self.journal(id)),
             journals: journals.collect(),
@@ -92,7 +98,7 @@ impl Operator {
             released: status.released,
             unreleased: status.unreleased as u64,
             blocker: self.blocker(status.blocker.clone(), wall_ms),
-            peers: self.links.stats().iter().map(|stats| self.peer(stats)).collect(),
+            peers: self.looks.links.stats().iter().map(|stats| self.peer(stats)).collect(),
             wal_bytes: status.wal.bytes,
             wal_bytes_max: status.wal.bytes_max,
             wal_kept_for: status.wal.kept_for.iter().map(|site| self.name(*site)).collect(),
@@ -112,7 +118,8 @@ impl Operator {
                 ("duplicate".to_owned(), status.counts.duplicates),
                 ("topic deleted".to_owned(), status.counts.dropped),
             ]),
-            alarms: status.alarms,
+            certificates: self.looks.certificates.status(),
+            alarms: [status.alarms, self.looks.certificates.due()].concat(),
         }
     }
 
@@ -122,7 +129,7 @@ impl Operator {
         only: &site::UnreplicatedStatus,
         wall_ms: u64,
     ) -> (String, Unreplicated) {
-        let view = self.front.views.current();
+        let view = self.looks.front.views.current();
         let name = view.cluster.topics_by_id.get(&topic.0).map(|topic| topic.name.clone());
         let age_ms = only.since.map_or(0, |since| wall_ms.saturating_sub(unix_ms(since)));
         let held_back = only.held_back as u64;
@@ -230,22 +237,22 @@ impl Operator {
 
     /// Sites that are known and no members.
     fn others_known(&self, members: &[SiteId]) -> Vec<String> {
-        let known = self.fixed.with_data().filter(|(site, _, _)| !members.contains(site));
+        let known = self.looks.fixed.with_data().filter(|(site, _, _)| !members.contains(site));
         known.map(|(_, name, _)| name.clone()).collect()
     }
 
     fn site_named(&self, name: &str) -> Result<SiteId, AdminError> {
         let unknown =
             || AdminError::Unknown(format!("there is no site {name}; `meridian site list` names them"));
-        self.fixed.id_of(name).ok_or_else(unknown)
+        self.looks.fixed.id_of(name).ok_or_else(unknown)
     }
 
     /// Has the machine write a change of the members, and looks at them when it has its place.
     async fn change_members(&self, request: Request) -> Result<MembersNow, AdminError> {
-        if let Err(refusal) = self.front.request(request).await.map_err(|_| stopping(Gone))? {
+        if let Err(refusal) = self.looks.front.request(request).await.map_err(|_| stopping(Gone))? {
             return Err(AdminError::Refused(refusal.to_string()));
         }
-        let looked = self.front.look(|site, _, _| (site.epoch(), site.members().clone())).await;
+        let looked = self.looks.front.look(|site, _, _| (site.epoch(), site.members().clone())).await;
         let (epoch, members) = looked.map_err(stopping)?;
         Ok(MembersNow { epoch: epoch.0, members: members.iter().map(|site| self.name(*site)).collect() })
     }
@@ -284,36 +291,36 @@ impl Admin for Operator {
     }
 
     fn ready(&self) -> Result<(), String> {
-        match &self.front.views.current().not_ready {
+        match &self.looks.front.views.current().not_ready {
             None => Ok(()),
             Some(reason) => Err(reason.clone()),
         }
     }
 
     async fn status(&self) -> Result<SiteStatus, AdminError> {
-        let looked = self.front.look(|site, _, now| (site.status(now.mono_us), now.wall_ms)).await;
+        let looked = self.looks.front.look(|site, _, now| (site.status(now.mono_us), now.wall_ms)).await;
         looked.map(|(status, wall_ms)| self.put(status, wall_ms)).map_err(stopping)
     }
 
     async fn digests(&self, query: DigestQuery) -> Result<Vec<LogDigest>, AdminError> {
-        self.front.look(move |site, files, _| digests(site, files, &query)).await.map_err(stopping)?
+        self.looks.front.look(move |site, files, _| digests(site, files, &query)).await.map_err(stopping)?
     }
 
     async fn groups(&self) -> Result<Vec<Group>, AdminError> {
-        let mut groups = self.front.look(|site, _, _| groups(site)).await.map_err(stopping)?;
+        let mut groups = self.looks.front.look(|site, _, _| groups(site)).await.map_err(stopping)?;
         for group in &mut groups {
-            let id = self.front.groups.coordinator(&group.group);
+            let id = self.looks.front.groups.coordinator(&group.group);
             group.coordinator = id.and_then(|id| u16::try_from(id).ok()).map(|id| self.name(SiteId(id)));
         }
         Ok(groups)
     }
 
     async fn accept_clock(&self) -> Result<u64, AdminError> {
-        let jump = self.front.look(|site, _, now| site.clock_jump_ms(now)).await.map_err(stopping)?;
+        let jump = self.looks.front.look(|site, _, now| site.clock_jump_ms(now)).await.map_err(stopping)?;
         let not_needed =
             || AdminError::Refused("this site's wall clock has not jumped: nothing to accept".into());
         let jump_ms = jump.ok_or_else(not_needed)?;
-        let _ = self.front.engine.send(Command::Event(Event::AcceptClock));
+        let _ = self.looks.front.engine.send(Command::Event(Event::AcceptClock));
         Ok(jump_ms)
     }
 
@@ -333,7 +340,7 @@ impl Admin for Operator {
 
     async fn fence(&self, site: String) -> Result<(), AdminError> {
         let id = self.site_named(&site)?;
-        match self.front.request(Request::Fence { site: id }).await.map_err(|_| stopping(Gone))? {
+        match self.looks.front.request(Request::Fence { site: id }).await.map_err(|_| stopping(Gone))? {
             Ok(_) => Ok(()),
             Err(refusal) => Err(AdminError::Refused(refusal.to_string())),
         }
@@ -342,7 +349,7 @@ impl Admin for Operator {
     async fn give_up(&self, sites: Vec<String>, who: String) -> Result<(), AdminError> {
         let ids: Result<Vec<SiteId>, AdminError> = sites.iter().map(|site| self.site_named(site)).collect();
         let request = Request::GiveUp { sites: ids?, who: who.clone() };
-        match self.front.request(request).await.map_err(|_| stopping(Gone))? {
+        match self.looks.front.request(request).await.map_err(|_| stopping(Gone))? {
             Ok(_) => {
                 tracing::warn!(?sites, who, "an operator gave sites up");
                 Ok(())
@@ -351,8 +358,15 @@ impl Admin for Operator {
         }
     }
 
+    async fn renew_certificates(&self) -> Result<CertificatesNow, AdminError> {
+        let certificates = Arc::clone(&self.looks.certificates);
+        // Files are read, and signatures checked.
+        let renewed = tokio::task::spawn_blocking(move || certificates.renew()).await;
+        renewed.map_err(|_| stopping(Gone))?.map_err(AdminError::Refused)
+    }
+
     fn stop(&self) -> Result<(), AdminError> {
-        let _ = self.front.engine.send(Command::Event(Event::Stop));
+        let _ = self.looks.front.engine.send(Command::Event(Event::Stop));
         self.stop.send(true).map_err(|_| stopping(Gone))
     }
 }

@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
 use crate::carry::{Carrier, Ending, Ends};
+use crate::certificates::{CertificateFiles, Certificates, Users};
 use crate::descriptors;
 use crate::doors::{self, DoorError, Doors};
 use crate::engine::{Command, Engine, Inbox};
@@ -40,6 +41,8 @@ pub struct Setup {
     pub limits: kafka::Limits,
     /// With less free than this, the disk counts as full.
     pub disk_free_bytes_min: u64,
+    /// The certificates' files.
+    pub certificates: CertificateFiles,
     /// The links to other sites.
     pub links: peer::LinkConfig,
     /// Where health and metrics are served.
@@ -111,6 +114,7 @@ const STOP_MAX: Duration = Duration::from_secs(6);
 pub struct Running {
     pub(crate) front: Arc<Front>,
     pub(crate) links: Arc<peer::Links>,
+    pub(crate) certificates: Arc<Certificates>,
     pub(crate) kafka: Arc<kafka::Front<Front>>,
     pub(crate) metrics: Arc<Metrics>,
     ended: watch::Receiver<Option<Ending>>,
@@ -169,7 +173,8 @@ pub async fn start(setup: Setup) -> Result<Running, ServeError> {
     let mut room = Room::new(files.clone(), setup.disk_free_bytes_min);
     room.give_back().map_err(partition::LogsError::from).map_err(RecoverError::from)?;
     let entropy = Entropy { actor: random().map_err(no_random)? };
-    let notary: Arc<dyn Notary> = Arc::new(NodeNotary::new(&setup.links)?);
+    let keys = Arc::new(NodeNotary::new(&setup.links)?);
+    let notary: Arc<dyn Notary> = Arc::<NodeNotary>::clone(&keys);
     let (config, now) = (setup.site.clone(), timepiece.now());
     let (site, recovery) = Site::open(config, entropy, Arc::clone(&notary), now, &mut files)?;
     for remark in &recovery.remarks {
@@ -182,7 +187,16 @@ pub async fn start(setup: Setup) -> Result<Running, ServeError> {
 
     let doors = doors::open(&setup.doors).await?;
     let (peers_out, peers) = mpsc::channel(setup.links.event_capacity());
+    let identity = setup.links.identity.clone();
     let links = Arc::new(peer::Links::start(setup.links, peers_out).await?);
+    let users = Users {
+        links: Arc::clone(&links),
+        notary: keys,
+        doors: setup.doors.tls.as_ref().map(|tls| Arc::clone(&tls.shown)),
+        names: setup.clients.clone(),
+    };
+    let certificates = Certificates::new(setup.certificates, &identity, users);
+    let certificates = Arc::new(certificates.map_err(peer::StartError::Tls)?);
     let (engine, commands) = mpsc::unbounded_channel();
     let thread = |what: &'static str| move |cause| ServeError::System { what, cause };
     let metrics = Arc::new(Metrics::new(&setup.clients.name_of(setup.clients.own)));
@@ -223,7 +237,7 @@ pub async fn start(setup: Setup) -> Result<Running, ServeError> {
     for door in doors {
         tokio::spawn(Arc::clone(&kafka).serve(door, closed.clone()));
     }
-    Ok(Running { front, links, kafka, metrics, ended, closing, _hold: hold })
+    Ok(Running { front, links, certificates, kafka, metrics, ended, closing, _hold: hold })
 }
 
 impl Running {

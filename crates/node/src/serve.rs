@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use admin::{serve_http, serve_socket};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::config::Config;
-use crate::operator::Operator;
+use crate::operator::{Looks, Operator};
 use crate::run::{self, ServeError, Setup};
 use crate::timepiece::WallClock;
 
@@ -27,7 +28,7 @@ pub fn join(config: &Config) -> Result<(), ServeError> {
     run::join(&Setup::of(config)?)
 }
 
-/// Runs a node until `shutdown` ends, an operator stops it, or it cannot go on.
+/// Runs a node until `shutdown` ends, an operator stops it, or it cannot go on. SIGHUP has it read its certificates anew.
 ///
 /// # Errors
 /// [`ServeError`], which says what to do.
@@ -43,12 +44,28 @@ pub async fn serve(
     let running = run::start(setup).await?;
     let socket = admin::bind(&data)?;
     let (stop, mut stopped) = watch::channel(false);
-    let operator =
-        Operator::new(Arc::clone(&running.front), Arc::clone(&running.links), fixed, running.ended(), stop);
+    let certificates = Arc::clone(&running.certificates);
+    let looks = Looks {
+        front: Arc::clone(&running.front),
+        links: Arc::clone(&running.links),
+        certificates: Arc::clone(&certificates),
+        fixed,
+    };
+    let operator = Operator::new(looks, running.ended(), stop);
     let (operator, metrics) = (Arc::new(operator), Arc::clone(&running.metrics));
+    let mut hangups = signal(SignalKind::hangup())
+        .map_err(|cause| ServeError::System { what: "listening for SIGHUP", cause })?;
     // These end with the process: an operator may look until the very end.
     tokio::spawn(serve_http(listener, Arc::clone(&operator), Arc::clone(&metrics), std::future::pending()));
     tokio::spawn(serve_socket(socket, operator, metrics, std::future::pending()));
+    let reminding = Arc::clone(&certificates);
+    tokio::spawn(async move { reminding.remind().await });
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            // What came of it is in the log.
+            let _ = certificates.renew();
+        }
+    });
     let homes: Vec<_> =
         config.shared.homes.iter().map(|home| format!("{} on {}", home.name, home.port)).collect();
     tracing::info!(site = config.site.name, homes = homes.join(", "), "serving");

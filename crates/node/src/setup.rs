@@ -7,9 +7,10 @@ use std::time::Duration;
 use catalog::AckAll;
 use entry::{ClusterId, SiteId};
 use kafka::broker::HomeView;
-use peer::{Identity, LinkConfig, PeerAddress, SiteName, Tuning};
+use peer::{Identity, LinkConfig, PeerAddress, Tuning};
 use site::{Limits, Member, SiteConfig};
 
+use crate::certificates::CertificateFiles;
 use crate::config::{Config, Topics};
 use crate::doors::{self, DoorError, Doors};
 use crate::run::{ServeError, Setup};
@@ -30,7 +31,8 @@ impl Setup {
     /// [`ServeError`] if a certificate or key cannot be used.
     pub fn of(config: &Config) -> Result<Setup, ServeError> {
         let most = kafka::Limits::default();
-        let links = links(config)?;
+        let certificates = CertificateFiles::of(config);
+        let links = links(config, certificates.read()?);
         Ok(Setup {
             data: config.site.data_dir.clone(),
             site: machine(config),
@@ -44,6 +46,7 @@ impl Setup {
                 ..most
             },
             disk_free_bytes_min: config.limits.disk_free_bytes_min,
+            certificates,
             links,
             http: config.listen.http,
             wall_clock: WallClock::Real,
@@ -131,22 +134,18 @@ fn topic_settings(topics: &Topics) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn links(config: &Config) -> Result<LinkConfig, ServeError> {
-    let own = SiteName { site: config.site.id, name: config.site.name.clone() };
-    let identity = Identity::load(own, &config.tls.cert, &config.tls.key, &config.tls.ca)?;
+fn links(config: &Config, identity: Identity) -> LinkConfig {
     let peer = |(member, address): (&crate::config::Member, &str)| PeerAddress {
         site: member.id,
         name: member.name.clone(),
         address: address.to_owned(),
     };
-    let tuning =
-        Tuning { queue_bytes: config.limits.peer_window_bytes + QUEUE_SLACK_BYTES, ..Tuning::default() };
-    Ok(LinkConfig {
-        identity,
-        listen: config.listen.peer,
-        peers: config.others().map(peer).collect(),
-        tuning,
-    })
+    let tuning = Tuning {
+        connection_age: Duration::from_millis(config.peers.connection_age_ms),
+        queue_bytes: config.limits.peer_window_bytes + QUEUE_SLACK_BYTES,
+        ..Tuning::default()
+    };
+    LinkConfig { identity, listen: config.listen.peer, peers: config.others().map(peer).collect(), tuning }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
-use crate::answers::{JournalStatus, PeerStatus, SiteStatus, Unreplicated};
+use crate::answers::{CertificateStatus, JournalStatus, PeerStatus, SiteStatus, Unreplicated};
 
 /// A figure that goes up and down.
 type Level = Gauge<u64, AtomicU64>;
@@ -36,6 +36,12 @@ struct OfTopic {
     topic: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfCertificate {
+    certificate: String,
+    key: String,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct SiteMetrics {
     writing: Level,
@@ -44,6 +50,7 @@ pub(super) struct SiteMetrics {
     wal_bytes: Level,
     wal_kept_for: Level,
     copy: CopyMetrics,
+    certificates: CertificateMetrics,
     unreplicated: UnreplicatedMetrics,
     order: OrderMetrics,
     journals: JournalMetrics,
@@ -54,6 +61,12 @@ pub(super) struct SiteMetrics {
 struct CopyMetrics {
     wanted_bytes: Level,
     here_bytes: Level,
+}
+
+#[derive(Debug, Default)]
+struct CertificateMetrics {
+    due: Family<OfCertificate, Measure>,
+    until: Family<OfCertificate, Measure>,
 }
 
 #[derive(Debug, Default)]
@@ -129,6 +142,7 @@ impl SiteMetrics {
         let wanted = "Size of the files that are being copied from another site, 0 if none are";
         with(registry, "copy_wanted", Unit::Bytes, wanted, &metrics.copy.wanted_bytes);
         with(registry, "copy_here", Unit::Bytes, "What of them is here", &metrics.copy.here_bytes);
+        metrics.certificates.register(registry);
         metrics.unreplicated.register(registry);
         metrics.order.register(registry);
         metrics.journals.register(registry);
@@ -146,10 +160,31 @@ impl SiteMetrics {
         let copy = status.copy.clone().unwrap_or_default();
         self.copy.wanted_bytes.set(copy.bytes);
         self.copy.here_bytes.set(copy.bytes_done);
+        self.certificates.observe(&status.certificates);
         self.unreplicated.observe(&status.unreplicated);
         self.order.observe(status);
         status.journals.iter().for_each(|journal| self.journals.observe(journal));
         status.peers.iter().for_each(|peer| self.peers.observe(peer));
+    }
+}
+
+impl CertificateMetrics {
+    fn register(&self, registry: &mut Registry) {
+        let due = "When a certificate should be renewed, in Unix time";
+        with(registry, "certificate_due_timestamp", Unit::Seconds, due, &self.due);
+        let until = "When a certificate expires, in Unix time";
+        with(registry, "certificate_until_timestamp", Unit::Seconds, until, &self.until);
+    }
+
+    fn observe(&self, certificates: &[CertificateStatus]) {
+        // Others may have taken their place.
+        self.due.clear();
+        self.until.clear();
+        for it in certificates {
+            let of = OfCertificate { certificate: it.name.clone(), key: it.key.clone() };
+            self.due.get_or_create(&of).set(seconds(it.due_ms));
+            self.until.get_or_create(&of).set(seconds(it.until_ms));
+        }
     }
 }
 

@@ -1,13 +1,20 @@
-//! `cert`: an authority and the sites' certificates, for development and small installations.
+//! `cert`: an authority and the sites' certificates, for development and small installations; and exchanging those of a site
+//! that runs, wherever they come from.
 
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use admin::CertificateStatus;
+use admin::client::{self, Address};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use node::config::Config;
+use peer::Certificate;
 use peer::cert::{Pair, authority, loopback_hosts, site_certificate};
+use serde_json::json;
 
-use crate::output;
+use super::site::Where;
+use crate::output::{self, Output, span};
 
 /// Name of the authority's files.
 const CA: &str = "ca";
@@ -20,7 +27,18 @@ pub(crate) enum Cert {
     /// Make one site's certificate and key
     Site(OneSite),
     /// Make an authority and the certificates of all members of a configuration, for loopback addresses
+    ///
+    /// To renew one of them later, make another in a folder of its own (meridian cert site --ca certs --out fresh …), put its two
+    /// files in the place of the old ones, and tell the site (meridian cert reload). The README says how to exchange the
+    /// authority.
     Dev(Dev),
+    /// Show what certificates say: for whom, with which key, until when
+    Show(Show),
+    /// Have a running site read its certificates, its authorities and its denied keys anew, as SIGHUP does
+    ///
+    /// What cannot be used is refused, and the ones in force stay. Links go on; only those to a site that is trusted no more
+    /// are cut.
+    Reload(Reload),
 }
 
 /// Where files go.
@@ -42,6 +60,9 @@ pub(crate) struct OneSite {
     /// The site's number
     #[arg(long)]
     id: u16,
+    /// Folder of the authority's ca.pem and ca.key, if not the one for the files
+    #[arg(long, value_name = "DIR")]
+    ca: Option<PathBuf>,
     /// A name or address under which Kafka clients reach it; may be repeated
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
@@ -57,16 +78,37 @@ pub(crate) struct Dev {
     config: PathBuf,
 }
 
+/// Which ones.
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// PEM files
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Whose.
+#[derive(Debug, Args)]
+pub(crate) struct Reload {
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    output: Output,
+}
+
 impl Cert {
-    pub(crate) fn run(self) -> anyhow::Result<()> {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
         match self {
             Cert::Ca(folder) => folder.authority().map(drop),
             Cert::Site(site) => {
-                let ca =
-                    Pair::read(&site.folder.out, CA).context("make an authority first: meridian cert ca")?;
+                let folder = site.ca.as_ref().unwrap_or(&site.folder.out);
+                let ca = Pair::read(folder, CA).context("make an authority first: meridian cert ca")?;
                 site.folder.site(&ca, site.id, &site.name, &site.hosts)
             }
             Cert::Dev(dev) => dev.run(),
+            Cert::Show(show) => show.run(),
+            Cert::Reload(reload) => reload.run().await,
         }
     }
 }
@@ -93,6 +135,37 @@ impl Folder {
         let out = self.out.display();
         output::line(&format!("wrote {out}/{stem}.pem and {out}/{stem}.key"))
     }
+}
+
+impl Show {
+    fn run(self) -> anyhow::Result<()> {
+        let mut found = Vec::new();
+        for file in &self.files {
+            found.extend(Certificate::read_all(file)?);
+        }
+        let value = |it: &Certificate| json!({ "certificate": it.to_string(), "key": it.key.to_string() });
+        let values: Vec<_> = found.iter().map(value).collect();
+        self.output.show(&values, || found.iter().map(|it| format!("{it}\n{}\n", it.key)).collect())
+    }
+}
+
+impl Reload {
+    async fn run(self) -> anyhow::Result<()> {
+        let now = client::renew_certificates(&Address::parse(&self.place.admin)).await?;
+        self.output.show(&now, || {
+            let left = |it: &CertificateStatus| span(it.until_ms.saturating_sub(now_ms()));
+            let held = now.certificates.iter();
+            let held = held.map(|it| format!("{}, for {} more, {}\n", it.name, left(it), it.key));
+            let denied = [format!("{} keys are denied\n", now.denied_keys)];
+            let cut = now.ended.iter().map(|it| format!("the link to {} was cut: {}\n", it.site, it.reason));
+            held.chain(denied).chain(cut).collect()
+        })
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Dev {

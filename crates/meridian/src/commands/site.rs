@@ -38,7 +38,7 @@ pub(crate) enum Site {
 pub(crate) struct Where {
     /// The site's admin API: its data directory, the admin.sock in it, or http://HOST:PORT of its listen.http
     #[arg(long, env = "MERIDIAN_ADMIN", value_name = "PATH|URL")]
-    admin: String,
+    pub(super) admin: String,
 }
 
 /// One of them.

@@ -33,6 +33,9 @@ const DISK_BYTES: RangeInclusive<i64> = MIB..=(1 << 40);
 /// Times: from a millisecond to a day.
 const MILLISECONDS: RangeInclusive<i64> = 1..=86_400_000;
 
+/// Connections may become this old: from a second to a week.
+const CONNECTION_AGE_MS: RangeInclusive<i64> = 1_000..=7 * 86_400_000;
+
 /// The whole file.
 pub(super) fn config(path: &Path, root: &Node) -> Result<Config, ConfigError> {
     let root = Section::root(root, SECTIONS)?;
@@ -41,7 +44,7 @@ pub(super) fn config(path: &Path, root: &Node) -> Result<Config, ConfigError> {
         site: own(&root.need_table("site", &["name", "id", "data_dir"])?)?,
         shared: shared(&root)?,
         listen: listen(&root.need_table("listen", &["kafka", "peer", "http"])?)?,
-        tls: tls(&root.need_table("tls", &["ca", "cert", "key", "kafka"])?)?,
+        tls: tls(&root.need_table("tls", &["ca", "cert", "key", "former_ca", "denied", "kafka"])?)?,
         limits: limits(&root)?,
         clock_bound_ms: root.table("clock", &["bound_ms"])?.or("bound_ms", 500, whole(MILLISECONDS))?,
         journal: journal(&root)?,
@@ -101,10 +104,13 @@ fn listen(listen: &Section<'_>) -> Result<Listen, ConfigError> {
 
 fn tls(tls: &Section<'_>) -> Result<Tls, ConfigError> {
     let file = |key| tls.need(key, text).map(PathBuf::from);
+    let maybe = |key| tls.get(key, text).map(|path| path.map(PathBuf::from));
     Ok(Tls {
         ca: file("ca")?,
         cert: file("cert")?,
         key: file("key")?,
+        former_ca: maybe("former_ca")?,
+        denied: maybe("denied")?,
         kafka: tls.or("kafka", false, choice(&[("off", false), ("on", true)]))?,
     })
 }
@@ -161,7 +167,8 @@ fn copies(root: &Section<'_>) -> Result<Copies, ConfigError> {
 }
 
 fn peers(root: &Section<'_>) -> Result<Peers, ConfigError> {
-    let peers = root.table("peers", &["silence_ms", "home_after_ms", "fence_timeout_ms"])?;
+    let known = &["silence_ms", "home_after_ms", "fence_timeout_ms", "connection_age_ms"];
+    let peers = root.table("peers", known)?;
     let time = |key, default| peers.or(key, default, whole(MILLISECONDS));
     let dial = root.named_table("dial")?;
     let entry = |name: &str| Ok((name.to_owned(), dial.need(name, host_port)?));
@@ -169,6 +176,7 @@ fn peers(root: &Section<'_>) -> Result<Peers, ConfigError> {
         silence_ms: time("silence_ms", 1_000)?,
         home_after_ms: time("home_after_ms", 10_000)?,
         fence_timeout_ms: peers.or("fence_timeout_ms", 10_000, whole(0..=86_400_000))?,
+        connection_age_ms: peers.or("connection_age_ms", 86_400_000, whole(CONNECTION_AGE_MS))?,
         dial: dial.names().map(entry).collect::<Result<BTreeMap<_, _>, ConfigError>>()?,
     })
 }

@@ -67,7 +67,7 @@ fn members_differ(config: &Config) -> Result<(), String> {
             one.name, other.name, one.peer
         ));
     }
-    let hosts: Vec<&Member> = members.iter().filter(|member| !member.witness).collect();
+    let hosts: Vec<&Member> = config.with_data().collect();
     if let Some((one, other)) = twice(hosts.iter().map(|member| &member.kafka)) {
         let (one, other) = (hosts[one], hosts[other]);
         return Err(format!(
@@ -95,7 +95,7 @@ fn one_witness(config: &Config) -> Result<(), String> {
     let witnesses: Vec<&str> =
         members.iter().filter(|member| member.witness).map(|member| &*member.name).collect();
     holds(witnesses.len() <= 1, || format!("{} are both witnesses; one is enough", witnesses.join(" and ")))?;
-    holds(witnesses.len() < members.len(), || {
+    holds(config.with_data().next().is_some(), || {
         "the only member is a witness, which holds no data".to_owned()
     })?;
     let prefers = |home: &&Home| home.prefer.iter().any(|name| witnesses.contains(&&**name));
@@ -228,7 +228,7 @@ fn times_fit(config: &Config) -> Result<(), String> {
 
 fn enough_sites(config: &Config) -> Result<(), String> {
     let asked = usize::from(config.topics.min_insync_sites);
-    let members = config.shared.members.iter().filter(|member| !member.witness).count();
+    let members = config.with_data().count();
     holds(asked <= members, || {
         format!(
             "topics.min_insync_sites is {asked}, but there are only {members} members; nothing could be acknowledged"

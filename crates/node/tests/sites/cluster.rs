@@ -14,7 +14,7 @@ use batch::{Builder, NewRecord};
 use bytes::Bytes;
 use client::{Acks, Client, FetchOptions, NewTopic, Options, read_records};
 use node::config::Config;
-use peer::cert::{authority, site_certificate};
+use peer::cert::{Pair, authority, site_certificate};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -53,6 +53,7 @@ impl Cluster {
         let folder = tempfile::tempdir().unwrap();
         let ca = authority("test").unwrap();
         ca.write(folder.path(), "ca").unwrap();
+        std::fs::write(folder.path().join("former.pem"), "").unwrap();
         let mut homes = free_ports(number, names.len() + 2);
         let (peer, http) = (homes.pop().unwrap(), homes.pop().unwrap());
         let ports = Ports { homes, peer, http };
@@ -67,7 +68,12 @@ impl Cluster {
         cluster
     }
 
-    fn host(&self, own: usize) -> Ipv4Addr {
+    /// Who signed the sites' certificates.
+    pub(crate) fn authority(&self) -> Pair {
+        Pair::read(self.folder.path(), "ca").unwrap()
+    }
+
+    pub(crate) fn host(&self, own: usize) -> Ipv4Addr {
         host(self.number, u8::try_from(own + 1).unwrap())
     }
 
@@ -93,6 +99,7 @@ impl Cluster {
              [cluster]\nid = '7d1f3a52-9c0e-4b6a-8f21-5be0c4d97a13'\n\
              [listen]\nkafka = '{host}'\npeer = '{host}:{peer}'\nhttp = '{host}:{http}'\n\
              [tls]\nca = '{folder}/ca.pem'\ncert = '{folder}/{name}.pem'\nkey = '{folder}/{name}.key'\n\
+             former_ca = '{folder}/former.pem'\n\
              [limits]\ndisk_free_bytes_min = 0\n\
              [journal]\nsegment_bytes = 4194304\n\
              [peers]\nhome_after_ms = 1000\n"

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use admin::client::Address;
-use admin::{Admin, AdminError, DigestQuery, Group, Halt, LogDigest, MembersNow, Metrics, SiteStatus};
+use admin::{
+    Admin, AdminError, CertificatesNow, DigestQuery, Group, Halt, LogDigest, MembersNow, Metrics, SiteStatus,
+};
 
 use super::{Verdict, judge, witness};
 
@@ -53,6 +55,7 @@ impl Admin for Pretend {
             passed_over: BTreeMap::new(),
             turns: Vec::new(),
             given_up: Vec::new(),
+            certificates: Vec::new(),
             alarms: Vec::new(),
         })
     }
@@ -71,6 +74,10 @@ impl Admin for Pretend {
 
     async fn accept_clock(&self) -> Result<u64, AdminError> {
         Ok(9_000)
+    }
+
+    async fn renew_certificates(&self) -> Result<CertificatesNow, AdminError> {
+        Err(AdminError::Unavailable("pretended".to_owned()))
     }
 
     async fn fence(&self, _: String) -> Result<(), AdminError> {
