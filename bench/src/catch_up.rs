@@ -2,9 +2,11 @@
 //!
 //! Three sites, equally far from each other, every link with the same rate. One is cut off, so much is written at another, the
 //! cut is healed, and the clock runs until the healed site's origin log shows the last record of it, noticing the heal and
-//! coming back into touch included. Small backlogs are therefore dominated by that; the line's share is told for all. Before the
-//! first cut the links have carried as much as shows them their paths, and before each heal the third site has followed: only
-//! the one that returns has anything to take.
+//! coming back into touch included. Small backlogs are therefore dominated by that; the line's share is told for all, and
+//! beside it what no site could be quicker than: half a round trip until the one that has the records can hear that the path is
+//! back, half for the last of them to arrive, and their bytes at the line's rate. Before the first cut the links have carried
+//! as much as shows them their paths, and before each heal the third site has followed: only the one that returns has
+//! anything to take.
 
 use std::time::{Duration, Instant};
 
@@ -47,6 +49,7 @@ pub(crate) struct CatchUp {
 /// One backlog.
 struct CaughtUp {
     bytes: u64,
+    cut: Duration,
     held: Duration,
     merged: Duration,
 }
@@ -72,8 +75,10 @@ impl CatchUp {
     fn report(&self, facts: Facts, rows: &[CaughtUp]) -> Report {
         let mut table = Table::new(&[
             "backlog MB",
+            "cut for s",
             "held after s",
             "readable in merged order after s",
+            "no sooner than s",
             "Mbit/s",
             "of the line",
         ]);
@@ -82,8 +87,12 @@ impl CatchUp {
             let mbit = row.bytes as f64 * 8.0 / 1e6 / row.held.as_secs_f64();
             let share = mbit / self.rate_mbit;
             let megabytes = row.bytes as f64 / 1e6;
-            let (held, merged) = (row.held.as_secs_f64(), row.merged.as_secs_f64());
-            table.row(vec![megabytes.into(), held.into(), merged.into(), mbit.into(), share.into()]);
+            let soonest = self.rtt_ms / 1e3 + row.bytes as f64 * 8.0 / 1e6 / self.rate_mbit;
+            let seconds = [row.cut.as_secs_f64(), row.held.as_secs_f64(), row.merged.as_secs_f64(), soonest];
+            let mut cells = vec![megabytes.into()];
+            cells.extend(seconds.map(Into::into));
+            cells.extend([mbit.into(), share.into()]);
+            table.row(cells);
             bars.push(Bar::hold(
                 format!("share of the line, {megabytes:.0} MB"),
                 Wish::AtLeast(SHARE_MIN),
@@ -92,7 +101,9 @@ impl CatchUp {
             ));
         }
         let (rate, rtt) = (self.rate_mbit, self.rtt_ms);
-        let note = "From the heal until the returning site's origin log shows the last record.".to_owned();
+        let note = "From the heal until the returning site's origin log shows the last record. No site could be sooner than \
+                    one round trip and the bytes at the line's rate."
+            .to_owned();
         Report {
             what: "catch-up".to_owned(),
             title: format!("A site returns after a cut, {rate} Mbit/s and {rtt} ms round trip"),
@@ -125,14 +136,15 @@ async fn one(running: &Running, places: &[Place], bytes: u64) -> anyhow::Result<
     let origin = origin();
     returns.client.partitions(&origin).await?;
     emulator.cut_site(SITES[2])?;
+    let began = Instant::now();
     let written = FILL.write(writes, bytes).await?;
     let ends = FILL.ends(writes, &origin).await?;
     FILL.reaches(follows, &origin, &ends, PATIENCE).await?;
     emulator.heal_site(SITES[2])?;
-    let healed = Instant::now();
+    let (healed, cut) = (Instant::now(), began.elapsed());
     FILL.reaches(returns, &origin, &ends, PATIENCE).await?;
     let held = healed.elapsed();
     // Only this site writes, so every record of its origin log has a place in the merged one.
     FILL.reaches(returns, TOPIC, &ends, PATIENCE).await?;
-    Ok(CaughtUp { bytes: written, held, merged: healed.elapsed() })
+    Ok(CaughtUp { bytes: written, cut, held, merged: healed.elapsed() })
 }

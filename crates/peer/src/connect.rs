@@ -12,7 +12,7 @@ use quinn::{Connection, Incoming};
 use rustls::pki_types::UnixTime;
 use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::backoff::Backoff;
 use crate::frame::FrameReader;
@@ -22,8 +22,13 @@ use crate::roster::{Newcomer, Roster, Slot};
 use crate::session::{Plumbing, outboxes, run};
 use crate::{PeerAddress, SiteName};
 
-/// The higher id leaves dialing to the lower one, but not for longer than this.
+/// The higher id leaves dialing to the lower one, but not for longer than this; and what it dialed then, too, it keeps only
+/// if the lower one does not come in this time.
 const KNOCK_AFTER: Duration = Duration::from_millis(500);
+/// While an attempt has got no answer, the next one begins after this, and later the longer the site has been away: so the
+/// end of a cut is noticed within a twentieth of its length.
+const NEXT_AFTER: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+const NEXT_SHARE: u32 = 20;
 /// A connection that lasted this long was a good one.
 const GOOD_AFTER: Duration = Duration::from_secs(5);
 /// Connections that are being set up or are up; a site has few peers, so more is a flood.
@@ -35,11 +40,20 @@ pub(crate) async fn keep_connected(roster: Arc<Roster>, site: u16) {
     let mut backoff = Backoff::new(roster.tuning.backoff, roster.nonce ^ u64::from(site));
     loop {
         slot.until(false).await;
+        let away = Instant::now();
         if roster.own.site > site && timeout(KNOCK_AFTER, slot.until(true)).await.is_ok() {
             continue;
         }
+        let reached = tokio::select! {
+            reached = reach(&roster, slot, away) => reached,
+            () = slot.until(true) => continue,
+        };
         let started = Instant::now();
-        match dial(&roster, slot).await {
+        let kept = match reached {
+            Ok((address, connection)) => keep(&roster, slot, address, &connection).await,
+            Err(failed) => Err(failed),
+        };
+        match kept {
             Ok(()) => {}
             Err((address, ending)) if ending.wants_operator => {
                 roster.ended_badly(Some(site), address, &ending);
@@ -56,23 +70,83 @@ pub(crate) async fn keep_connected(roster: Arc<Roster>, site: u16) {
 }
 
 pub(crate) type Failed = (SocketAddr, Ending);
+type Reached = Result<(SocketAddr, Connection), Failed>;
 
-pub(crate) async fn dial(roster: &Roster, slot: &Slot) -> Result<(), Failed> {
+/// Dials until somebody answers. Attempts overlap: whether a path is back shows with the next one, while those before may
+/// go on waiting for theirs.
+async fn reach(roster: &Arc<Roster>, slot: &Slot, away: Instant) -> Reached {
+    let mut attempts = JoinSet::new();
+    loop {
+        attempts.spawn(dial(Arc::clone(roster), slot.peer.site));
+        let (least, most) = NEXT_AFTER;
+        let next = sleep((away.elapsed() / NEXT_SHARE).clamp(least, most));
+        tokio::pin!(next);
+        loop {
+            tokio::select! {
+                // There is one at least until the pause is over, or its answer is returned.
+                Some(ended) = attempts.join_next() => match ended {
+                    Ok(Some(reached)) => return reached,
+                    Ok(None) => {}
+                    Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+                },
+                () = &mut next => break,
+            }
+        }
+    }
+}
+
+/// One attempt; none when nobody answers.
+async fn dial(roster: Arc<Roster>, site: u16) -> Option<Reached> {
+    let slot = &roster.slots[&site];
     let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-    let address = look_up(roster, &slot.peer).await.map_err(|e| (unknown, plain(&e)))?;
-    let name = site_name(&slot.peer).dns();
-    let connecting = roster
-        .endpoint
-        .connect_with(roster.credentials().client.clone(), address, &name)
-        .map_err(|e| (address, plain(&e)))?;
-    let connection = match timeout(roster.tuning.handshake, connecting).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return Err((address, Ending::of(&error))),
-        Err(_) => return Err((address, plain(&"nobody answers"))),
+    let address = match look_up(&roster, &slot.peer).await {
+        Ok(address) => address,
+        Err(error) => return Some(Err((unknown, plain(&error)))),
     };
-    let ending = match greet(roster, slot, &connection).await {
+    let name = site_name(&slot.peer).dns();
+    let connecting = match roster.endpoint.connect_with(roster.credentials().client.clone(), address, &name) {
+        Ok(connecting) => connecting,
+        Err(error) => return Some(Err((address, plain(&error)))),
+    };
+    match timeout(roster.tuning.handshake, connecting).await {
+        Ok(Ok(connection)) => Some(Ok((address, connection))),
+        Ok(Err(error)) => Some(Err((address, Ending::of(&error)))),
+        Err(_) => None,
+    }
+}
+
+/// Makes a connection the site's link for as long as it lasts.
+async fn keep(
+    roster: &Roster,
+    slot: &Slot,
+    address: SocketAddr,
+    connection: &Connection,
+) -> Result<(), Failed> {
+    if roster.own.site > slot.peer.site && timeout(KNOCK_AFTER, slot.until(true)).await.is_ok() {
+        Refusal::new(Code::Superseded, "already connected").close(connection);
+        return Ok(());
+    }
+    hold(roster, slot, address, connection).await
+}
+
+/// Dials once, though there is a link, and lets what is reached take its place for as long as it lasts.
+pub(crate) async fn renew(roster: &Arc<Roster>, slot: &Slot) -> Result<(), Failed> {
+    match dial(Arc::clone(roster), slot.peer.site).await {
+        Some(Ok((address, connection))) => hold(roster, slot, address, &connection).await,
+        Some(Err(failed)) => Err(failed),
+        None => Ok(()),
+    }
+}
+
+async fn hold(
+    roster: &Roster,
+    slot: &Slot,
+    address: SocketAddr,
+    connection: &Connection,
+) -> Result<(), Failed> {
+    let ending = match greet(roster, slot, connection).await {
         Ok(ending) => ending,
-        Err(refusal) => refused_ending(&connection, refusal),
+        Err(refusal) => refused_ending(connection, refusal),
     };
     if ending.wants_operator { Err((address, ending)) } else { Ok(()) }
 }

@@ -36,6 +36,7 @@ mod refusal;
 mod renew;
 mod roster;
 mod session;
+mod silence;
 mod tls;
 mod trust;
 

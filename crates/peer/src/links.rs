@@ -56,6 +56,13 @@ pub struct Tuning {
     pub inbound_bytes: usize,
 }
 
+impl Tuning {
+    /// What all lanes of a connection may have under way.
+    pub(crate) fn send_window(&self) -> u64 {
+        u64::from(self.lane_window_bytes) * 4
+    }
+}
+
 impl Default for Tuning {
     fn default() -> Self {
         Self {

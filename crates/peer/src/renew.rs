@@ -10,7 +10,7 @@ use rustls::pki_types::UnixTime;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
 
-use crate::connect::dial;
+use crate::connect::renew;
 use crate::refusal::{Code, Refusal};
 use crate::roster::{Live, Roster, Slot};
 
@@ -46,7 +46,7 @@ pub(crate) async fn keep_young(roster: Arc<Roster>, site: u16) {
 async fn take_its_place(roster: Arc<Roster>, site: u16, generation: u64) {
     let slot = &roster.slots[&site];
     while slot.live().is_some_and(|live| live.generation == generation) {
-        if let Err((address, ending)) = dial(&roster, slot).await {
+        if let Err((address, ending)) = renew(&roster, slot).await {
             tracing::debug!(site, %address, reason = ending.reason, "the connection is not renewed yet");
             if ending.wants_operator {
                 roster.ended_badly(Some(site), address, &ending);

@@ -240,7 +240,7 @@ fn already_connected() -> Refusal {
 }
 
 /// A count that moves whenever the other end proves that it is there: every live peer acknowledges keep-alives.
-fn heard(connection: &Connection) -> u64 {
+pub(crate) fn heard(connection: &Connection) -> u64 {
     let frames = connection.stats().frame_rx;
     frames.acks + frames.ping + frames.stream + frames.datagram
 }

@@ -15,7 +15,7 @@ use crate::frame::{FrameReader, ReadFailure, prefix};
 use crate::outbox::{Drain, Outbox, outbox};
 use crate::refusal::{Code, Ending, Refusal};
 use crate::roster::{Live, Roster, Slot};
-use crate::{Event, Lane, Tuning};
+use crate::{Event, Lane, Tuning, silence};
 
 /// What may wait in the control lane. Control frames are small; this much means that the link does not move.
 const CONTROL_QUEUE_BYTES: usize = 4 << 20;
@@ -101,7 +101,7 @@ pub(crate) async fn run(roster: &Roster, slot: &Slot, live: Arc<Live>, plumbing:
     ending
 }
 
-type Outcome = Result<(), Refusal>;
+pub(crate) type Outcome = Result<(), Refusal>;
 
 async fn first_failure(tasks: &mut JoinSet<Outcome>) -> Refusal {
     while let Some(done) = tasks.join_next().await {
@@ -128,6 +128,7 @@ fn start(
     tasks.spawn(read_control(reader, source.clone()));
     tasks.spawn(read_pulses(connection.clone(), source.clone()));
     let budgets = Lane::BULK.map(|_| Arc::new(Semaphore::new(tuning.inbound_bytes)));
+    tasks.spawn(silence::watch(connection.clone(), tuning.send_window()));
     for _ in Lane::BULK {
         let inbound = Inbound { budgets: budgets.clone(), budget_bytes: tuning.inbound_bytes };
         tasks.spawn(read_bulk(connection.clone(), inbound, source.clone()));

@@ -3,6 +3,8 @@
 mod certificates;
 
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -245,6 +247,8 @@ async fn a_site_that_comes_back_is_linked_again_with_a_higher_generation() {
 struct Forwarder {
     at: SocketAddr,
     open: tokio::sync::watch::Sender<bool>,
+    /// Datagrams that came while it was cut.
+    lost: Arc<AtomicU64>,
 }
 
 impl Forwarder {
@@ -253,6 +257,8 @@ impl Forwarder {
         let back = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let at = front.local_addr().unwrap();
         let (open, state) = tokio::sync::watch::channel(true);
+        let lost = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&lost);
         tokio::spawn(async move {
             let (mut there, mut here) = (vec![0; 65_536], vec![0; 65_536]);
             let mut dialer = None;
@@ -262,6 +268,8 @@ impl Forwarder {
                         dialer = Some(from);
                         if *state.borrow() {
                             let _ = back.send_to(&there[..length], to).await;
+                        } else {
+                            counted.fetch_add(1, Ordering::Relaxed);
                         }
                     },
                     got = back.recv_from(&mut here) => if let (Ok((length, _)), Some(dialer)) = (got, dialer)
@@ -272,30 +280,40 @@ impl Forwarder {
                 }
             }
         });
-        Self { at, open }
+        Self { at, open, lost }
+    }
+
+    /// How many datagrams come in so long a time of a cut.
+    async fn tries(&self, time: Duration) -> u64 {
+        let before = self.lost.load(Ordering::Relaxed);
+        tokio::time::sleep(time).await;
+        self.lost.load(Ordering::Relaxed) - before
     }
 }
 
 /// Two sites with a forwarder between them: only the lower one knows a way to the other.
-async fn apart() -> (Pair, Forwarder, SocketAddr, Node, Node) {
+async fn apart(idle: Duration) -> (Pair, Forwarder, SocketAddr, Node, Node) {
     let authority = cert::authority("test").unwrap();
     let at = free_address();
-    let b =
-        Node::start(identity(&authority, &authority, 2, "us"), at, vec![peer(1, "eu", free_address())]).await;
+    let far = identity(&authority, &authority, 2, "us");
+    let tuning = Tuning { idle, ..tuning() };
+    let b = Node::start_with(tuning.clone(), far, at, vec![peer(1, "eu", free_address())]).await;
     let between = Forwarder::start(at).await;
     let own = identity(&authority, &authority, 1, "eu");
-    let a = Node::start(own, free_address(), vec![peer(2, "us", between.at)]).await;
+    let a = Node::start_with(tuning, own, free_address(), vec![peer(2, "us", between.at)]).await;
     (authority, between, at, a, b)
 }
 
 #[tokio::test]
 async fn a_silent_link_goes_down_at_both_ends_and_comes_back_when_the_path_does() {
-    let (_, between, _, mut a, mut b) = apart().await;
+    let (_, between, _, mut a, mut b) = apart(Duration::from_secs(2)).await;
     a.up().await;
     b.up().await;
     between.open.send_replace(false);
     assert!(a.down().await.1.contains("timed out"));
     assert!(b.down().await.1.contains("timed out"));
+    let tried = between.tries(Duration::from_secs(3)).await;
+    assert!(tried >= 8, "one dial after the other is four datagrams in that time; there were {tried}");
     between.open.send_replace(true);
     let generation = a.up().await;
     b.up().await;
@@ -304,8 +322,23 @@ async fn a_silent_link_goes_down_at_both_ends_and_comes_back_when_the_path_does(
 }
 
 #[tokio::test]
+async fn a_connection_that_outlives_a_cut_goes_on_at_once() {
+    let (_, between, _, mut a, mut b) = apart(Duration::from_secs(30)).await;
+    let generation = a.up().await;
+    b.up().await;
+    between.open.send_replace(false);
+    // More than fits on any way: it fills the window, and all of it is lost.
+    while a.links.send(2, generation, Lane::CatchUp, Bytes::from(vec![7; 1 << 20])).is_ok() {}
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let tried = between.tries(Duration::from_secs(1)).await;
+    assert!(tried >= 6, "by itself QUIC tries the path once in seconds by now; here were {tried} datagrams");
+    between.open.send_replace(true);
+    assert_eq!(b.frame().await.0, Lane::CatchUp);
+}
+
+#[tokio::test]
 async fn a_site_started_again_replaces_its_connection_that_fell_silent() {
-    let (authority, between, at, mut a, mut b) = apart().await;
+    let (authority, between, at, mut a, mut b) = apart(Duration::from_secs(2)).await;
     a.up().await;
     let old = b.up().await;
     // To the other end a cut path looks like a killed process: no goodbye.

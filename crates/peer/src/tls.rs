@@ -98,7 +98,7 @@ fn client(
 /// place.
 fn transport(tuning: &Tuning, seed: u64) -> Result<TransportConfig, String> {
     let window = u64::from(tuning.lane_window_bytes);
-    let all = VarInt::from_u64(window * 4).map_err(|e| e.to_string())?;
+    let all = VarInt::from_u64(tuning.send_window()).map_err(|e| e.to_string())?;
     let idle = IdleTimeout::try_from(tuning.idle).map_err(|e| format!("idle time: {e}"))?;
     let mut config = TransportConfig::default();
     config
@@ -106,7 +106,7 @@ fn transport(tuning: &Tuning, seed: u64) -> Result<TransportConfig, String> {
         .max_concurrent_uni_streams(VarInt::from_u32(2))
         .stream_receive_window(VarInt::from_u32(tuning.lane_window_bytes))
         .receive_window(all)
-        .send_window(window * 4)
+        .send_window(tuning.send_window())
         .datagram_receive_buffer_size(Some(PULSE_BYTES))
         .datagram_send_buffer_size(PULSE_BYTES)
         .keep_alive_interval(Some(tuning.keep_alive))

@@ -1,9 +1,9 @@
 //! The path's arithmetic as quinn wants it: a factory, and a controller that turns instants into microseconds.
 
 use std::any::Any;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use quinn::Connection;
 use quinn_proto::RttEstimator;
@@ -34,7 +34,7 @@ impl ControllerFactory for WanController {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
         let seed = self.seed.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
         let path = Path::new(current_mtu.into(), WINDOW_FIRST_BYTES, self.window_max_bytes, seed);
-        Box::new(PathController { path, zero: now, told: Arc::default() })
+        Box::new(PathController { path, zero: now, mtu: current_mtu.into(), told: Arc::default() })
     }
 }
 
@@ -42,9 +42,26 @@ impl ControllerFactory for WanController {
 struct PathController {
     path: Path,
     zero: Instant,
-    /// What fitted on the way to this peer before, once that is known; shared with the copy that quinn hands out.
-    told: Arc<AtomicU64>,
+    mtu: u64,
+    /// Shared with the copy that quinn hands out.
+    told: Arc<Mutex<Told>>,
 }
+
+/// What a connection's session tells its controller.
+#[derive(Debug, Default)]
+struct Told {
+    /// What fitted on the way to this peer before, until the controller knows.
+    fitted: u64,
+    /// What may be under way beyond the window until the next acknowledgement.
+    beyond: u64,
+    /// When the other end was heard again after a silence.
+    heard_again: Option<Instant>,
+}
+
+/// Packets that a silent path is tried with at once.
+const TRIED_PACKETS: u64 = 2;
+/// What was sent before a silence ended and is lost counts as lost to a cut for so long.
+const CUT_TOLD: Duration = Duration::from_secs(2);
 
 /// What fits on the way of a connection, in bytes, as far as it has come to know that; else 0.
 pub(crate) fn fits(connection: &Connection) -> u64 {
@@ -54,7 +71,23 @@ pub(crate) fn fits(connection: &Connection) -> u64 {
 /// Tells a connection what fitted on the way to its peer before.
 pub(crate) fn remember(connection: &Connection, fitted: u64) {
     if let Some(controller) = of(connection) {
-        controller.told.store(fitted, Ordering::Relaxed);
+        controller.told().fitted = fitted;
+    }
+}
+
+/// Lets a connection that hears nothing send a little, though its window is full of what got lost.
+pub(crate) fn try_silent(connection: &Connection) {
+    if let Some(controller) = of(connection) {
+        controller.told().beyond += TRIED_PACKETS * controller.mtu;
+    }
+}
+
+/// The other end of a connection is heard again. Until it acknowledges something, its window seems full of what got lost.
+pub(crate) fn heard_again(connection: &Connection) {
+    if let Some(controller) = of(connection) {
+        let mut told = controller.told();
+        told.beyond += controller.path.resumed();
+        told.heard_again = Some(Instant::now());
     }
 }
 
@@ -63,6 +96,16 @@ fn of(connection: &Connection) -> Option<Box<PathController>> {
 }
 
 impl PathController {
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether what was sent then was lost to a silence that has just ended. Asked once for each silence.
+    fn lost_to_a_cut(&self, now: Instant, sent: Instant) -> bool {
+        let heard_again = self.told().heard_again.take();
+        heard_again.is_some_and(|at| sent < at && now.saturating_duration_since(at) < CUT_TOLD)
+    }
+
     fn us(&self, at: Instant) -> u64 {
         at.saturating_duration_since(self.zero).as_micros() as u64
     }
@@ -74,27 +117,32 @@ impl Controller for PathController {
     }
 
     fn on_end_acks(&mut self, now: Instant, _in_flight: u64, app_limited: bool, _largest: Option<u64>) {
-        let told = self.told.swap(0, Ordering::Relaxed);
-        if told > 0 {
-            self.path.remember(told);
+        let fitted = {
+            let mut told = self.told();
+            told.beyond = 0;
+            std::mem::take(&mut told.fitted)
+        };
+        if fitted > 0 {
+            self.path.remember(fitted);
         }
         self.path.acks_done(self.us(now), app_limited);
     }
 
-    fn on_congestion_event(&mut self, now: Instant, _sent: Instant, persistent: bool, lost_bytes: u64) {
-        if persistent {
-            self.path.collapsed();
+    fn on_congestion_event(&mut self, now: Instant, sent: Instant, persistent: bool, lost_bytes: u64) {
+        if self.lost_to_a_cut(now, sent) || persistent {
+            self.path.cut(self.us(now));
         } else {
             self.path.lost(self.us(now), lost_bytes);
         }
     }
 
     fn on_mtu_update(&mut self, new_mtu: u16) {
-        self.path.mtu_changed(new_mtu.into());
+        self.mtu = new_mtu.into();
+        self.path.mtu_changed(self.mtu);
     }
 
     fn window(&self) -> u64 {
-        self.path.window()
+        self.path.window() + self.told().beyond
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {

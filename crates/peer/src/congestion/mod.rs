@@ -16,7 +16,7 @@ mod path;
 mod recent;
 
 pub use controller::WanController;
-pub(crate) use controller::{fits, remember};
+pub(crate) use controller::{fits, heard_again, remember, try_silent};
 
 #[cfg(test)]
 mod tests;

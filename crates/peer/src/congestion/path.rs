@@ -7,8 +7,9 @@
 //! another follows at once; if it is all that was asked for, the doubling starts anew.
 //!
 //! A path that was cut loses whatever is sent into it, and that says nothing about how much fits. So the first window's
-//! loss ends no startup before a rate was measured, and after a collapse the window goes back to half of what used to fit
-//! as soon as a whole round has come through. So does that of a new connection to a peer whose path is remembered.
+//! loss ends no startup before a rate was measured, and after a cut the window goes back to half of what used to fit with
+//! the first acknowledgement, and grows by all that is acknowledged until it is whole again. So does that of a new
+//! connection to a peer whose path is remembered.
 //!
 //! Loss up to [`LOSS_TOLERATED`] changes nothing. More lowers the believed rate below what was delivered. A standing queue
 //! lowers the gain. When the shortest round trip has not been seen again for [`RTT_TRUSTED_US`], the window halves for
@@ -46,8 +47,8 @@ const PROBE_BYTES: f64 = 1_048_576.0;
 const SLACK_BYTES: f64 = 65_536.0;
 /// Slack never takes more of a slow path's time than this.
 const SLACK_US_MAX: u64 = 20_000;
-/// After a collapse the window comes back to no more than this at once. Should the path have become narrow, the holes that
-/// this leaves are still fewer than quinn bears.
+/// After a cut the window comes back to no more than this at once. Should the path have become narrow, the holes that this
+/// leaves are still fewer than quinn bears.
 const RESUMED_BYTES_MAX: u64 = 2 << 20;
 /// The smallest window, in packets. Also what a path without any estimate may use after a collapse.
 const WINDOW_PACKETS_MIN: u64 = 16;
@@ -122,10 +123,12 @@ pub(super) struct Path {
     rate: RecentMax,
     /// Whether a rate was measured while more could have been sent, and not while the path was cut.
     measured: bool,
-    /// What fitted on the way before it collapsed, or when it was used before; none where nothing is known.
+    /// What fitted on the way before it was cut, or when it was used before; none where nothing is known.
     fitted: u64,
-    /// Whether half of that is still to be tried.
+    /// Whether the window is still on its way back to that.
     resumes: bool,
+    /// Whether more than a few bytes were sent on that way.
+    tried: bool,
     rtt_us: u64,
     rtt_seen_us: u64,
     growth: Growth,
@@ -153,6 +156,7 @@ impl Path {
             measured: false,
             fitted: 0,
             resumes: false,
+            tried: false,
             rtt_us: u64::MAX,
             rtt_seen_us: 0,
             growth: Growth::default(),
@@ -192,9 +196,14 @@ impl Path {
     fn grow(&mut self, now_us: u64, rtt_us: u64, bytes: u64) {
         let queued = rtt_us > self.rtt_us.saturating_add((self.rtt_us / 8).clamp(8_000, 16_000));
         self.round.queued_acks = if queued { self.round.queued_acks + 1 } else { 0 };
-        // What used to fit is sent at once when it is tried again, and queues for a moment.
-        let resuming = !self.measured && self.window < self.fitted;
-        if self.round.queued_acks >= QUEUED_ACKS && self.rate.get() > 0 && !resuming {
+        if self.resumes {
+            // What used to fit is sent at once when it is tried again, and queues for a moment.
+            self.tried = true;
+            self.set_window(self.fitted.min(self.window + bytes));
+            self.resumes = self.window < self.fitted.min(self.window_max);
+            return;
+        }
+        if self.round.queued_acks >= QUEUED_ACKS && self.rate.get() > 0 {
             // The rate has not been seen whole yet; the drain round measures it.
             return self.enter(Phase::Drain(4), now_us);
         }
@@ -215,36 +224,43 @@ impl Path {
     pub(super) fn lost(&mut self, now_us: u64, bytes: u64) {
         self.round.lost += bytes;
         let overrun = self.round.lost > 4 * WINDOW_PACKETS_MIN * self.mtu && self.round.loss() > LOSS_STARTUP;
-        let known = self.measured || (self.fitted > 0 && !self.resumes);
+        let known = self.measured || self.fitted > 0;
         if self.phase == Phase::Startup && overrun && known {
+            self.fitted /= 2;
+            self.resumes = false;
             self.enter(Phase::Drain(4), now_us);
         }
     }
 
-    /// Nothing got through for a long time: what was believed is void, except how short a round trip can be.
-    pub(super) fn collapsed(&mut self) {
-        self.remember(self.fits());
+    /// Nothing got through for a long time, and now something did: what was believed is to be shown anew, except how short
+    /// a round trip can be.
+    pub(super) fn cut(&mut self, now_us: u64) {
+        let fitted = if self.tried && !self.measured { self.fitted / 2 } else { self.fits() };
         self.rate = RecentMax::default();
         self.measured = false;
         self.growth = Growth::default();
         self.phase = Phase::Startup;
+        self.round = Round::new(now_us);
         self.set_window(WINDOW_PACKETS_MIN * self.mtu);
+        self.remember(fitted);
     }
 
     /// What is believed to fit on the way, in bytes; 0 where nothing is known.
     pub(super) fn fits(&self) -> u64 {
-        match (self.measured, self.resumes) {
-            (true, _) => self.fitting(1.0),
-            (false, true) => self.fitted,
-            // Half of it was tried, and nothing came of that.
-            (false, false) => self.fitted / 2,
-        }
+        if self.measured { self.fitting(1.0) } else { self.fitted }
+    }
+
+    /// What may be sent at once into a path that was cut.
+    pub(super) fn resumed(&self) -> u64 {
+        (self.fits() / 2).min(RESUMED_BYTES_MAX)
     }
 
     /// So much is known to have fitted before. It counts until a rate is measured.
     pub(super) fn remember(&mut self, fitted: u64) {
         self.fitted = fitted;
-        self.resumes = fitted > 0;
+        self.resumes = fitted > self.window;
+        self.tried = false;
+        self.set_window(self.window.max(self.resumed()));
     }
 
     fn finish(&mut self, now_us: u64, elapsed_us: u64, round: &Round) {
@@ -292,11 +308,6 @@ impl Path {
         }
         if self.growth.flat_rounds >= 3 || queues {
             self.enter(Phase::Drain(4), now_us);
-        } else if round.lost == 0 {
-            let half = (self.fitted / 2).min(RESUMED_BYTES_MAX);
-            if std::mem::take(&mut self.resumes) {
-                self.set_window(self.window.max(half));
-            }
         }
     }
 

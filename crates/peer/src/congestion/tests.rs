@@ -267,13 +267,26 @@ fn heavy_loss_makes_the_window_small_and_it_stays_bounded() {
 }
 
 #[test]
-fn a_collapse_starts_again_from_the_smallest_window() {
+fn a_cut_starts_again_from_half_of_what_fitted_and_less_where_that_came_to_nothing() {
     let mut model = Model::new(200, 40_000, &[(100_000, 0, 0.0)]);
     model.run(0, 5_000_000);
-    model.flows[0].path.collapsed();
-    assert_eq!(model.flows[0].path.window(), 16 * PACKET);
+    let path = &mut model.flows[0].path;
+    let fitted = path.fits();
+    path.cut(5_000_000);
+    assert!(path.window() == fitted / 2 && path.fits() == fitted, "{} of {fitted}", path.window());
+    let mut unlucky = path.clone();
+    unlucky.acked(5_100_000, 5_000_000, PACKET, false);
+    unlucky.cut(9_000_000);
+    assert!(unlucky.window() == fitted / 4 && unlucky.fits() == fitted / 2, "{}", unlucky.window());
     let again = model.run(10_000_000, 15_000_000)[0];
     assert!(again > 160.0, "{again}");
+}
+
+#[test]
+fn a_cut_of_an_unknown_path_starts_again_from_the_smallest_window() {
+    let mut path = Path::new(PACKET, 128 << 10, 16 << 20, 3);
+    path.cut(1_000_000);
+    assert_eq!((path.window(), path.fits()), (16 * PACKET, 0));
 }
 
 #[test]
