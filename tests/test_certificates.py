@@ -14,6 +14,10 @@ from cluster import NAMES, eventually, run
 
 HOME, NEXT, FAR = NAMES
 
+# By then links are renewed after a reload, as the README says. The site with the higher number waits for five seconds before it
+# renews a connection that is fresh.
+RENEWED_AFTER_S = 10
+
 
 class Reader:
     """Reads a partition of the merged log from its beginning, for as long as it is let."""
@@ -90,18 +94,36 @@ def exchange_authority(cluster):
         assert after != before
         eventually("it goes by it", lambda site=site, after=after: site.status()["certificates"][0]["key"] == after)
         eventually("all are linked", lambda: all_linked(cluster))
+    time.sleep(RENEWED_AFTER_S)
     (certs / "former.pem").write_text(old)
     (certs / "ca.pem").write_text((new / "ca.pem").read_text())
     for site in cluster.sites:
-        assert len(reload(site)["certificates"]) == 2
+        now = reload(site)
+        assert len(now["certificates"]) == 2
+        assert now["ended"] == [], "links are shown the new certificates by now"
     eventually("all are linked", lambda: all_linked(cluster))
     return new
+
+
+def lose_disk(site, journal):
+    """Empties a site's data directory; it joins again with this journal."""
+    site.kill()
+    shutil.rmtree(site.data)
+    run("join", "--config", site.config)
+    site.start()
+    eventually("it has another journal", lambda: site.status()["journal"] == journal)
+    site.wait_ready()
 
 
 def test_an_authority_is_exchanged_and_a_key_denied_while_clients_write_and_read(own_cluster):
     cluster = own_cluster
     certs = cluster.folder / "certs"
     topic = cluster.create("orders", 1)
+    # A journal ends while the first authority is in force: nobody will ever sign it anew.
+    early = [f"early/{n}" for n in range(20)]
+    clients.Confluent.write(cluster[FAR].address(), topic, 0, early)
+    cluster.converge(topic, len(early))
+    lose_disk(cluster[FAR], f"{FAR}.1")
     reader = Reader(cluster.bootstrap(FAR), topic).start()
     producers = [
         load.ConfluentLoad(cluster.bootstrap(HOME), topic, 0).start(),
@@ -128,12 +150,12 @@ def test_an_authority_is_exchanged_and_a_key_denied_while_clients_write_and_read
         assert cut["site"] == NEXT and "is denied" in cut["reason"], cut
     assert NEXT not in linked(cluster[HOME]) | linked(cluster[FAR])
     eventually("it is told why", lambda: "is denied" in cluster[NEXT].said(100_000))
-    assert not linked(cluster[NEXT])
+    eventually("it has no link", lambda: not linked(cluster[NEXT]))
     fresh_certificate(cluster, cluster[NEXT], new)
     reload(cluster[NEXT])
     eventually("all are linked", lambda: all_linked(cluster))
 
-    acked = set().union(*(producer.stop() for producer in producers))
+    acked = set(early).union(*(producer.stop() for producer in producers))
     cluster.converge(topic, len(acked))
     cluster.verify()
     read = reader.stop(len(acked))
@@ -141,15 +163,9 @@ def test_an_authority_is_exchanged_and_a_key_denied_while_clients_write_and_read
     values = [value for _, value in read]
     assert len(values) == len(set(values)) and set(values) == acked
 
-    # Who comes later takes over what was signed under the authority before.
-    lost = cluster[FAR]
-    lost.kill()
-    shutil.rmtree(lost.data)
-    run("join", "--config", lost.config)
-    lost.start()
-    eventually("it has a journal", lambda: lost.status()["journal"] == f"{FAR}.1")
-    lost.wait_ready()
-    clients.Confluent.write(lost.address(), topic, 0, ["later"])
+    # Who comes later believes what was signed under the authority before; else it could only have it from the signer itself.
+    lose_disk(cluster[NEXT], f"{NEXT}.1")
+    clients.Confluent.write(cluster[NEXT].address(), topic, 0, ["later"])
     cluster.converge(topic, len(acked) + 1)
     cluster.verify()
-    assert all("signed" not in alarm for site in cluster.sites for alarm in site.status()["alarms"])
+    assert "not proved" not in cluster[NEXT].said(1_000_000)
