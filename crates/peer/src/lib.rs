@@ -28,6 +28,7 @@ mod event;
 mod frame;
 mod hello;
 mod identity;
+mod known;
 mod lane;
 mod links;
 mod notary;

@@ -1,7 +1,8 @@
 //! QUIC and TLS as sites use them: mutual, 1.3 only, nothing resumed, nothing early, every buffer bounded.
 //!
 //! Resumption is off because a resumed session skips the check of the client's certificate. Migration is off because sites
-//! do not wander. A new address must first show that it can hear us (a retry), so nobody can make a site amplify.
+//! do not wander. A new address must first show that it can hear us (a retry, or a token as in [`known`]), so nobody can make
+//! a site amplify.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use rustls::version::TLS13;
 use rustls::{RootCertStore, crypto::aws_lc_rs};
 
 use crate::congestion::WanController;
-use crate::{Identity, Tuning};
+use crate::{Identity, Tuning, known};
 
 /// The protocol name in the TLS handshake.
 const ALPN: &[u8] = b"meridian/1";
@@ -69,6 +70,7 @@ fn server(
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     config
         .transport_config(Arc::clone(transport))
+        .validation_token_config(known::tokens())
         .migration(false)
         .max_incoming(INCOMING_MAX)
         .incoming_buffer_size(INCOMING_BYTES)
@@ -90,7 +92,7 @@ fn client(
     tls.resumption = Resumption::disabled();
     tls.enable_early_data = false;
     let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
-    config.transport_config(transport);
+    config.transport_config(transport).token_store(Arc::new(known::Kept::default()));
     Ok(config)
 }
 

@@ -197,11 +197,7 @@ impl Path {
         let queued = rtt_us > self.rtt_us.saturating_add((self.rtt_us / 8).clamp(8_000, 16_000));
         self.round.queued_acks = if queued { self.round.queued_acks + 1 } else { 0 };
         if self.resumes {
-            // What used to fit is sent at once when it is tried again, and queues for a moment.
-            self.tried = true;
-            self.set_window(self.fitted.min(self.window + bytes));
-            self.resumes = self.window < self.fitted.min(self.window_max);
-            return;
+            return self.resume(now_us, bytes);
         }
         if self.round.queued_acks >= QUEUED_ACKS && self.rate.get() > 0 {
             // The rate has not been seen whole yet; the drain round measures it.
@@ -210,6 +206,20 @@ impl Path {
         let growth = bytes.min(STARTUP_GROWTH_BYTES - self.round.grown);
         self.round.grown += growth;
         self.set_window(self.window + growth);
+    }
+
+    /// On the way back to what used to fit. That is sent at once when it is tried again, and queues for a moment. Once it is
+    /// reached, it is believed until shown otherwise: to look for more there and then would overrun the path.
+    fn resume(&mut self, now_us: u64, bytes: u64) {
+        self.tried = true;
+        self.set_window(self.fitted.min(self.window + bytes));
+        if self.window >= self.fitted.min(self.window_max) {
+            self.resumes = false;
+            let moving = self.fitted.saturating_sub(SLACK_BYTES as u64);
+            self.rate.push(moving.saturating_mul(1_000_000) / self.rtt_us);
+            self.phase = self.cruise();
+            self.round = Round::new(now_us);
+        }
     }
 
     pub(super) fn acks_done(&mut self, now_us: u64, app_limited: bool) {
@@ -296,7 +306,7 @@ impl Path {
 
     fn finish_startup(&mut self, now_us: u64, rate: u64, queue_us: u64, round: &Round) {
         let queues = queue_us > self.queue_tolerated_us();
-        if round.app_limited || (!queues && round.delivered < self.window / 8) {
+        if self.resumes || round.app_limited || (!queues && round.delivered < self.window / 8) {
             return;
         }
         // Half of what the window grew by should show; the first rounds double it.
@@ -376,14 +386,18 @@ impl Path {
     }
 
     fn enter(&mut self, phase: Phase, _now_us: u64) {
-        self.phase = phase;
         let gain = match phase {
-            Phase::Startup => return,
+            Phase::Startup => {
+                self.phase = phase;
+                return;
+            }
+            Phase::Drain(_) if self.phase == Phase::Probe => 1.0 - self.probe_share(),
             Phase::Drain(_) => 0.75,
             Phase::Probe => 1.0 + self.probe_share(),
             Phase::Cruise(_) => 1.0,
             Phase::Settle(_) => 0.5,
         };
+        self.phase = phase;
         self.set_window(self.fitting(gain));
     }
 
