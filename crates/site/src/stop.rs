@@ -19,8 +19,12 @@ impl Site {
             return;
         }
         let heard = 1 + self.other_voters().filter(|site| self.peers.is_greeted(*site)).count();
-        // A parting that nobody can give its place would stand in the way of going on without the others.
-        let may_part = !self.state.start.waits_for_opening() && self.is_settled() && heard >= self.quorum();
+        // A parting that nobody can give its place would stand in the way of going on without the others. And while they are
+        // given up, each of those who remain may be the last to write in the order: they are only silent.
+        let may_part = !self.state.start.waits_for_opening()
+            && self.is_settled()
+            && !self.gives_up()
+            && heard >= self.quorum();
         let may_write = self.may_write().is_ok() && may_part;
         for (ticket, _) in std::mem::take(&mut self.desk.deferred) {
             step.out.push(Action::Reply { ticket, answer: Err(Refusal::Stopping) });

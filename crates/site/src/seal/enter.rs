@@ -46,8 +46,7 @@ impl Site {
         let order = &self.merge.order;
         let ended = |ending: &Ending| ending.cut.is_some() || ending.vote.is_obliged();
         let mut journals = self.state.seals.journals.iter();
-        let given_up = self.members().iter().any(|site| order.is_given_up(*site));
-        !given_up && order.epoch() == MemberEpoch::GENESIS
+        !self.gives_up() && order.epoch() == MemberEpoch::GENESIS
             || (self.votes() && journals.all(|(journal, ending)| !ended(ending) || order.is_sealed(*journal)))
     }
 

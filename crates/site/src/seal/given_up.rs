@@ -31,6 +31,11 @@ impl Site {
         self.is_member(site) && !self.merge.order.is_given_up(site)
     }
 
+    /// Whether a member is given up and is to be one no more.
+    pub(crate) fn gives_up(&self) -> bool {
+        self.members().iter().any(|site| self.merge.order.is_given_up(*site))
+    }
+
     /// The other members that were not given up.
     pub(crate) fn other_voters(&self) -> impl Iterator<Item = SiteId> {
         self.others().filter(|site| self.is_voter(*site))
