@@ -396,7 +396,8 @@ impl Site {
         let next = last
             .map(|grant| grant.incarnation)
             .max(highest)
-            .map_or(Incarnation(1), |it| Incarnation(it.0 + 1));
+            .map_or(Incarnation(1), |it| Incarnation(it.0 + 1))
+            .max(self.grants_from(from).unwrap_or(Incarnation(1)));
         if asked >= next && !self.pipeline.is_full() {
             let grant = Grant { incarnation: asked, storage, durable: false };
             self.state.granted.insert(from, grant);

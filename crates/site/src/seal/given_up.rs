@@ -8,10 +8,10 @@
 //! be excluded otherwise is found out when two sites meet again: two halves that each gave the other up, or a majority that
 //! was given up and had gone on. Such sites do not link (`crates/order/tests/members` shows both).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clock::Now;
-use entry::{Body, Change, JournalId, MemberEpoch, MembersBody, OpenBody, Seq, SiteId};
+use entry::{Body, Change, Incarnation, JournalId, MemberEpoch, MembersBody, OpenBody, Seq, SiteId};
 
 use super::{BALLOT_US, REPEAT_US};
 use crate::action::{Action, Refusal};
@@ -20,6 +20,9 @@ use crate::replicate::control;
 use crate::site::{Site, Step};
 use crate::wire::{GivenUp, Hello, JOURNALS_MAX, Message, Stand};
 
+/// How many numbers are left out where those who were given up may have granted some: each takes a fence or an empty directory,
+/// so that they are fewer.
+const UNHEARD_GRANTS: u32 = 1000;
 /// How much is kept of an operator's name, in bytes.
 const WHO_BYTES_MAX: usize = 200;
 /// Most records that are kept: decisions are few.
@@ -236,6 +239,20 @@ impl Site {
             |key: &(MemberEpoch, SiteId)| theirs.iter().any(|record| (record.epoch, record.site) == *key);
         let unheard = |record: &GivenUp| !ours.contains_key(&(record.epoch, record.site));
         ours.keys().any(|key| key.1 == from && !heard(key)) && theirs.iter().any(unheard)
+    }
+
+    /// From which number on incarnations of a site are granted, if enough were given up with it to have granted it some that
+    /// nobody heard of who remains.
+    pub(crate) fn grants_from(&self, site: SiteId) -> Option<Incarnation> {
+        let records = &self.state.seals.given_up;
+        let unheard = |record: &&GivenUp| {
+            let members = self.merge.order.members_of(record.epoch).map_or(0, BTreeSet::len);
+            let lost = records.keys().filter(|(epoch, _)| *epoch == record.epoch).count();
+            record.site == site && lost > members / 2 + 1
+        };
+        let last = |record: &GivenUp| record.held.keys().map(|journal| journal.incarnation.0).max();
+        let last = records.values().filter(unheard).map(|record| last(record).unwrap_or(0)).max()?;
+        Some(Incarnation(last + UNHEARD_GRANTS))
     }
 
     /// Tells those who remain, and makes members no more of who was given up, once their journals are sealed.

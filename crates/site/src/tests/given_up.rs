@@ -382,3 +382,65 @@ fn a_majority_that_was_given_up_and_went_on_does_not_link() {
     assert_eq!(trio.values(3, topic, Reading::Merged), ["of two"]);
     assert_eq!(trio.values(1, topic, Reading::Merged), ["of one"]);
 }
+
+/// The operator was mistaken: they live, and one of those who remain hears them before it is told.
+#[test]
+fn a_majority_that_lives_and_was_given_up_learns_it_and_is_added_again() {
+    let mut trio = Trio::founded_by_so_many(5);
+    let topic = create(&mut trio, &[]);
+    assert!(trio.ask(3, append(topic, "before")).is_ok());
+    trio.run_ms(100);
+    (3..=5).for_each(|site| trio.crash(site));
+    trio.run_ms(1100);
+    assert_eq!(give_up(&mut trio, 1, &[3, 4, 5]), Ok(Answer::Fencing));
+    trio.part(1, 2);
+    assert!(trio.status(2).given_up.is_empty(), "it was not told yet");
+    (3..=5).for_each(|site| trio.start(site));
+    trio.run_ms(1000);
+    assert!(trio.said.iter().any(|(by, said)| *by == 2 && said.contains("waits")), "{:#?}", trio.said);
+    trio.meet();
+    trio.run_ms(8000);
+    for site in 1..=5 {
+        assert_eq!(members(&trio, site), [1, 2], "{:#?} {:#?}", trio.status(site), trio.said);
+    }
+    for site in 3..=5 {
+        assert_eq!(trio.ask(1, Request::AddSite { site: SiteId(site) }), Ok(Answer::Members));
+        trio.run_ms(4000);
+    }
+    for site in 1..=5 {
+        assert!(trio.ask(site, append(topic, "again")).is_ok(), "{:#?}", trio.status(site));
+    }
+    trio.run_ms(500);
+    assert_eq!(equal_logs(&trio, &[1, 2, 3, 4, 5], topic).len(), 6);
+}
+
+/// Three that are lost later had granted the fifth a number that nobody else heard of; then its disk is lost once more.
+#[test]
+fn a_number_that_only_the_lost_have_granted_is_granted_to_nobody_else() {
+    let mut trio = Trio::founded_by_so_many(5);
+    let topic = create(&mut trio, &[]);
+    assert!(trio.ask(5, append(topic, "before")).is_ok());
+    trio.run_ms(100);
+    trio.crash(5);
+    trio.cut(1);
+    trio.wipe(5);
+    trio.start_joining(5);
+    trio.run_ms(3000);
+    assert_eq!(trio.site(5).identity().incarnation, Some(Incarnation(1)), "{:#?}", trio.said);
+    assert!(trio.ask(5, append(topic, "in its second life")).is_ok());
+    trio.run_ms(100);
+    (2..=5).for_each(|site| trio.crash(site));
+    trio.heal(1);
+    trio.run_ms(1100);
+    assert_eq!(give_up(&mut trio, 1, &[2, 3, 4, 5]), Ok(Answer::Fencing));
+    trio.run_ms(8000);
+    assert_eq!(members(&trio, 1), [1], "{:#?} {:#?}", trio.status(1), trio.said);
+    trio.wipe(5);
+    trio.start_joining(5);
+    trio.run_ms(3000);
+    assert_eq!(trio.ask(1, Request::AddSite { site: SiteId(5) }), Ok(Answer::Members));
+    trio.run_ms(4000);
+    assert!(trio.ask(5, append(topic, "in its third life")).is_ok(), "{:#?}", trio.status(5));
+    let third = trio.site(5).identity().incarnation;
+    assert!(third > Some(Incarnation(1)), "{third:?} stands on the disks of those who were given up");
+}
