@@ -59,7 +59,7 @@ class Site:
         self.config = cluster.folder / f"{name}.toml"
         self.log = cluster.folder / f"{name}.log"
         self.clock = cluster.folder / f"{name}.clock"
-        self.process = None
+        self.binary, self.process = MERIDIAN, None
         self.open_files_max = None
 
     def write_config(self, **changes):
@@ -126,11 +126,11 @@ home_after_ms = 2000
         return self.name == self.cluster.witness
 
     def bootstrap(self):
-        run("join" if self.is_witness else "bootstrap", "--config", self.config)
+        run("join" if self.is_witness else "bootstrap", "--config", self.config, binary=self.binary)
 
     def start(self):
         assert self.process is None or self.process.poll() is not None, f"{self.name} runs already"
-        words = [MERIDIAN, "serve", "--config", str(self.config)]
+        words = [self.binary, "serve", "--config", str(self.config)]
         if self.clock.exists():
             words += ["--test-clock-offset-file", str(self.clock)]
         if self.open_files_max:
@@ -323,9 +323,9 @@ def readiness(host):
         return refused.read().decode().strip()
 
 
-def run(*words, check=True, stdin=None):
+def run(*words, check=True, stdin=None, binary=MERIDIAN):
     """A `meridian` command, to its end; gives what it printed, or with check=False the finished process."""
-    done = subprocess.run([MERIDIAN, *map(str, words)], capture_output=True, text=True, input=stdin, timeout=120)
+    done = subprocess.run([binary, *map(str, words)], capture_output=True, text=True, input=stdin, timeout=120)
     if not check:
         return done
     assert done.returncode == 0, f"meridian {' '.join(map(str, words))}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"

@@ -10,6 +10,8 @@ mod run;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
+
 use crate::run::Step;
 
 /// As much chaos as a test may take: with its quiet ends, below three minutes.
@@ -85,6 +87,10 @@ fn rust_tests(filter: &[&str]) -> anyhow::Result<()> {
 
 fn e2e_tests(filter: &[&str]) -> anyhow::Result<()> {
     let python = python::prepare()?;
+    // The one of the version before comes first: both are built to the same place.
+    let before = ["build", "--locked", "--package", "meridian", "--features", "before"];
+    Step::cargo(&before).run("building the binary of the version before")?;
+    std::fs::copy(run::built("meridian"), run::built("meridian-before")).context("keeping that binary")?;
     let binaries = ["build", "--locked", "--package", "meridian", "--package", "wan", "--bins"];
     Step::cargo(&binaries).run("building the binaries under test")?;
     // Real clients have timeouts of their own: on a machine that stands still for seconds, one may give up. What fails is
@@ -94,6 +100,7 @@ fn e2e_tests(filter: &[&str]) -> anyhow::Result<()> {
     pytest = if filter.is_empty() { pytest.with(&["tests"]) } else { pytest.with(filter) };
     pytest
         .variable("MERIDIAN_BIN", &run::built("meridian"))
+        .variable("MERIDIAN_BEFORE_BIN", &run::built("meridian-before"))
         .variable("WAN_BIN", &run::built("wan"))
         .run("unmodified Kafka clients against three sites")
 }

@@ -99,6 +99,9 @@ pub struct SiteStatus {
     pub id: u16,
     /// The version of the program.
     pub version: String,
+    /// What it speaks with other sites.
+    #[serde(default)]
+    pub protocol: u16,
     /// The cluster's id.
     pub cluster: String,
     /// The id of its data directory.

@@ -50,6 +50,7 @@ fn a_status() -> SiteStatus {
         site: "eu-west".to_owned(),
         id: 1,
         version: "0.1.0".to_owned(),
+        protocol: 2,
         cluster: "7d1f3a52-9c0e-4b6a-8f21-5be0c4d97a13".to_owned(),
         storage: "00ff".to_owned(),
         journal: Some("eu-west.0".to_owned()),

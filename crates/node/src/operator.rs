@@ -22,6 +22,7 @@ use crate::certificates::Certificates;
 use crate::engine::Command;
 use crate::files::Files;
 use crate::front::{Front, Gone};
+use crate::setup::PROTOCOL;
 use crate::views::Fixed;
 
 /// What an operator looks at.
@@ -68,6 +69,7 @@ impl Operator {
             site: self.name(status.site),
             id: status.site.0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol: PROTOCOL,
             cluster: self.looks.fixed.cluster.clone(),
             storage: StorageId::to_string(&status.storage),
             journal: status.journal.map(|id| self.journal(id)),

@@ -24,6 +24,9 @@ const START_WAIT_MS: u64 = 5_000;
 /// What a lane's queue holds beyond the window of entries: room for framing.
 const QUEUE_SLACK_BYTES: usize = 4 << 20;
 
+/// What sites of this binary speak.
+pub(crate) const PROTOCOL: u16 = site::wire::PROTOCOL - cfg!(feature = "before") as u16;
+
 impl Setup {
     /// Puts a configuration into the parts' words; reads the certificates.
     ///
@@ -64,7 +67,7 @@ fn machine(config: &Config) -> SiteConfig {
             .collect(),
         witness: config.witness().map(|member| SiteId(member.id)),
         homes: config.shared.homes.iter().map(|home| (home.name.clone(), home.port)).collect(),
-        protocol: site::wire::PROTOCOL,
+        protocol: PROTOCOL,
         clock_bound_ms: config.clock_bound_ms,
         start_wait_ms: START_WAIT_MS,
         alive_ms: config.peers.silence_ms,

@@ -30,6 +30,7 @@ impl Admin for Pretend {
             site: self.name.to_owned(),
             id: 1,
             version: String::new(),
+            protocol: 2,
             cluster: String::new(),
             storage: String::new(),
             journal: None,
