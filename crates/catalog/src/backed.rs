@@ -1,4 +1,4 @@
-//! Whether the lengths in a change are backed by its bytes.
+//! Whether what a change says of its own size is backed by its bytes: its lengths, and the numbers by which it names actors.
 //!
 //! Automerge stores operations as columns of runs: a value, and how often it is repeated. So a few bytes can stand for any number
 //! of operations, or of predecessors of one, and reading them takes memory and time for each. No change of ours repeats
@@ -12,12 +12,14 @@ const HASH_BYTES: u64 = 32;
 
 /// Types of columns.
 const GROUP: u64 = 0;
+const ACTOR: u64 = 1;
 const DELTA: u64 = 3;
 const BOOLEAN: u64 = 4;
 const STRING: u64 = 5;
 const RAW: u64 = 7;
 
-/// Whether no column of a change, an uncompressed chunk, says more than the change has bytes. `None` if it does not read.
+/// Whether no column of a change, an uncompressed chunk, says more than the change has bytes, or names an actor that it does
+/// not list: Automerge would panic. `None` if it does not read.
 pub(crate) fn is_backed(change: &[u8]) -> Option<bool> {
     let most = change.len() as u64;
     let mut rest = Rest(change.get(CHUNK_HEAD_BYTES..)?);
@@ -27,7 +29,8 @@ pub(crate) fn is_backed(change: &[u8]) -> Option<bool> {
     rest.skip_bytes()?;
     let (_sequence, _first_operation, _time) = (rest.number()?, rest.number()?, rest.signed()?);
     rest.skip_bytes()?;
-    for _ in 0..rest.number()? {
+    let others = rest.number()?;
+    for _ in 0..others {
         rest.skip_bytes()?;
     }
     let mut columns = Vec::new();
@@ -35,22 +38,31 @@ pub(crate) fn is_backed(change: &[u8]) -> Option<bool> {
         columns.push((rest.number()? & 7, rest.number()?));
     }
     for (kind, bytes) in columns {
-        if said(kind, Rest(rest.take(bytes)?))? > most {
+        let said = said(kind, Rest(rest.take(bytes)?))?;
+        if said.rows > most || said.actor.is_some_and(|actor| actor > others) {
             return Some(false);
         }
     }
     Some(true)
 }
 
-/// How many rows a column stands for; of a group also how many rows its values do.
-fn said(kind: u64, mut column: Rest<'_>) -> Option<u64> {
-    let mut sum = 0_u64;
+/// What a column stands for.
+#[derive(Default)]
+struct Said {
+    /// How many rows; of a group also how many rows its values do.
+    rows: u64,
+    /// The greatest number of an actor: 0 is the change's own, the others that it lists follow.
+    actor: Option<u64>,
+}
+
+fn said(kind: u64, mut column: Rest<'_>) -> Option<Said> {
+    let mut said = Said::default();
     if kind == RAW {
-        return Some(sum);
+        return Some(said);
     }
     while !column.0.is_empty() {
         if kind == BOOLEAN {
-            sum = sum.saturating_add(column.number()?);
+            said.rows = said.rows.saturating_add(column.number()?);
             continue;
         }
         // One value repeated, so many in a row, or so many times none.
@@ -60,17 +72,18 @@ fn said(kind: u64, mut column: Rest<'_>) -> Option<u64> {
             1.. => (1, run.unsigned_abs()),
             _ => (run.unsigned_abs(), 1),
         };
-        sum = sum.saturating_add(repeated.saturating_mul(values.max(1)));
+        said.rows = said.rows.saturating_add(repeated.saturating_mul(values.max(1)));
         for _ in 0..values {
             match kind {
                 STRING => column.skip_bytes()?,
-                GROUP => sum = sum.saturating_add(column.number()?.saturating_mul(repeated)),
+                GROUP => said.rows = said.rows.saturating_add(column.number()?.saturating_mul(repeated)),
+                ACTOR => said.actor = said.actor.max(Some(column.number()?)),
                 DELTA => drop(column.signed()?),
                 _ => drop(column.number()?),
             }
         }
     }
-    Some(sum)
+    Some(said)
 }
 
 /// What is still to be read.

@@ -101,7 +101,7 @@ fn take_change(rest: &mut &[u8]) -> Result<Change, ApplyError> {
     }
     match is_backed(bytes) {
         None => Err(ApplyError::Frame("a change does not read")),
-        Some(false) => Err(ApplyError::Frame("a change says more than it has bytes for")),
+        Some(false) => Err(ApplyError::Frame("a change says more than it has bytes or actors for")),
         Some(true) => Change::try_from(bytes).map_err(|_| ApplyError::Frame("a change does not read")),
     }
 }
