@@ -159,6 +159,7 @@ impl World {
             Kind::Remove => self.remove_site(),
             Kind::Retain | Kind::Low | Kind::Flood | Kind::Upgrade => self.tend(kind, site, for_us),
             Kind::Force => self.lose_sites(),
+            Kind::Witness => self.strike_witness(for_us),
             Kind::Fence if site != at.other => self.fence(at),
             Kind::Clone if site != at.other => self.try_clone(site, at.other),
             Kind::Rot | Kind::Decay | Kind::RecoveryCut => self.strike_dead(kind, site),
@@ -291,9 +292,10 @@ impl World {
         if !self.may_bury() {
             return Ok(false);
         }
-        let all: Vec<SiteId> = self.hosts.keys().copied().collect();
-        let members = self.checkers.members();
-        let needed = members.len() / 2 + 1;
+        if let Some(witness) = self.witness() {
+            return self.bury_beside(witness);
+        }
+        let needed = self.checkers.members().len() / 2 + 1;
         let mut core: Vec<SiteId> =
             self.hosts.iter().filter(|(_, host)| self.goes_on(host)).map(|(site, _)| *site).collect();
         let all_read =
@@ -304,6 +306,13 @@ impl World {
         while core.len() > needed {
             core.remove(self.dice.faults.below(core.len() as u64) as usize);
         }
+        self.bury_all_but(&core)?;
+        Ok(true)
+    }
+
+    /// All other machines are dead for good.
+    pub(crate) fn bury_all_but(&mut self, core: &[SiteId]) -> Verdict {
+        let all: Vec<SiteId> = self.hosts.keys().copied().collect();
         for dead in all.into_iter().filter(|site| !core.contains(site)) {
             self.kill(dead, "dead for good")?;
             if let Some(host) = self.hosts.get_mut(&dead) {
@@ -311,7 +320,7 @@ impl World {
             }
             self.checkers.lost(dead);
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Whether a machine is a member's whose journal takes part in the order, has not ended and is not voted on.
@@ -427,9 +436,12 @@ impl World {
         let needed: Vec<SiteId> = self.hosts.keys().copied().filter(|it| self.is_needed(*it)).collect();
         let others = self.hosts.iter_mut().filter(|(other, _)| **other != site && needed.contains(other));
         let without = others.filter_map(|(_, host)| host.misses_its_disk().then_some(())).count();
-        let is_one_too_many = without >= self.checkers.may_miss() || self.removes() || self.forces();
+        let is_one_too_many = match self.witness() {
+            Some(witness) => !self.may_lose_beside(witness, site),
+            None => without >= self.checkers.may_miss() || self.removes() || self.forces(),
+        };
         let Some(host) = self.hosts.get_mut(&site).filter(|host| host.process.is_none()) else { return };
-        if host.is_buried || (is_one_too_many && needed.contains(&site)) {
+        if host.is_buried || (is_one_too_many && (needed.contains(&site) || host.config.witness.is_some())) {
             return;
         }
         let fresh = Fresh { storage: StorageId(self.dice.faults.wide()), wal_nonce: self.dice.faults.wide() };

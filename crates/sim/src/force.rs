@@ -68,7 +68,7 @@ impl World {
         }
         let named: Vec<SiteId> = members.into_iter().filter(|site| !remain.contains(site)).collect();
         let is_majority = named.len() > remain.len();
-        if is_majority && self.hosts.len() > named.len() + remain.len() {
+        if is_majority && self.data_hosts().count() > named.len() + remain.len() {
             // Who follows and is no member could have released with them what nobody else holds.
             return Ok(());
         }
@@ -90,7 +90,8 @@ impl World {
         let lacking = |host: &mut Host| host.is_off || host.is_buried || host.misses_its_disk();
         let mut hosts = self.hosts.iter_mut().filter(|(site, _)| members.contains(site));
         let all_there = hosts.all(|(_, host)| !lacking(host));
-        members.len() > 1 && all_there && self.is_idle() && self.checkers.is_settled()
+        let decides = self.witness().is_some() && !self.is_undecided();
+        members.len() > 1 && all_there && !decides && self.is_idle() && self.checkers.is_settled()
     }
 
     /// The power of a machine goes, and it stays off. What it had written down is known.
@@ -131,7 +132,10 @@ impl World {
             self.heal(&self.between(&force.named));
             return Ok(Some(Force { stage: Stage::CarryingOut, ..force }));
         }
-        let is_late = self.now_us > force.until_us || (self.calm && !force.dead);
+        // Who should remain was given up itself, on the witness's word.
+        let is_left_out =
+            self.checkers.members().iter().any(|it| !force.named.contains(it) && !remain.contains(it));
+        let is_late = self.now_us > force.until_us || (self.calm && !force.dead) || is_left_out;
         if is_late && open == force.named.len() {
             self.heal(&self.between(&force.named));
             force.lost.iter().for_each(|site| self.switch_on(*site));
@@ -154,8 +158,9 @@ impl World {
     }
 
     fn wait_until_out(&mut self, force: Force) -> Force {
-        let members = self.checkers.members();
-        let is_out = !force.named.iter().any(|site| members.contains(site));
+        let (members, remain) = (self.checkers.members(), self.checkers.remain());
+        // Whom the witness had let be given up may be back already.
+        let is_out = !force.named.iter().any(|site| members.contains(site) && !remain.contains(site));
         Force { stage: if is_out { Stage::Returning } else { Stage::CarryingOut }, ..force }
     }
 
@@ -185,7 +190,9 @@ impl World {
             self.switch_on(site);
             return Ok(Force { stage: Stage::Back(site, u64::MAX), refused: false, ..force });
         }
-        if aside_us < u64::MAX || !self.checkers.knows_that_it_is_given_up(site) {
+        // Where the witness let the others go on, they may have taken it back already.
+        let is_told = self.checkers.knows_that_it_is_given_up(site) || self.checkers.remain().contains(&site);
+        if aside_us < u64::MAX || !is_told {
             return Ok(force);
         }
         self.checkers.is_back(site);

@@ -139,6 +139,8 @@ pub struct Process {
     pub links: BTreeMap<SiteId, u64>,
     /// Bytes of bulk that the connection to a site has been given and that it has not told to have left.
     pub handed: BTreeMap<SiteId, usize>,
+    /// The longest bulk message that went there.
+    pub longest: BTreeMap<SiteId, usize>,
     /// The number of the next job.
     pub next_job: u64,
     /// Disk work under way.
@@ -281,6 +283,7 @@ impl Process {
             told: BTreeMap::new(),
             links: BTreeMap::new(),
             handed: BTreeMap::new(),
+            longest: BTreeMap::new(),
             next_job: 1,
             jobs: BTreeMap::new(),
             inbox: Vec::new(),

@@ -12,6 +12,7 @@
 //! | `notary` | signatures that only pretend, and the forger |
 //! | `swarm`, `faults`, `machines` | what goes wrong in a run, carrying it out, and who starts again |
 //! | `operator`, `force` | who changes the members, and who goes on without those that are lost |
+//! | `witness` | a witness, and what happens to it and to halves |
 //! | `upkeep` | records that are deleted, low disks, floods, new versions |
 //! | `client`, `traffic`, `submission` | clients and what they want |
 //! | `checkers/` | the invariants, by number |
@@ -42,6 +43,7 @@ pub mod swarm;
 pub mod trace;
 mod traffic;
 mod upkeep;
+mod witness;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +51,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use checkers::{Checked, Verdict, Violation, broken};
+use entry::SiteId;
 pub use mutant::Mutant;
 use swarm::Kind;
 use trace::Lines;
@@ -97,6 +100,21 @@ impl Default for Options {
             without: BTreeSet::new(),
             without_clients: BTreeSet::new(),
         }
+    }
+}
+
+impl Options {
+    /// The witness, where there is one: the last of the sites.
+    #[must_use]
+    pub fn witness(&self) -> Option<SiteId> {
+        self.also.contains(&Kind::Witness).then_some(SiteId(self.sites))
+    }
+
+    /// The sites that found the cluster: all but the witness.
+    #[must_use]
+    pub fn founders(&self) -> Vec<SiteId> {
+        let witness = self.witness();
+        (1..=self.sites).map(SiteId).filter(|site| Some(*site) != witness).collect()
     }
 }
 

@@ -28,7 +28,7 @@ impl World {
             cluster: ClusterId(Uuid::from_u128(0x51)),
             own,
             members: known.map(|site| Member { site, name: format!("site-{site}") }).collect(),
-            witness: None,
+            witness: self.options.witness(),
             homes: BTreeMap::new(),
             protocol: if swarm.upgrades { PROTOCOL - 1 } else { PROTOCOL },
             clock_bound_ms: 500,
@@ -88,6 +88,16 @@ impl World {
             began_us: 0,
         };
         self.hosts.insert(own, host);
+    }
+
+    /// The witness begins on an empty disk; the founders tell it the rest.
+    pub(crate) fn found_witness(&mut self, own: SiteId, rng: &mut Rng) {
+        let mut host = self.machine(own);
+        host.storage = StorageId(rng.wide());
+        let fresh = Fresh { storage: host.storage, wal_nonce: rng.wide() };
+        Site::join(&host.config, fresh, &mut host.disk).expect("an empty disk takes an identity");
+        self.hosts.insert(own, host);
+        self.at(0, What::Restart(own));
     }
 
     /// A process starts on what the disk holds.

@@ -62,7 +62,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 81] = [
+    pub const ALL: [Mutant; 85] = [
         Mutant::AckBeforeSync,
         Mutant::SyncLies,
         Mutant::SyncErrorIgnored,
@@ -144,6 +144,10 @@ impl Mutant {
         Mutant::Inside(site::Mutant::WritesUnread),
         Mutant::Inside(site::Mutant::NewerQuarantined),
         Mutant::Inside(site::Mutant::NewerTakenIn),
+        Mutant::Inside(site::Mutant::WitnessVotesTwice),
+        Mutant::Inside(site::Mutant::WitnessHolds),
+        Mutant::Inside(site::Mutant::WitnessVotesAtOnce),
+        Mutant::Inside(site::Mutant::WitnessTellsEarly),
     ];
 
     /// The faults that a bug needs to show: without them it does no harm.
@@ -206,6 +210,10 @@ impl Mutant {
                 Within::QueueUnbounded => &[Kind::Flood, Kind::Stall],
                 Within::BacklogUnbounded | Within::UnreplicatedForever => &[Kind::Flood, Kind::Isolate],
                 Within::WritesUnread | Within::NewerQuarantined | Within::NewerTakenIn => &[Kind::Upgrade],
+                Within::WitnessVotesTwice
+                | Within::WitnessHolds
+                | Within::WitnessVotesAtOnce
+                | Within::WitnessTellsEarly => &[Kind::Witness, Kind::Witness],
                 Within::SignatureUnchecked => &[Kind::Forge, Kind::Ring, Kind::Block],
                 _ => &[],
             },

@@ -44,6 +44,8 @@ pub(crate) struct Operator {
     asked: Vec<(SiteId, bool)>,
     /// When the latest one was asked.
     asked_us: Option<u64>,
+    /// When anybody last asked the witness, in microseconds.
+    pub(crate) witness_asked_us: Option<u64>,
     /// What it decides by force.
     pub(crate) force: Option<Force>,
 }
@@ -77,7 +79,9 @@ impl World {
         let spare = |site: &SiteId| {
             !members.contains(site) && !removed.contains(site) && !self.operator.errands.contains_key(site)
         };
-        let free: Vec<SiteId> = (1..=self.known()).map(SiteId).filter(spare).collect();
+        let witness = self.witness();
+        let known = (1..=self.known()).map(SiteId).filter(|site| Some(*site) != witness);
+        let free: Vec<SiteId> = known.filter(spare).collect();
         if free.is_empty() || self.forces() {
             return;
         }

@@ -7,6 +7,7 @@ use site::wire::Message;
 use site::{Action, Answer, Event, FileTask, Lane, Refusal, Request, Ticket};
 
 use crate::checkers::{Reads, Verdict, broken, ensure};
+use crate::disk::POWER_GONE;
 use crate::host::{Flight, Job};
 use crate::mutant::Mutant;
 use crate::net::{Sent, Stream};
@@ -50,7 +51,7 @@ impl World {
                 self.kill(id, "stopped")?;
             }
             // The disk failed under the machine's own hands, not under the WAL's: a process ends of that, and starts anew.
-            Action::Halt(reason) if reason.contains("EIO") => {
+            Action::Halt(reason) if reason.contains("EIO") || reason.contains(POWER_GONE) => {
                 self.kill(id, "its disk failed")?;
                 self.at(400_000, What::Restart(id));
             }
@@ -207,8 +208,11 @@ impl World {
         let by = host.actor();
         self.mutate(from, &mut message);
         self.checkers.sent(by, &message)?;
+        if matches!(message, Message::AskWitness(_)) {
+            self.operator.witness_asked_us = Some(self.now_us);
+        }
         if matches!(lane, Lane::Tail | Lane::CatchUp) {
-            self.hand(from, to, message.encoded_bytes())?;
+            self.hand(from, to, &message)?;
         }
         self.checkers.keeps_apart(from, to, &message)?;
         self.forge(from, &mut message);
@@ -233,13 +237,18 @@ impl World {
         Ok(())
     }
 
-    /// A site gives a connection bulk: only while there is room, be the message larger or not. (A certificate goes first.)
-    fn hand(&mut self, from: SiteId, to: SiteId, bytes: usize) -> Verdict {
+    /// A site gives a connection bulk: only while there is room, be the message larger or not. (A certificate goes first.) What
+    /// answers a copy was set aside while it was read, and a larger message may have gone before it.
+    fn hand(&mut self, from: SiteId, to: SiteId, message: &Message) -> Verdict {
+        let (bytes, is_copy) = (message.encoded_bytes(), matches!(message, Message::Copy(_)));
         let Some(host) = self.hosts.get_mut(&from) else { return Ok(()) };
         let window = host.config.limits.peer_window_bytes;
         let Some(process) = &mut host.process else { return Ok(()) };
         let handed = process.handed.entry(to).or_insert(0);
-        ensure(*handed < window + SHOWN_BYTES, "I-48", || {
+        let longest = process.longest.entry(to).or_insert(0);
+        let before = if is_copy { *longest } else { 0 };
+        *longest = bytes.max(*longest);
+        ensure(*handed < window + SHOWN_BYTES + before, "I-48", || {
             format!(
                 "site {from} gives its link to site {to} {bytes} bytes, and {handed} of {window} stand there"
             )

@@ -82,10 +82,12 @@ pub enum Kind {
     Upgrade,
     /// A half of the members or more are lost, and an operator has the others go on without them.
     Force,
+    /// The last site is a witness; when it strikes, halves lose each other or are lost, or the witness is (`witness`).
+    Witness,
 }
 
 /// Kinds that happen only where they are asked for.
-const ASKED: [Kind; 10] = [
+const ASKED: [Kind; 11] = [
     Kind::Restore,
     Kind::Forge,
     Kind::Add,
@@ -96,6 +98,7 @@ const ASKED: [Kind; 10] = [
     Kind::Flood,
     Kind::Upgrade,
     Kind::Force,
+    Kind::Witness,
 ];
 
 /// Kinds that came last: drawn from a stream of their own.
@@ -292,6 +295,10 @@ impl Swarm {
         if kinds.contains(&Kind::Decay) {
             // What is damaged must be to be had elsewhere.
             self.wal_bytes_max = u64::MAX;
+        }
+        if kinds.contains(&Kind::Witness) {
+            // Nobody asks it before the timeout.
+            self.fences_for_sure();
         }
         if kinds.contains(&Kind::Force) {
             // Of what a majority that was given up had shown, nobody could tell what compaction has left out of it.

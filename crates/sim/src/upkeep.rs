@@ -58,11 +58,14 @@ impl World {
 
     /// A disk that was low has room again, if it is time.
     pub(crate) fn room_again(&mut self, site: SiteId) -> Verdict {
-        let (now_us, calm) = (self.now_us, self.calm);
+        let (now_us, calm, witness) = (self.now_us, self.calm, self.witness());
         let Some(host) = self.hosts.get_mut(&site) else { return Ok(()) };
         let Some(low) = host.low.take_if(|low| calm || low.until_us <= now_us) else { return Ok(()) };
         host.disk.capacity_bytes = u64::MAX;
-        low.ends(site, host.troubled_us, now_us)?;
+        // The witness has nothing to note while nobody asks it.
+        if Some(site) != witness {
+            low.ends(site, host.troubled_us, now_us)?;
+        }
         self.feed(site, Event::DiskLow(false))
     }
 

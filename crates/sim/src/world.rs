@@ -44,6 +44,7 @@ pub(crate) enum What {
     Repair(SiteId),
     RoomAgain(SiteId),
     Errand(SiteId),
+    On(SiteId),
     Forcing,
     Fault,
     Image,
@@ -133,7 +134,7 @@ impl World {
             forger: Rng::stream(seed, "forger"),
             operator: Rng::stream(seed, "operator"),
         };
-        let sites: Vec<SiteId> = (1..=options.sites).map(SiteId).collect();
+        let sites = options.founders();
         let mut swarm = Swarm::of(&mut Rng::stream(seed, "swarm"));
         swarm.bound_wals(&mut Rng::stream(seed, "wals"));
         let all: Vec<SiteId> = (1..=known(options.sites, &options.also)).map(SiteId).collect();
@@ -157,7 +158,7 @@ impl World {
             clients: Vec::new(),
             tickets: BTreeMap::new(),
             next_ticket: 1,
-            checkers: Checkers::new(&sites, swarm.bounds),
+            checkers: Checkers::new(&sites, swarm.bounds).beside(options.witness()),
             trace: Trace::new(options.lines),
             actions: Vec::new(),
             struck: BTreeMap::new(),
@@ -177,6 +178,9 @@ impl World {
         for site in &sites {
             world.found(*site, &sites, &mut founding);
             world.at(0, What::Restart(*site));
+        }
+        if let Some(witness) = world.witness() {
+            world.found_witness(witness, &mut founding);
         }
         world.tempt(&mut Rng::stream(seed, "forging"));
         for client in 0..world.swarm.clients {
@@ -250,6 +254,7 @@ impl World {
             What::Repair(site) => self.repair(site),
             What::RoomAgain(site) => self.room_again(site)?,
             What::Errand(site) => self.errand(site)?,
+            What::On(site) => self.on_again(site),
             What::Forcing => self.forcing()?,
             What::Fault => self.fault()?,
             What::Image => self.take_images(),
@@ -416,10 +421,15 @@ impl World {
             let unseen = host.disk.decayed.iter().find(|(_, is_named)| !**is_named);
             ensure(unseen.is_none(), "I-06", || format!("site {site} does not see damage: {unseen:?}"))?;
         }
+        let alone = self.data_hosts().filter(|(_, host)| !host.is_buried).count() == 1;
         for (number, client) in self.clients.iter().enumerate() {
-            ensure(client.open.is_empty(), "I-16", || {
+            // A topic may ask for two sites that hold what is acknowledged.
+            ensure(client.open.is_empty() || alone, "I-16", || {
                 format!("client {number} waits: {:?}", client.open.front())
             })?;
+        }
+        if let Some(process) = self.witness().and_then(|it| self.hosts.get(&it)?.process.as_ref()) {
+            self.checkers.witness_agrees(&process.site)?;
         }
         self.checkers.agree(&self.pairs())
     }
@@ -445,11 +455,11 @@ impl World {
         Ok(())
     }
 
-    /// The sites that run, and their disks.
+    /// The sites with data that run, and their disks.
     fn pairs<'a>(&'a self) -> Vec<(&'a Site, &'a dyn Disk)> {
         let pair = |host: &'a Host| -> Option<(&'a Site, &'a dyn Disk)> {
             Some((&host.process.as_ref()?.site, &host.disk as &dyn Disk))
         };
-        self.hosts.values().filter_map(pair).collect()
+        self.data_hosts().filter_map(|(_, host)| pair(host)).collect()
     }
 }

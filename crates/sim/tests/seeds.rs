@@ -99,6 +99,45 @@ fn who_remains_goes_on_by_force() {
     check(&[70_000], &Options { also, ..Options::default() });
 }
 
+/// I-32, I-33 and I-16: half of the sites are lost or lose the others, or the witness is. At 0 and 36 one of two had lost its
+/// disk and begun a journal before it was in the order, at 475 it had even written there: it was taken for a living one for ever.
+/// At 243 those who were left out took each other for given up on the witness's word. At 3034 and 3122 a member that took over a
+/// copy found its notes of two directories of the witness again, and took the later one for left. At 984 it was the checker that
+/// did not know that room was set aside for what answers a copy.
+#[test]
+fn a_witness_lets_one_half_go_on() {
+    let also = vec![Kind::Witness];
+    let seeds: Vec<u64> = (0..60).chain([475, 984]).collect();
+    check(&seeds, &Options { also: also.clone(), ..Options::default() });
+    let seeds: Vec<u64> = (1000..1020).chain([243]).collect();
+    check(&seeds, &Options { sites: 5, also: also.clone(), ..Options::default() });
+    let also = [also, vec![Kind::Wipe, Kind::Kill]].concat();
+    check(&[3034, 3122], &Options { sites: 5, also, ..Options::default() });
+}
+
+/// At 7039 both that remained were stopped cleanly before those who were given up were members no more, and nobody could let
+/// anybody in. At 7019 an operator forced one half while the witness let the other go on.
+#[test]
+fn a_witness_and_what_else_is_asked_of_sites() {
+    let also = |kind| vec![Kind::Witness, kind];
+    check(&[7019, 7058, 7059], &Options { also: also(Kind::Force), ..Options::default() });
+    check(&[7039, 7065], &Options { sites: 5, also: also(Kind::Force), ..Options::default() });
+    for kind in [Kind::Retain, Kind::Low, Kind::Upgrade] {
+        check(&(7000..7010).collect::<Vec<_>>(), &Options { also: also(kind), ..Options::default() });
+    }
+}
+
+/// I-47: half of the members go on with the witness and the rest is dead for good, or it is the witness that never comes back.
+#[test]
+fn half_of_the_members_go_on_without_the_rest() {
+    let also = vec![Kind::Witness];
+    check(
+        &(0..30).collect::<Vec<_>>(),
+        &Options { core_only: true, also: also.clone(), ..Options::default() },
+    );
+    check(&(0..10).collect::<Vec<_>>(), &Options { sites: 5, core_only: true, also, ..Options::default() });
+}
+
 /// Two sites had each dropped from their WALs what the other lacked, and the third lost its disk: neither could copy the other.
 /// At 41892 a copy took longer than the sites were given; at the others what was lost with a disk counted as kept (I-55).
 #[test]

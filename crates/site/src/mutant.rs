@@ -141,6 +141,14 @@ pub enum Mutant {
     NewerQuarantined,
     /// What a newer version wrote is taken in unread.
     NewerTakenIn,
+    /// The witness lets everybody go on who asks.
+    WitnessVotesTwice,
+    /// The witness counts as holding what it is in touch with.
+    WitnessHolds,
+    /// A witness on an empty directory votes as soon as anybody has told it something.
+    WitnessVotesAtOnce,
+    /// The witness tells what it has let happen before its note of that is durable.
+    WitnessTellsEarly,
 }
 
 /// The bug that is in this machine, if one is.

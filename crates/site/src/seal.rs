@@ -148,10 +148,12 @@ impl Seals {
         }
     }
 
-    /// A site votes with another storage from here on.
+    /// A site votes with another storage from here on. A recovery may find notes again that the checkpoint knew of.
     pub(crate) fn renew(&mut self, site: SiteId, storage: StorageId) {
         let former = self.renewed.insert(site, storage);
-        self.left.entry(site).or_default().extend(former.filter(|former| *former != storage));
+        let left = self.left.entry(site).or_default();
+        left.extend(former);
+        left.remove(&storage);
     }
 
     pub(crate) fn cut(&self, journal: JournalId) -> Option<Cut> {

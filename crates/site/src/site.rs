@@ -252,7 +252,8 @@ impl Site {
         }
         self.promise_to_self(step.now);
         let few = self.state.alive.len() < self.quorum();
-        let careless = self.state.switch.has(Mutant::QuorumOfTheLiving) && few;
+        let careless =
+            self.state.switch.has(Mutant::QuorumOfTheLiving) && few || self.takes_witness_for_holder();
         if let Some(position) = self.merge.release(RELEASE_AT_ONCE, self.state.switch, careless) {
             self.pipeline.note(Note::Released(position));
         }

@@ -15,6 +15,8 @@ type Decision = (SiteId, MemberEpoch);
 #[derive(Debug, Default)]
 pub(super) struct Forced {
     all: BTreeSet<Decision>,
+    /// Those that the witness has let happen.
+    words: BTreeSet<Decision>,
     /// What is on each site's platter.
     noted: BTreeMap<SiteId, BTreeSet<Decision>>,
 }
@@ -24,7 +26,30 @@ impl Forced {
     pub(super) fn noted(&mut self, by: SiteId, record: &GivenUp) -> bool {
         let decision = (record.site, record.epoch);
         self.noted.entry(by).or_default().insert(decision);
+        self.words.extend(record.witness.map(|_| decision));
         self.all.insert(decision)
+    }
+
+    /// What a site has noted.
+    pub(super) fn noted_by(&self, by: SiteId) -> impl Iterator<Item = &Decision> {
+        self.noted.get(&by).into_iter().flatten()
+    }
+
+    /// What the witness has noted of what it has let happen itself.
+    pub(super) fn words_of(&self, witness: SiteId) -> impl Iterator<Item = &Decision> {
+        self.noted_by(witness).filter(|decision| self.words.contains(decision))
+    }
+
+    /// The witness's disk is lost: what it had decided and nobody has noted is void.
+    pub(super) fn void(&mut self, witness: SiteId) {
+        let decided = self.noted.remove(&witness).unwrap_or_default();
+        let is_noted = |decision: &Decision| self.noted.values().any(|noted| noted.contains(decision));
+        self.all.retain(|decision| !decided.contains(decision) || is_noted(decision));
+    }
+
+    /// Whether a site was ever given up.
+    pub(super) fn was_given_up(&self, site: SiteId) -> bool {
+        self.is_given_up(site, MemberEpoch::default())
     }
 
     /// A site's disk is lost, or was put back.

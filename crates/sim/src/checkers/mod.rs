@@ -23,6 +23,7 @@ mod seals;
 pub mod truth;
 mod versions;
 mod votes;
+mod witness;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -112,6 +113,8 @@ pub struct Checkers {
     lives: lives::Lives,
     votes: votes::Votes,
     bounds: Option<Bounds>,
+    /// The witness, where there is one.
+    witness: Option<SiteId>,
     /// Sites that were given up and have released otherwise than those who remained, and run.
     apart: BTreeSet<SiteId>,
 }
@@ -142,8 +145,15 @@ impl Checkers {
             lives: lives::Lives::default(),
             votes: votes::Votes::new(founders),
             bounds,
+            witness: None,
             apart: BTreeSet::new(),
         }
+    }
+
+    /// The same, with a witness beside them.
+    #[must_use]
+    pub fn beside(self, witness: Option<SiteId>) -> Checkers {
+        Checkers { witness, ..self }
     }
 
     /// A site gave these records to its disk.
@@ -191,7 +201,7 @@ impl Checkers {
             return Ok(());
         }
         if let Note::GivenUp(record) = &note {
-            self.gave_site_up(by.site, record);
+            self.gave_site_up(by.site, record)?;
         }
         if let Note::Ended(journal, cut) = note {
             self.release.ended(&self.truth, journal, cut)?;
@@ -204,10 +214,13 @@ impl Checkers {
 
     /// A decision is on a site's platter. Where a majority is given up, what only that one had released may be shown otherwise
     /// from now on, and what only it had agreed on decided otherwise: that, and nothing else.
-    fn gave_site_up(&mut self, by: SiteId, record: &GivenUp) {
+    fn gave_site_up(&mut self, by: SiteId, record: &GivenUp) -> Verdict {
         let is_new = self.release.places.forced.noted(by, record);
+        if Some(by) == self.witness {
+            witness::noted(&self.release.places, by)?;
+        }
         if !is_new || !self.release.places.is_majority_given_up() {
-            return;
+            return Ok(());
         }
         let remain = self.remain();
         let knows_end = |journal| self.votes.is_end_noted(&remain, journal);
@@ -215,6 +228,7 @@ impl Checkers {
         self.votes.go_back(&self.release.places);
         let ends = self.logs.go_back(&remain);
         self.submissions.go_back(&ends);
+        Ok(())
     }
 
     /// The members that nobody has given up.
@@ -260,7 +274,9 @@ impl Checkers {
 
     /// I-33: two histories never become one: all that their sites tell each other is hello.
     pub fn keeps_apart(&self, from: SiteId, to: SiteId, message: &Message) -> Verdict {
-        let apart = self.apart.contains(&from) != self.apart.contains(&to);
+        // The witness is of no history.
+        let is_beside = [from, to].into_iter().any(|site| Some(site) == self.witness);
+        let apart = self.apart.contains(&from) != self.apart.contains(&to) && !is_beside;
         ensure(!apart || matches!(message, Message::Hello(_)), "I-33", || {
             format!("site {from} takes {to} for one of its own, though their histories differ")
         })
@@ -291,6 +307,9 @@ impl Checkers {
         let placed = self.truth.frontier(site).into_keys();
         let placed = placed.map(|journal| (journal, self.release.places.next(journal))).collect();
         self.votes.lose(site, placed);
+        if Some(site) == self.witness {
+            self.release.places.forced.void(site);
+        }
         self.release.places.lose(site);
         self.apart.remove(&site);
         self.truth.lose(site);
@@ -347,6 +366,9 @@ impl Checkers {
         frontier::sent(&self.truth, by, message)?;
         self.clock.sent(by, message);
         self.votes.sent(&self.truth, by, message)?;
+        if Some(by.site) == self.witness {
+            witness::sent(&self.release.places, by.site, message)?;
+        }
         self.release.sent(&self.truth, message)?;
         history::sent(&self.truth, message)
     }
@@ -464,7 +486,13 @@ impl Checkers {
         self.finish(sites)
     }
 
+    /// Whether the witness votes, and holds nothing.
+    pub fn witness_agrees(&self, site: &Site) -> Verdict {
+        witness::agrees(site)
+    }
+
     fn finish(&self, sites: &[(&Site, &dyn Disk)]) -> Verdict {
+        sites.iter().try_for_each(|(site, _)| self.release.places.is_taken_back(site.identity().site))?;
         sites.iter().try_for_each(|(site, _)| self.lives.finish(site.identity()))?;
         self.progress.finish(sites)?;
         self.durability.finish(&self.truth)

@@ -198,6 +198,15 @@ impl Places {
         !remain.is_empty() && remain.len() < members.len() && remain.into_iter().all(counts)
     }
 
+    /// Who was given up and runs in the end is a member again.
+    pub(super) fn is_taken_back(&self, site: SiteId) -> Verdict {
+        let remains = || self.remain(self.latest().0).contains(&site);
+        let was_removed = self.removed.contains(&site);
+        ensure(!self.forced.was_given_up(site) || was_removed || remains(), "I-32", || {
+            format!("site {site} was given up, is back, and is no member again")
+        })
+    }
+
     /// Whether enough of the members at its place hold an entry, or rightly said so; how many do.
     pub(super) fn is_held(&self, truth: &Truth, journal: JournalId, seq: Seq) -> Result<(), usize> {
         let epoch = self.epoch_at(journal, seq);

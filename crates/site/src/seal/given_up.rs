@@ -180,14 +180,15 @@ impl Site {
         if self.is_witness() {
             return self.note_as_witness(fresh);
         }
+        if self.config.witness == Some(from) {
+            return self.told_by_witness(from, fresh, step);
+        }
         for record in fresh {
             // Who was added again since may well be heard.
             let added = self.merge.order.added_with(record.site);
             let stands = added.is_none_or(|(since, _)| record.epoch >= since);
             let heard = stands && self.peers.is_greeted(record.site) && self.is_voter(record.site);
-            if self.config.witness == Some(from) {
-                self.told_by_witness(from, record, step);
-            } else if record.witness.is_none() && heard {
+            if record.witness.is_none() && heard {
                 let (from, site) = (self.config.name_of(from), self.config.name_of(record.site));
                 let text = format!("{from} has given {site} up, which answers here: {from} waits");
                 self.alarm(text, step);
@@ -198,7 +199,7 @@ impl Site {
     }
 
     /// Notes a decision that was told, at once or when there is room.
-    fn note_given_up(&mut self, record: GivenUp) {
+    pub(super) fn note_given_up(&mut self, record: GivenUp) {
         if !self.pipeline.is_full() {
             self.pipeline.note(Note::GivenUp(record));
         } else if self.state.seals.heard.len() < RECORDS_MAX {
@@ -212,15 +213,6 @@ impl Site {
             if self.is_fresh(&record) {
                 self.pipeline.note(Note::GivenUp(record));
             }
-        }
-    }
-
-    /// The witness tells what it has let happen.
-    fn told_by_witness(&mut self, from: SiteId, record: GivenUp, step: &mut Step<'_>) {
-        if record.site == self.config.own {
-            self.left_out(&record, step);
-        } else if self.is_word_of_witness(from, &record) {
-            self.note_given_up(record);
         }
     }
 

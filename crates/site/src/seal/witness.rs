@@ -19,6 +19,7 @@ use super::given_up::RECORDS_MAX;
 use super::{BALLOT_US, REPEAT_US};
 use crate::action::Action;
 use crate::identity::Identity;
+use crate::mutant::Mutant;
 use crate::notes::Note;
 use crate::replicate::control;
 use crate::site::{Fatal, Site, Step};
@@ -40,6 +41,8 @@ pub(super) struct Witnessing {
     asked_us: Option<u64>,
     /// Whom an operator wants fenced, while only the witness can agree to it.
     pub(super) wanted: BTreeSet<SiteId>,
+    /// Since when members answer with a data directory that does not vote, in monotonic microseconds.
+    empty_us: BTreeMap<SiteId, u64>,
     /// Whether it has let others go on without this site.
     pub(super) refused: bool,
     /// When who is back was last asked to be a member again, in monotonic microseconds.
@@ -76,6 +79,11 @@ impl Site {
     /// The data directory that a site in touch speaks for.
     fn greeted_with(&self, site: SiteId) -> Option<StorageId> {
         self.peers.links.get(&site)?.greeted
+    }
+
+    /// A bug on purpose: one of two and the witness are a majority.
+    pub(crate) fn takes_witness_for_holder(&self) -> bool {
+        self.state.switch.has(Mutant::WitnessHolds) && self.members().len() == 2 && self.witness().is_some()
     }
 
     /// Why the witness cannot be asked, if it cannot.
@@ -123,6 +131,7 @@ impl Site {
     /// Asks the witness to let this site, and all who are in touch with it, go on without the others.
     pub(super) fn ask_witness(&mut self, step: &mut Step<'_>) {
         let now_us = step.now.mono_us;
+        self.find_empty(now_us);
         // Who is back is not fenced for what an operator wanted before.
         self.state.seals.witness.wanted.retain(|site| !self.peers.is_greeted(*site));
         let rested =
@@ -130,8 +139,12 @@ impl Site {
         let Some((witness, storage)) = self.witness().filter(|_| rested && self.votes()) else { return };
         let lost: BTreeSet<SiteId> =
             self.other_voters().filter(|site| self.is_lost(*site, step.now)).collect();
-        let alone = self.other_voters().all(|site| lost.contains(&site));
-        if !self.leaves_half(&lost) || self.may_decide(alone).is_err() || self.may_write().is_err() {
+        let remain: Vec<SiteId> = self.other_voters().filter(|site| !lost.contains(site)).collect();
+        let alone = remain.is_empty();
+        // All of them are needed.
+        let unready = remain.into_iter().any(|site| !self.peers.is_greeted(site) || self.is_empty(site));
+        if unready || !self.leaves_half(&lost) || self.may_decide(alone).is_err() || self.may_write().is_err()
+        {
             return;
         }
         self.state.seals.witness.asked_us = Some(now_us);
@@ -146,24 +159,34 @@ impl Site {
         step.out.push(control(witness, Message::AskWitness(ask)));
     }
 
-    /// Whether another member is out of touch, or there with a data directory that does not vote, and has been silent for the
-    /// fence timeout; or an operator wants it fenced.
+    /// Whether another member is out of touch and has been silent for the fence timeout, or an operator wants it fenced; or it
+    /// has been there for as long with a data directory that does not vote, though it may have begun a journal.
     fn is_lost(&self, site: SiteId, now: Now) -> bool {
-        let greeted = self.peers.is_greeted(site);
-        let empty = self.peers.frozen.get(&site).is_some_and(|frozen| frozen.all);
-        if greeted && !empty {
-            return false;
+        let timeout_us = self.config.fence_timeout_ms * 1000;
+        let is_long = |since: u64| timeout_us > 0 && now.mono_us.saturating_sub(since) >= timeout_us;
+        let witnessing = &self.state.seals.witness;
+        if self.peers.is_greeted(site) {
+            return witnessing.empty_us.get(&site).is_some_and(|since| is_long(*since));
         }
-        if !greeted && self.state.seals.witness.wanted.contains(&site) {
+        if witnessing.wanted.contains(&site) {
             return true;
         }
-        let timeout_us = self.config.fence_timeout_ms * 1000;
         let heard_us = self.peers.heard_us.get(&site).copied().unwrap_or(0).max(self.state.start.began_us());
-        let unheard = timeout_us > 0 && now.mono_us.saturating_sub(heard_us) >= timeout_us;
-        let mut journals = self.merge.order.unsealed().filter(|journal| journal.site == site).peekable();
-        let known = journals.peek().is_some();
-        let silent = journals.all(|journal: JournalId| self.is_silent(journal, 0, now));
-        silent && (if greeted { known } else { unheard })
+        let mut journals = self.merge.order.unsealed().filter(|journal| journal.site == site);
+        is_long(heard_us) && journals.all(|journal: JournalId| self.is_silent(journal, 0, now))
+    }
+
+    /// Whether a site's data directory does not vote.
+    pub(super) fn is_empty(&self, site: SiteId) -> bool {
+        self.peers.frozen.get(&site).is_some_and(|frozen| frozen.all)
+    }
+
+    /// Who is in touch, and whose data directory does not vote.
+    fn find_empty(&mut self, now_us: u64) {
+        let empty = self.other_voters().filter(|site| self.peers.is_greeted(*site) && self.is_empty(*site));
+        let known = &self.state.seals.witness.empty_us;
+        let since = empty.map(|site| (site, known.get(&site).copied().unwrap_or(now_us)));
+        self.state.seals.witness.empty_us = since.collect();
     }
 
     /// A member asks the witness, perhaps this site, to be let go on without others.
@@ -174,12 +197,16 @@ impl Site {
         if !votes || !free || !room || !self.is_sound(from, ask) {
             return;
         }
-        let fresh: Vec<GivenUp> = match self.lets_go_on(from, ask) {
+        let careless = self.state.switch.has(Mutant::WitnessVotesTwice);
+        let fresh: Vec<GivenUp> = match careless || self.lets_go_on(from, ask) {
             true => ask.decisions.iter().filter(|record| self.is_fresh(record)).cloned().collect(),
             false => Vec::new(),
         };
         if fresh.is_empty() {
             return self.tell_decisions(from, step);
+        }
+        if self.state.switch.has(Mutant::WitnessTellsEarly) {
+            step.out.push(control(from, Message::GivenUp(fresh.clone())));
         }
         self.note_as_witness(fresh);
     }
@@ -230,17 +257,31 @@ impl Site {
         step.out.push(control(to, Message::GivenUp(records)));
     }
 
+    /// The witness tells what it has let happen.
+    pub(super) fn told_by_witness(&mut self, from: SiteId, fresh: Vec<GivenUp>, step: &mut Step<'_>) {
+        let own = self.config.own;
+        let left_out = |record: &&GivenUp| record.site == own && record.epoch >= self.merge.order.since(own);
+        if let Some(record) = fresh.iter().find(left_out) {
+            return self.left_out(record, step);
+        }
+        for record in fresh {
+            if record.site != own && self.is_word_of_witness(from, &record) {
+                self.note_given_up(record);
+            }
+        }
+    }
+
     /// Whether a decision comes from the witness, and from a directory of it whose word counts here.
-    pub(super) fn is_word_of_witness(&self, from: SiteId, record: &GivenUp) -> bool {
+    fn is_word_of_witness(&self, from: SiteId, record: &GivenUp) -> bool {
         record.witness == Some(from)
             && self.pledged() == self.greeted_with(from).map(|storage| (from, storage))
     }
 
-    /// The witness has let others go on without this site. It learns the rest from them: until then it stays what it is, so
-    /// that an operator can still decide otherwise where they are lost for good.
-    pub(super) fn left_out(&mut self, record: &GivenUp, step: &mut Step<'_>) {
-        let stands = record.epoch >= self.merge.order.since(self.config.own);
-        if !stands || !self.is_voter(self.config.own) || self.peers.is_greeted(record.by) {
+    /// The witness has let others go on without this site. It learns the rest from them, also who else was left out: until
+    /// then it stays what it is, so that those who were can still decide otherwise, with an operator, where the others are
+    /// lost for good.
+    fn left_out(&mut self, record: &GivenUp, step: &mut Step<'_>) {
+        if !self.is_voter(self.config.own) || self.peers.is_greeted(record.by) {
             return;
         }
         self.state.seals.witness.refused = true;
@@ -267,7 +308,9 @@ impl Site {
         let told = |remain: &BTreeSet<SiteId>| {
             !remain.is_empty() && remain.iter().all(|site| witnessing.told.contains_key(site))
         };
-        if witnessing.told.values().any(told) && witnessing.pending.is_empty() {
+        let careless = self.state.switch.has(Mutant::WitnessVotesAtOnce) && !witnessing.told.is_empty();
+        let is_told = witnessing.told.values().any(told) || careless;
+        if is_told && witnessing.pending.is_empty() {
             if self.become_known_as(Identity { synced: true, ..self.identity.clone() }, step)? {
                 self.state.pulse.news = true;
                 step.out.push(Action::Remark("this site is the witness: it votes".to_owned()));
