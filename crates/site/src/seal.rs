@@ -10,6 +10,7 @@
 //! A wiped site counts and votes nowhere until a majority of the others has told it their votes, has durably noted that
 //! its old storage is gone, and it holds what they held.
 
+mod ballots;
 mod endings;
 mod enter;
 mod given_up;
@@ -20,7 +21,6 @@ mod witness;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use agree::{Ballot, NoVote, Proposal, Said, Storages, Verdict, Vote};
-use clock::Now;
 use entry::{Cut, JournalId, MemberEpoch, Seq, SiteId, StorageId};
 
 use crate::action::Action;
@@ -226,68 +226,6 @@ impl Site {
         Ok(())
     }
 
-    /// Takes up the journals that should end.
-    fn find_silent(&mut self, step: &mut Step<'_>) {
-        let others = self.peers.greeted().filter(|site| self.is_voter(*site)).count();
-        if !self.votes() || 1 + others < self.quorum() {
-            return;
-        }
-        let unsealed: Vec<JournalId> = self.merge.order.unsealed().collect();
-        for journal in unsealed {
-            let turn_us = self.turn_us(journal);
-            let now_us = step.now.mono_us;
-            // A journal that was just opened has not been silent for long, whatever is known of it.
-            self.peers.moved_us.entry(journal).or_insert(now_us);
-            let elsewhere = self.is_begun_elsewhere(journal);
-            if elsewhere {
-                self.state.seals.of(journal).tried_us.get_or_insert(now_us);
-            }
-            let ending = self.state.seals.journals.get(&journal);
-            if ending.is_some_and(|ending| ending.cut.is_some()) {
-                continue;
-            }
-            let asked = ending.is_some_and(|ending| ending.forced || ending.vote.is_cast());
-            let begun = elsewhere || asked || self.merge.order.is_given_up(journal.site);
-            let rested = ending
-                .and_then(|ending| ending.tried_us)
-                .is_none_or(|at| now_us.saturating_sub(at) >= BALLOT_US + turn_us);
-            if rested && (begun || self.is_outlived(journal)) {
-                self.propose(journal, step);
-            } else if rested && self.is_silent(journal, turn_us, step.now) {
-                self.suspect(journal, step);
-            }
-        }
-    }
-
-    fn propose(&mut self, journal: JournalId, step: &mut Step<'_>) {
-        let (own, epoch) = (self.config.own, self.merge.order.epoch());
-        let ending = self.state.seals.of(journal);
-        ending.round = ending.round.max(ending.vote.promised.round) + 1;
-        let ballot = Ballot { epoch, round: ending.round, by: own.0 };
-        ending.proposal = Some(Proposal::new(ballot));
-        ending.tried_us = Some(step.now.mono_us);
-        ending.sent_us = step.now.mono_us;
-        let name = self.journal_name(journal);
-        self.tell(format!("asking the members to end {name}, ballot {}", ballot.round), step);
-        self.say_to_all(journal, &Said::Prepare { ballot }, step);
-    }
-
-    /// Puts a ballot about again: links come and go, and whoever held too little may hold enough by now.
-    fn repeat_ballots(&mut self, step: &mut Step<'_>) {
-        let now_us = step.now.mono_us;
-        let mut due = Vec::new();
-        for (journal, ending) in &mut self.state.seals.journals {
-            let Some(proposal) = ending.proposal.as_ref().filter(|_| ending.cut.is_none()) else { continue };
-            if now_us.saturating_sub(ending.sent_us) >= REPEAT_US {
-                ending.sent_us = now_us;
-                due.push((*journal, ballot_message(proposal)));
-            }
-        }
-        for (journal, said) in due {
-            self.say_to_all(journal, &said, step);
-        }
-    }
-
     fn say_to_all(&mut self, journal: JournalId, said: &Said, step: &mut Step<'_>) {
         let attempt = self.state.seals.of(journal).vote.attempt;
         let greeted: Vec<SiteId> = self.peers.greeted().collect();
@@ -415,28 +353,6 @@ impl Site {
         self.pipeline.note(Note::Vote(journal, vote));
     }
 
-    fn promised(
-        &mut self,
-        journal: JournalId,
-        ballot: Ballot,
-        (by, held, vote): (Voter, Cut, Given),
-        step: &mut Step<'_>,
-    ) {
-        let careless = usize::from(self.state.switch.has(Mutant::MinorityPromises));
-        let quorum = self.quorum() - careless;
-        let ends = self.should_end(journal, step.now);
-        let ending = self.state.seals.of(journal);
-        let Some(proposal) = ending.proposal.as_mut().filter(|proposal| proposal.ballot == ballot) else {
-            return;
-        };
-        if proposal.verdict().is_some() || proposal.promised(by, held, vote, (quorum, ends)).is_none() {
-            return;
-        }
-        ending.sent_us = step.now.mono_us;
-        let said = ballot_message(proposal);
-        self.say_to_all(journal, &said, step);
-    }
-
     fn accept(
         &mut self,
         from: SiteId,
@@ -475,15 +391,6 @@ impl Site {
         }
     }
 
-    /// Whether a journal should end, where this site is free to say.
-    fn should_end(&self, journal: JournalId, now: Now) -> bool {
-        let ending = self.state.seals.journals.get(&journal);
-        let opposed = ending.is_some_and(|ending| ending.opposed);
-        let forced = ending.is_some_and(|ending| ending.forced) || self.merge.order.is_given_up(journal.site);
-        let silent = forced || self.is_outlived(journal) || self.is_silent(journal, 0, now);
-        silent && !opposed && self.may_end(journal)
-    }
-
     /// Whether this site may consent to an end of a journal: it does so for fewer than half the sites at a time, until it
     /// is decided that they go on, or their next lives are in the order. Which partings count is judged by that (`Order`), so
     /// that there always is a journal to write seals and openings in. A site that is away already is taken away no further.
@@ -504,36 +411,6 @@ impl Site {
         // Nobody will write again in the journal of a former life, or of a site that was given up: its end takes nothing away.
         self.merge.order.is_given_up(journal.site)
             || !last && (self.is_outlived(journal) || away.len() < (self.members().len() - 1) / 2)
-    }
-
-    fn accepted(
-        &mut self,
-        journal: JournalId,
-        ballot: Ballot,
-        (by, renewed): ((SiteId, StorageId), &Storages),
-        step: &mut Step<'_>,
-    ) {
-        let careless = usize::from(self.state.switch.has(Mutant::MinorityAccepts));
-        let quorum = self.quorum() - careless;
-        let ending = self.state.seals.of(journal);
-        let Some(proposal) = ending.proposal.as_mut().filter(|proposal| proposal.ballot == ballot) else {
-            return;
-        };
-        if let Some(verdict) = proposal.accepted(by, renewed, quorum) {
-            self.say_to_all(journal, &Said::Decided(verdict), step);
-        }
-    }
-
-    fn refused_ballot(&mut self, journal: JournalId, ballot: Ballot, promised: Ballot, step: &mut Step<'_>) {
-        let ending = self.state.seals.of(journal);
-        if ending.proposal.as_ref().is_none_or(|proposal| proposal.ballot != ballot) {
-            return;
-        }
-        // The next try goes above what stood in the way. Who refuses without having promised more opposes the end itself.
-        ending.opposed |= promised <= ballot;
-        ending.round = ending.round.max(promised.round);
-        ending.proposal = None;
-        ending.tried_us = Some(step.now.mono_us);
     }
 
     /// A member says where a journal ends.
@@ -607,13 +484,5 @@ impl Site {
             let said = Said::Decided(Verdict::Ends(cut));
             step.out.push(control(to, Message::Seal(journal, 0, said)));
         }
-    }
-}
-
-fn ballot_message(proposal: &Proposal) -> Said {
-    let ballot = proposal.ballot;
-    match proposal.verdict() {
-        Some(verdict) => Said::Accept { ballot, verdict, promisers: proposal.promisers() },
-        None => Said::Prepare { ballot },
     }
 }
