@@ -116,6 +116,7 @@ impl Own {
             meridian: self.binary()?,
             folder: folder.path().to_owned(),
             sites: sites.iter().map(|site| (*site).to_owned()).collect(),
+            witness: None,
             network,
             ports,
             settings: self.settings.clone(),

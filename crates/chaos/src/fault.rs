@@ -20,6 +20,8 @@ pub(crate) struct Means {
     pub(crate) disks: bool,
     /// Processes can be traced.
     pub(crate) tracer: bool,
+    /// There are two sites and a witness.
+    pub(crate) witness: bool,
 }
 
 /// A kind of fault.
@@ -154,6 +156,13 @@ impl Kind {
         matches!(self, Kind::Restore | Kind::Wipe)
     }
 
+    /// Whether it can strike a witness: its clock does not count, it is nobody to fence, and its disk is not put back.
+    pub(crate) fn strikes_a_witness(self) -> bool {
+        !self.loses_a_disk()
+            && !self.waits_for_a_fence()
+            && !matches!(self, Kind::ClockStep | Kind::ClockJump)
+    }
+
     /// Whether it is over only when the others have agreed on a fence.
     pub(crate) fn waits_for_a_fence(self) -> bool {
         matches!(self, Kind::Fence | Kind::CutUntilFenced)
@@ -161,7 +170,9 @@ impl Kind {
 
     pub(crate) fn is_possible(self, means: Means) -> bool {
         match self {
-            Kind::FullDisk | Kind::PowerCut | Kind::PowerCutAll | Kind::Restore => means.disks,
+            Kind::FullDisk | Kind::PowerCut | Kind::PowerCutAll => means.disks,
+            // One of two that is put back from a backup does not come back into the order by itself.
+            Kind::Restore => means.disks && !means.witness,
             Kind::SlowSync | Kind::FailedSync => means.tracer,
             _ => true,
         }

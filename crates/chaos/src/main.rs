@@ -45,6 +45,9 @@ pub(crate) struct Arguments {
     /// Sites
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(3..=5))]
     sites: u8,
+    /// Two sites and a witness
+    #[arg(long, conflicts_with = "sites")]
+    witness: bool,
     /// Records each second, of each writing client; there are two at each site
     #[arg(long, default_value_t = 15.0)]
     rate: f64,

@@ -58,12 +58,17 @@ fn round(
     tally: &mut Tally,
 ) -> anyhow::Result<()> {
     let kinds = choose(dice, waiting);
-    let mut victims = scene.sites();
+    let mut victims = scene.everyone();
     dice.shuffle(&mut victims);
     let mut struck = Vec::new();
-    for (kind, victim) in kinds.into_iter().zip(victims.iter().cycle()) {
+    for kind in kinds {
+        // Whoever is struck now is the last in turn. What cannot strike the witness passes it by.
+        let fits = |victim: &String| kind.strikes_a_witness() || !scene.is_witness(victim);
+        let Some(at) = victims.iter().position(fits) else { continue };
+        let victim = victims.remove(at);
         scene.say(&format!("{} at {victim}", kind.name()));
-        struck.push((kind, Instant::now(), strike(scene, dice, kind, victim)?));
+        struck.push((kind, Instant::now(), strike(scene, dice, kind, &victim)?));
+        victims.push(victim);
         last(scene, &mut struck, Duration::from_secs_f64(dice.between(0.0, 1.5)))?;
     }
     last(scene, &mut struck, Duration::from_secs_f64(dice.between(2.0, 10.0)))?;

@@ -49,7 +49,7 @@ const SETTINGS: [&str; 5] = [
 /// Makes a run; answers with the number of findings.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u64> {
     let folder = folder(arguments)?;
-    let means = means(&folder);
+    let means = Means { witness: arguments.witness, ..means(&folder) };
     let kinds = kinds(arguments, means)?;
     let mut scene = found(arguments, &folder, means)?;
     let outcome = story(arguments, &mut scene, &kinds);
@@ -89,7 +89,7 @@ fn means(folder: &Path) -> Means {
     if !tracer {
         println!("strace is not here: slow and failing syncs are left out");
     }
-    Means { disks: disks.is_ok(), tracer }
+    Means { disks: disks.is_ok(), tracer, witness: false }
 }
 
 fn kinds(arguments: &Arguments, means: Means) -> anyhow::Result<Vec<Kind>> {
@@ -99,13 +99,19 @@ fn kinds(arguments: &Arguments, means: Means) -> anyhow::Result<Vec<Kind>> {
     Ok(kinds)
 }
 
+/// The sites that hold data.
 fn sites(arguments: &Arguments) -> Vec<String> {
-    SITES.iter().take(usize::from(arguments.sites)).map(|site| (*site).to_owned()).collect()
+    let count = if arguments.witness { 2 } else { usize::from(arguments.sites) };
+    SITES.iter().take(count).map(|site| (*site).to_owned()).collect()
+}
+
+fn witness(arguments: &Arguments) -> Option<String> {
+    arguments.witness.then(|| SITES[2].to_owned())
 }
 
 /// Disks, then the cluster on them, then the topics.
 fn found(arguments: &Arguments, folder: &Path, means: Means) -> anyhow::Result<Scene> {
-    let sites = sites(arguments);
+    let sites: Vec<String> = sites(arguments).into_iter().chain(witness(arguments)).collect();
     let mut disks = BTreeMap::new();
     for site in sites.iter().filter(|_| means.disks) {
         let image = folder.join(format!("{site}.img"));
@@ -116,6 +122,7 @@ fn found(arguments: &Arguments, folder: &Path, means: Means) -> anyhow::Result<S
         meridian: binary(arguments)?,
         folder: folder.to_owned(),
         sites: sites.clone(),
+        witness: witness(arguments),
         network: Network::Emulated { matrix: matrix.clone(), seed: arguments.seed, guests: Vec::new() },
         ports: Ports { kafka: arguments.kafka_port, peer: arguments.peer_port, http: arguments.http_port },
         settings: SETTINGS.iter().map(|setting| (*setting).to_owned()).collect(),
@@ -184,7 +191,7 @@ fn story(arguments: &Arguments, scene: &mut Scene, kinds: &[Kind]) -> anyhow::Re
     let mut dice = Dice::new(arguments.seed);
     let tally = rage(scene, &mut dice, kinds, Duration::from_secs_f64(60.0 * arguments.minutes))?;
     scene.say("all healed; writing ends");
-    for site in scene.sites() {
+    for site in scene.everyone() {
         scene.wait_ready(&site);
     }
     if !scene.tell_writers("quiet") {
@@ -287,10 +294,14 @@ fn report(
     let began = Instant::now();
     let found = check(&history, &promises);
     facts.push(format!("the checker read it all in {:.1} s", began.elapsed().as_secs_f64()));
-    let Arguments { minutes, seed, sites, .. } = arguments;
+    let Arguments { minutes, seed, sites, witness, .. } = arguments;
+    let (who, how) = match witness {
+        true => ("2 sites and a witness".to_owned(), "--witness".to_owned()),
+        false => (format!("{sites} sites"), format!("--sites {sites}")),
+    };
     let outcome = Outcome {
-        title: format!("chaos: {sites} sites, {minutes} minutes of faults, seed {seed}"),
-        command: format!("cargo xtask chaos --minutes {minutes} --seed {seed} --sites {sites}"),
+        title: format!("chaos: {who}, {minutes} minutes of faults, seed {seed}"),
+        command: format!("cargo xtask chaos --minutes {minutes} --seed {seed} {how}"),
         facts,
         tally,
         history: &history,

@@ -37,8 +37,18 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
+    /// The sites that hold data and take clients.
     pub(crate) fn sites(&self) -> Vec<String> {
+        self.cluster.plan().with_data()
+    }
+
+    /// The witness as well.
+    pub(crate) fn everyone(&self) -> Vec<String> {
         self.cluster.plan().sites.clone()
+    }
+
+    pub(crate) fn is_witness(&self, site: &str) -> bool {
+        self.cluster.plan().witness.as_deref() == Some(site)
     }
 
     pub(crate) fn emulator(&self) -> anyhow::Result<&Emulator> {
@@ -136,7 +146,7 @@ impl Scene {
 
     /// The links of a site, both ways.
     pub(crate) fn links_of(&self, site: &str) -> Vec<(String, String)> {
-        let others = self.sites().into_iter().filter(|other| other != site);
+        let others = self.everyone().into_iter().filter(|other| other != site);
         others.flat_map(|other| [(site.to_owned(), other.clone()), (other, site.to_owned())]).collect()
     }
 
@@ -156,7 +166,8 @@ impl Scene {
     }
 
     pub(crate) fn admin_url(&self, site: &str) -> anyhow::Result<String> {
-        let index = self.sites().iter().position(|known| known == site).context("a site of the cluster")?;
+        let index =
+            self.everyone().iter().position(|known| known == site).context("a site of the cluster")?;
         Ok(format!("http://{}", self.cluster.plan().http(index)))
     }
 }

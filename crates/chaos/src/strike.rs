@@ -44,7 +44,7 @@ pub(crate) enum Struck {
 /// Lets a fault strike. `victim` is the site it falls upon; kinds that strike links choose more by the dice.
 pub(crate) fn strike(scene: &mut Scene, dice: &mut Dice, kind: Kind, victim: &str) -> anyhow::Result<Struck> {
     let site = victim.to_owned();
-    let sites = scene.sites();
+    let sites = scene.everyone();
     let others: Vec<String> = sites.iter().filter(|other| **other != site).cloned().collect();
     let other = others[dice.below(others.len())].clone();
     Ok(match kind {

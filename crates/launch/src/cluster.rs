@@ -44,9 +44,11 @@ impl Cluster {
             &plan.meridian,
             &["cert".as_ref(), "dev".as_ref(), "--out".as_ref(), &certs, "--config".as_ref(), &first],
         )?;
-        for site in &plan.sites {
+        for site in &plan.with_data() {
             run(&plan.meridian, &["bootstrap".as_ref(), "--config".as_ref(), &plan.config(site)])?;
         }
+        // A witness founds nothing.
+        plan.witness.iter().try_for_each(|witness| cluster.join(witness))?;
         Ok(cluster)
     }
 
@@ -252,6 +254,7 @@ mod tests {
             sites: vec!["a".to_owned()],
             network: Network::Direct,
             ports: Ports { kafka, peer: 0, http: 0 },
+            witness: None,
             settings: Vec::new(),
         }
     }

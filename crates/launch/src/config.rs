@@ -19,13 +19,15 @@ pub(crate) fn of_site(plan: &Plan, own: usize, dial: &BTreeMap<String, SocketAdd
     );
     for (index, site) in plan.sites.iter().enumerate() {
         let (peer, kafka) = (plan.peer(index), Plan::host(index));
-        let member = format!(
-            "\n[[members]]\nname = \"{site}\"\nid = {}\npeer = \"{peer}\"\nkafka = \"{kafka}\"\n",
-            index + 1
-        );
+        let clients = match Some(site) == plan.witness.as_ref() {
+            true => "witness = true".to_owned(),
+            false => format!("kafka = \"{kafka}\""),
+        };
+        let id = index + 1;
+        let member = format!("\n[[members]]\nname = \"{site}\"\nid = {id}\npeer = \"{peer}\"\n{clients}\n");
         text.push_str(&member);
     }
-    for (home, site) in plan.sites.iter().enumerate() {
+    for (home, site) in plan.with_data().iter().enumerate() {
         let port = plan.kafka(home, home).port();
         let prefer = preference(plan, home).join("\", \"");
         let home = format!("\n[[homes]]\nname = \"{site}\"\nport = {port}\nprefer = [\"{prefer}\"]\n");
@@ -55,7 +57,7 @@ fn preference(plan: &Plan, home: usize) -> Vec<String> {
         Network::Emulated { matrix, .. } => matrix.rtt_ms(&plan.sites[home], site).unwrap_or(f64::MAX),
         Network::Direct => f64::from(u8::from(*site != plan.sites[home])),
     };
-    let mut sites = plan.sites.clone();
+    let mut sites = plan.with_data();
     sites.sort_by(|one, other| far(one).total_cmp(&far(other)));
     sites
 }
@@ -75,6 +77,7 @@ mod tests {
             meridian: "meridian".into(),
             folder: "/f".into(),
             sites: ["a", "b", "c"].map(str::to_owned).into(),
+            witness: None,
             network: Network::Emulated { matrix, seed: 0, guests: Vec::new() },
             ports: Ports::default(),
             settings: Vec::new(),
@@ -85,6 +88,14 @@ mod tests {
     fn clients_stay_at_home_and_else_go_to_the_nearest() {
         assert_eq!(preference(&plan(), 0), ["a", "c", "b"]);
         assert_eq!(preference(&plan(), 1), ["b", "c", "a"]);
+    }
+
+    #[test]
+    fn a_witness_is_nobodys_home() {
+        let plan = Plan { witness: Some("c".to_owned()), ..plan() };
+        let text = of_site(&plan, 2, &BTreeMap::new());
+        assert_eq!((text.matches("witness = true").count(), text.matches("[[homes]]").count()), (1, 2));
+        assert!(text.contains("port = 9092\nprefer = [\"a\", \"b\"]"), "{text}");
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub struct Plan {
     pub folder: PathBuf,
     /// The sites' names, which are the homes' names too.
     pub sites: Vec<String>,
+    /// Which of them is the witness, if one is: the last, since it is nobody's home.
+    pub witness: Option<String>,
     /// What lies between them.
     pub network: Network,
     /// Where they listen.
@@ -60,6 +62,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The sites that hold data.
+    #[must_use]
+    pub fn with_data(&self) -> Vec<String> {
+        self.sites.iter().filter(|site| Some(*site) != self.witness.as_ref()).cloned().collect()
+    }
+
     /// Where site number `index` lives.
     #[must_use]
     pub fn host(index: usize) -> Ipv4Addr {

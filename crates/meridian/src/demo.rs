@@ -62,6 +62,7 @@ pub(crate) async fn run(wishes: Wishes) -> anyhow::Result<ExitCode> {
         meridian: std::env::current_exe().context("cannot find my own binary")?,
         folder: folder.path.clone(),
         sites: names,
+        witness: None,
         network: Network::Emulated { matrix: matrix.clone(), seed: 0, guests: Vec::new() },
         ports: Ports::default(),
         settings: SETTINGS.map(str::to_owned).to_vec(),

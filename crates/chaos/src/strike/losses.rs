@@ -64,21 +64,28 @@ fn drained(scene: &Scene, site: &str) -> bool {
 
 /// Where the site's own journals end, if all others hold them to the end.
 fn own_end(scene: &Scene, site: &str) -> Option<Vec<(String, u64)>> {
-    let own = scene.status(site).ok()?;
-    let own: Vec<(String, u64)> = own
+    let (own, sites) = (scene.status(site).ok()?, scene.sites());
+    // Where a witness let one of two go on, nobody else has what that one holds until the other is a member again.
+    if own.members.len() < sites.len() {
+        return None;
+    }
+    let ends: Vec<(String, u64)> = own
         .journals
         .into_iter()
         .filter(|journal| journal.site == site)
         .map(|journal| (journal.journal, journal.held))
         .collect();
-    for other in scene.sites().iter().filter(|other| *other != site) {
+    for other in sites.iter().filter(|other| *other != site) {
         let status = scene.status(other).ok()?;
+        if status.members.len() < sites.len() {
+            return None;
+        }
         let holds = |(name, end): &(String, u64)| {
             status.journals.iter().any(|journal| journal.journal == *name && journal.held >= *end)
         };
-        if !own.iter().all(holds) {
+        if !ends.iter().all(holds) {
             return None;
         }
     }
-    Some(own)
+    Some(ends)
 }
