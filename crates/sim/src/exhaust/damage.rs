@@ -107,6 +107,35 @@ struct Commit {
     upto: usize,
 }
 
+/// A copy of a file to hurt, which is as it was written between two cases.
+struct Spare {
+    file: usize,
+    bytes: BytesMut,
+}
+
+impl Hurt {
+    /// The hurt file. A cut needs no copy, and a flip only the first of a file.
+    fn done_to(&self, file: usize, bytes: &Bytes, spare: Option<Spare>) -> Bytes {
+        match self {
+            Hurt::Cut { len } => bytes.slice(..*len),
+            Hurt::Flip { at, bit } => {
+                let spare = spare.filter(|spare| spare.file == file);
+                let mut copy = spare.map_or_else(|| BytesMut::from(&bytes[..]), |spare| spare.bytes);
+                copy[*at] ^= 1 << bit;
+                copy.freeze()
+            }
+        }
+    }
+
+    /// The copy for the next case, if nobody has kept any of it.
+    fn undone_to(&self, file: usize, damaged: Bytes) -> Option<Spare> {
+        let Hurt::Flip { at, bit } = self else { return None };
+        let mut bytes = damaged.try_into_mut().ok()?;
+        bytes[*at] ^= 1 << bit;
+        Some(Spare { file, bytes })
+    }
+}
+
 impl Commit {
     /// Whether not one byte of it is hurt.
     fn survives(&self, file: &FileName, hurt: &Hurt) -> bool {
@@ -176,7 +205,23 @@ impl Whole {
         };
         let files = names.into_iter().map(file).collect();
         let entries = records.iter().filter_map(truth::entry).map(|entry| entry.bytes.clone()).collect();
-        Whole { files, commits, records, entries, options, end: wal.position() }
+        let mut whole = Whole { files, commits, records, entries, options, end: wal.position() };
+        whole.hold_what_is_on_disk();
+        whole
+    }
+
+    /// From here on the records held are those that come back from the unhurt files: the same ones, in the same memory as
+    /// in any recovery of these files, so that most of them need no look at their bytes to be found the same.
+    fn hold_what_is_on_disk(&mut self) {
+        let (name, bytes) = &self.files[0];
+        let mut disk = HurtDisk::new(&self.files, name, bytes.clone());
+        let found = self.recover(&mut disk, WalPosition::START).expect("nothing is hurt");
+        assert!(
+            found.records == self.records && found.position == self.end,
+            "the WAL holds what was written"
+        );
+        self.entries = found.records.iter().filter_map(truth::entry).map(|e| e.bytes.clone()).collect();
+        self.records = found.records;
     }
 
     /// The file and the place in it of a byte, counted over all files.
@@ -200,10 +245,11 @@ impl Whole {
         let Share { first, of } = wanted.share;
         let parts = shared_out(wanted.threads, end.saturating_sub(first).div_ceil(of), |numbers| {
             let mut counts = Counts::default();
+            let mut spare = None;
             for number in numbers {
                 let (file, hurt) = hurt(first + number * of);
                 let from = if covered { self.end } else { WalPosition::START };
-                self.one(file, &hurt, from, &mut counts).map_err(|seen| {
+                self.one(file, &hurt, from, (&mut spare, &mut counts)).map_err(|seen| {
                     let name = &self.files[file].0;
                     format!("I-05: {name} with {hurt:?}, replayed from commit {}: {seen}", from.lsn)
                 })?;
@@ -222,18 +268,26 @@ impl Whole {
         Ok(sum)
     }
 
-    fn one(&self, file: usize, hurt: &Hurt, from: WalPosition, counts: &mut Counts) -> Result<(), String> {
-        let mut disk = HurtDisk::new(&self.files, file, hurt);
+    fn one(
+        &self,
+        file: usize,
+        hurt: &Hurt,
+        from: WalPosition,
+        (spare, counts): (&mut Option<Spare>, &mut Counts),
+    ) -> Result<(), String> {
+        let (name, bytes) = &self.files[file];
+        let damaged = hurt.done_to(file, bytes, spare.take());
+        let mut disk = HurtDisk::new(&self.files, name, damaged.clone());
         let recovered = catch_unwind(AssertUnwindSafe(|| self.recover(&mut disk, from)));
         counts.tried += 1;
         match recovered.map_err(|_| "it panics".to_owned())? {
-            Err(_) if disk.changed => Err("it refuses, but has changed the disk".into()),
-            Err(_) => {
-                counts.refused += 1;
-                Ok(())
-            }
-            Ok(found) => self.weigh(&found, (&self.files[file].0, hurt), counts),
+            Err(_) if disk.changed => return Err("it refuses, but has changed the disk".into()),
+            Err(_) => counts.refused += 1,
+            Ok(found) => self.weigh(&found, (name, hurt), counts)?,
         }
+        drop(disk);
+        *spare = hurt.undone_to(file, damaged);
+        Ok(())
     }
 
     fn recover(&self, disk: &mut HurtDisk<'_>, from: WalPosition) -> Result<Found, OpenError> {
@@ -267,8 +321,11 @@ impl Whole {
         if found.skipped && found.lost != is_hurt {
             return Err(format!("a commit before the checkpoint is hurt: {is_hurt}; found: {}", found.lost));
         }
-        let written = |first: usize| self.entries.get(first..);
-        match found.given.iter().find(|(first, entries)| written(*first) != Some(&entries[..])) {
+        let as_written = |first: usize, entries: &[Bytes]| {
+            let written = self.entries.get(first..).filter(|written| written.len() == entries.len());
+            written.is_some_and(|written| written.iter().zip(entries).all(|(a, b)| same(a, b)))
+        };
+        match found.given.iter().find(|(first, entries)| !as_written(*first, entries)) {
             Some((first, entries)) if found.skipped => {
                 Err(format!("from {first} on {} entries are given out that were not written", entries.len()))
             }
@@ -280,7 +337,12 @@ impl Whole {
         self.weigh_before(found, hurt)?;
         let skipped = if found.skipped { self.records.len() } else { 0 };
         let upto = skipped + found.records.len();
-        if self.records.get(skipped..upto) != Some(&found.records[..]) {
+        let as_written = self.records.get(skipped..upto).is_some_and(|written| {
+            written.iter().zip(&found.records).all(|(a, b)| {
+                std::mem::discriminant(a) == std::mem::discriminant(b) && same(a.bytes(), b.bytes())
+            })
+        });
+        if !as_written {
             return Err("records come back that were not written".into());
         }
         if upto == self.records.len() && found.position == self.end {
@@ -305,6 +367,11 @@ impl Whole {
         *(if found.truncated { &mut counts.reported } else { &mut counts.unprovable }) += 1;
         Ok(())
     }
+}
+
+/// Whether these are the same bytes; where they lie in the same memory, that is known without a look.
+fn same(a: &Bytes, b: &Bytes) -> bool {
+    a.len() == b.len() && (a.as_ptr() == b.as_ptr() || a == b)
 }
 
 /// What a recovery gave.
@@ -409,19 +476,10 @@ struct HurtDisk<'a> {
 }
 
 impl<'a> HurtDisk<'a> {
-    fn new(files: &'a [(FileName, Bytes)], hurt: usize, how: &Hurt) -> HurtDisk<'a> {
+    fn new(files: &'a [(FileName, Bytes)], hurt: &'a FileName, damaged: Bytes) -> HurtDisk<'a> {
         let mut seen: BTreeMap<&FileName, Bytes> =
             files.iter().map(|(name, bytes)| (name, bytes.clone())).collect();
-        let (name, bytes) = &files[hurt];
-        let damaged = match how {
-            Hurt::Cut { len } => bytes.slice(..*len),
-            Hurt::Flip { at, bit } => {
-                let mut copy = BytesMut::from(&bytes[..]);
-                copy[*at] ^= 1 << bit;
-                copy.freeze()
-            }
-        };
-        seen.insert(name, damaged);
+        seen.insert(hurt, damaged);
         HurtDisk { files: seen, changed: false }
     }
 
@@ -456,6 +514,10 @@ impl Disk for HurtDisk<'_> {
 
     fn write(&mut self, file: &FileName, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
         let (from, end) = (offset as usize, offset as usize + bytes.len());
+        if self.files.get(file).and_then(|held| held.get(from..end)) == Some(bytes) {
+            self.changed = true;
+            return Ok(());
+        }
         self.change(file, |held| {
             held.resize(held.len().max(end), 0);
             held[from..end].copy_from_slice(bytes);
