@@ -35,5 +35,6 @@ fn no_cut_costs_what_a_later_commit_or_a_checkpoint_proves() {
 #[test]
 fn no_power_cut_takes_back_what_was_told() {
     let counts = crash::everywhere(crash::Wanted { rounds: 4, open_max: 4, threads: 2 }).unwrap();
-    assert!(counts.operations > 80 && counts.recoveries > 1_000 && counts.torn > 50, "{counts}");
+    assert!(counts.operations > 80 && counts.platters > 1_000, "{counts}");
+    assert!(counts.recoveries > 200 && counts.torn > 10, "{counts}");
 }

@@ -5,6 +5,9 @@ use std::time::Instant;
 use super::threads;
 use crate::exhaust::{crash, damage};
 
+/// Rounds of the life in which the power goes: enough for commits, a rolled segment, a checkpoint and a grown topic.
+const ROUNDS: u64 = 6;
+
 /// What is gone through.
 struct Wanted<'a> {
     /// One part (`flips`, `cuts`, `crash`) or `all`.
@@ -50,7 +53,7 @@ pub fn exhaust(words: &[String]) -> Result<(), String> {
         threads,
         share: wanted.share,
     };
-    let life = crash::Wanted { rounds: 16, open_max: 12, threads };
+    let life = crash::Wanted { rounds: ROUNDS, open_max: 12, threads };
     if wanted.wants("crash") {
         tell("every crash", || crash::everywhere(life))?;
     }

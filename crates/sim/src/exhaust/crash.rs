@@ -4,15 +4,19 @@
 //! of its disk, and for every legal content of the platter after it, the site is recovered, and what it had told
 //! by then is held against it: it starts (I-05), has what it acknowledged (I-02), what it said to hold (I-14) and what
 //! it showed to readers (I-20), and stamps nothing that it had promised away, though its clock went back (I-22).
+//!
+//! Many of these platters are the same to the last byte, from one operation to the next above all. A recovery is a function
+//! of the platter, and its judgement one of that and of what was told: the same two are gone through once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
 
 use batch::{Builder, NewRecord};
 use bytes::Bytes;
 use clock::Stamp;
-use disk::MemoryDisk;
+use disk::{Disk, FileName, MemoryDisk};
 use entry::{JournalId, TopicId};
 use site::{Acknowledge, Action, Append, Commit, Entropy, Event, Reading, Request, Site, Ticket};
 
@@ -43,7 +47,9 @@ pub struct Counts {
     pub bounded: u64,
     /// The most writes that were open at once.
     pub open_most: u64,
-    /// Platters that were recovered from.
+    /// Platters that there may be after them, taken together.
+    pub platters: u64,
+    /// Those of them that differ, each recovered from.
     pub recoveries: u64,
     /// The same, where recovery cut a torn write off.
     pub torn: u64,
@@ -57,13 +63,14 @@ pub fn everywhere(wanted: Wanted) -> Result<Counts, String> {
     let (pair, first) = life(wanted.rounds);
     let node = pair.watched();
     let operations = (node.disk.ops.len() - first) as u64;
+    let seen = Seen::default();
     let parts = shared_out(wanted.threads, operations, |numbers| {
         let (mut counts, mut platter, mut taken) = (Counts::default(), Platter::default(), 0);
         for number in numbers {
             let upto = first + number as usize + 1;
             node.disk.ops[taken..upto].iter().for_each(|op| platter.take(op));
             taken = upto;
-            after(node, upto, &platter, wanted.open_max, &mut counts)?;
+            after(node, upto, &platter, wanted.open_max, (&seen, &mut counts))?;
         }
         Ok(counts)
     });
@@ -72,10 +79,30 @@ pub fn everywhere(wanted: Wanted) -> Result<Counts, String> {
         let part: Counts = part.map_err(|seen: String| seen)?;
         sum.bounded += part.bounded;
         sum.open_most = sum.open_most.max(part.open_most);
+        sum.platters += part.platters;
         sum.recoveries += part.recoveries;
         sum.torn += part.torn;
     }
     Ok(sum)
+}
+
+/// Digests of what was gone through: of a platter, with the number of what had been told by then.
+#[derive(Debug, Default)]
+struct Seen(Mutex<BTreeSet<[u8; 32]>>);
+
+impl Seen {
+    fn is_new(&self, disk: &MemoryDisk, names: &BTreeSet<FileName>, told: usize) -> bool {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&told.to_be_bytes());
+        for name in names {
+            let bytes = disk.len(name).ok().flatten().and_then(|len| disk.read(name, 0, len as usize).ok());
+            let len = bytes.as_ref().map_or(u64::MAX, |bytes| bytes.len() as u64);
+            hasher.update(name.as_str().as_bytes());
+            hasher.update(&len.to_be_bytes());
+            hasher.update(&bytes.unwrap_or_default());
+        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(*hasher.finalize().as_bytes())
+    }
 }
 
 /// The power goes after `upto` operations.
@@ -84,10 +111,11 @@ fn after(
     upto: usize,
     platter: &Platter,
     most: usize,
-    counts: &mut Counts,
+    (seen, counts): (&Seen, &mut Counts),
 ) -> Result<(), String> {
-    let told = node.history.iter().rev().find(|(ops, _)| *ops <= upto).map(|(_, told)| told.clone());
-    let told = told.unwrap_or_default();
+    let last = node.history.iter().rposition(|(ops, _)| *ops <= upto);
+    let told = last.map(|last| node.history[last].1.clone()).unwrap_or_default();
+    let told_number = last.map_or(0, |last| last + 1);
     let open = platter.pieces.len();
     let early = open.saturating_sub(most);
     counts.open_most = counts.open_most.max(open as u64);
@@ -96,6 +124,10 @@ fn after(
         for set in 0u64..1 << (open - early) {
             let mut disk = platter
                 .after(|piece| if piece < early { *early_kept } else { set >> (piece - early) & 1 == 1 });
+            counts.platters += 1;
+            if !seen.is_new(&disk, &platter.names, told_number) {
+                continue;
+            }
             counts.recoveries += 1;
             let recovered = catch_unwind(AssertUnwindSafe(|| recovered(&mut disk, &told)));
             let recovered = recovered.unwrap_or_else(|_| Err("assertion: it panics".into()));
@@ -216,11 +248,11 @@ fn append(topic: TopicId, number: u64, padding: usize) -> Request {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { operations, bounded, open_most, recoveries, torn } = self;
+        let Counts { operations, bounded, open_most, platters, recoveries, torn } = self;
         write!(
             f,
-            "power cut after each of {operations} operations: {recoveries} platters recovered from, {torn} of them with a \
-             torn write; {bounded} operations left more writes open than every set is tried of, {open_most} at most"
+            "power cut after each of {operations} operations: {platters} platters, of which {recoveries} differ and were \
+             recovered from, {torn} of them with a torn write; {bounded} operations left more writes open than every set is tried of, {open_most} at most"
         )
     }
 }

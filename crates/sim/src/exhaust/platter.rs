@@ -4,6 +4,8 @@
 //! length and a removal are pieces, too. A sync settles what its file has, and all removals; a rename settles the name
 //! at once, as a journaling file system does that is asked to.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use disk::{Disk, DiskError, FileName, MemoryDisk};
 
@@ -34,11 +36,16 @@ pub(crate) struct Diary {
 pub(crate) struct Platter {
     sure: MemoryDisk,
     pub(crate) pieces: Vec<Op>,
+    /// All files that there ever were.
+    pub(crate) names: BTreeSet<FileName>,
 }
 
 impl Platter {
     /// Takes the next operation.
     pub(crate) fn take(&mut self, op: &Op) {
+        if !self.names.contains(op.file()) {
+            self.names.insert(op.file().clone());
+        }
         match op {
             Op::Write { file, offset, bytes } => {
                 let whole = if file.as_str().starts_with("wal/") { WAL_PIECE_BYTES } else { PIECE_BYTES };
