@@ -11,20 +11,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use automerge::legacy::{Key, ObjectId, Op, OpType};
 use automerge::transaction::{CommitOptions, Transactable, Transaction};
 use automerge::{
-    ActorId, Automerge, AutomergeError, Change, ChangeHash, ObjId, ObjType, ROOT, ReadDoc, ScalarValue,
-    ScalarValueRef, ValueRef,
+    ActorId, Automerge, AutomergeError, Change, ChangeHash, ObjId, ObjType, ROOT, ReadDoc, ScalarValueRef,
+    ValueRef,
 };
 use entry::{ClusterId, TopicBody, TopicId};
-use uuid::Uuid;
 
 use crate::error::ApplyError;
-use crate::frame;
+use crate::history::{Batch, History};
+use crate::shape::{self, Shape};
 
 /// Who makes the genesis.
-const GENESIS_ACTOR: [u8; 16] = *b"meridian genesis";
+pub(crate) const GENESIS_ACTOR: [u8; 16] = *b"meridian genesis";
 /// Every birth is made out of it, so it is not made anew each time.
 static GENESIS: LazyLock<Document> = LazyLock::new(Document::empty);
 const WRITES_FIT: &str = "writing to a map of this document cannot fail";
@@ -46,95 +45,6 @@ pub(crate) struct Told {
     pub(crate) deleted: bool,
 }
 
-/// What was changed, as far as the next change has to go on from it.
-#[derive(Debug, Clone, Default)]
-struct History {
-    /// The changes since the genesis, as a frame holds them, each behind those that it builds on.
-    bytes: Vec<u8>,
-    /// All of them, and the number of the last operation of each.
-    changes: BTreeMap<ChangeHash, u64>,
-    /// How many changes each actor has made, and the number of its last operation.
-    actors: BTreeMap<ActorId, (u64, u64)>,
-}
-
-impl History {
-    fn push(&mut self, change: &Change) {
-        frame::put_change(&mut self.bytes, change);
-        self.changes.insert(change.hash(), change.max_op());
-        self.actors.insert(change.actor_id().clone(), (change.seq(), change.max_op()));
-    }
-
-    fn append(&mut self, next: History) {
-        self.bytes.extend(next.bytes);
-        self.changes.extend(next.changes);
-        self.actors.extend(next.actors);
-    }
-
-    /// Why a change cannot be the next one behind `new`, which goes on from here. Automerge would panic over most of
-    /// these, now or later.
-    fn objection(&self, new: &History, change: &Change) -> Option<&'static str> {
-        let last_op = |hash| new.changes.get(hash).or(self.changes.get(hash)).copied();
-        let made = |actor: &ActorId| new.actors.get(actor).or(self.actors.get(actor)).copied();
-        let Some(built_on) = change.deps().iter().map(last_op).collect::<Option<Vec<_>>>() else {
-            return Some("one stands before another that it builds on");
-        };
-        let built_on = built_on.into_iter().max().unwrap_or(0);
-        let (seq, own) = made(change.actor_id()).unwrap_or_default();
-        if change.seq() != seq + 1 {
-            return Some("one does not follow what its actor changed before");
-        }
-        if change.is_empty() || change.start_op().get() != built_on + 1 || own > built_on {
-            return Some("one does not count on from the operations that it builds on");
-        }
-        if change.author().is_some() {
-            return Some("one names an author beside its actor");
-        }
-        let stranger = |actor: &&ActorId| *actor != change.actor_id() && made(actor).is_none();
-        change.other_actor_ids().iter().find(stranger).map(|_| "one names an actor that changed nothing")
-    }
-}
-
-/// Changes that Automerge takes in one go.
-///
-/// It goes through them in an order of its own, in which a change stands behind those that it builds on, and counts on
-/// each standing behind the one before of the same actor.
-#[derive(Default)]
-struct Batch {
-    changes: Vec<Change>,
-    deps: BTreeMap<ChangeHash, Vec<ChangeHash>>,
-    last: BTreeMap<ActorId, ChangeHash>,
-}
-
-impl Batch {
-    /// How many changes are looked through for the one before: those that one site made while another made none.
-    const STEPS_MAX: usize = 100;
-
-    /// Whether a change is sure to stand behind the one before of its actor.
-    fn is_ordered(&self, change: &Change) -> bool {
-        let Some(before) = self.last.get(change.actor_id()) else { return true };
-        let mut behind = change.deps().to_vec();
-        let mut seen = BTreeSet::new();
-        while let Some(hash) = behind.pop() {
-            if hash == *before {
-                return true;
-            }
-            if seen.len() == Batch::STEPS_MAX {
-                return false;
-            }
-            if seen.insert(hash) {
-                behind.extend(self.deps.get(&hash).into_iter().flatten());
-            }
-        }
-        false
-    }
-
-    fn push(&mut self, change: Change) {
-        self.deps.insert(change.hash(), change.deps().to_vec());
-        self.last.insert(change.actor_id().clone(), change.hash());
-        self.changes.push(change);
-    }
-}
-
 impl Document {
     /// The document that every copy begins with.
     pub(crate) fn genesis(actor: [u8; 16]) -> Document {
@@ -151,13 +61,13 @@ impl Document {
         tx.commit_with(at_no_time());
         let mut history = History::default();
         doc.get_changes(&[]).iter().for_each(|genesis| history.push(genesis));
-        history.bytes.clear();
+        history.forget_bytes();
         Document { doc, topics, deleted, history }
     }
 
     /// All changes since the genesis, as a frame holds them.
     pub(crate) fn history(&self) -> &[u8] {
-        &self.history.bytes
+        self.history.bytes()
     }
 
     /// The changes that nothing here builds on yet, sorted.
@@ -236,18 +146,27 @@ impl Document {
         let refused = |why: &str| ApplyError::Refused(why.to_owned());
         let new: Vec<_> = changes.into_iter().filter(|change| !self.has(change)).collect();
         let hashes: BTreeSet<_> = new.iter().map(Change::hash).collect();
-        let here = |hash: &ChangeHash| self.history.changes.contains_key(hash) || hashes.contains(hash);
+        let here = |hash: &ChangeHash| self.history.has(hash) || hashes.contains(hash);
         let missing: BTreeSet<_> = new.iter().flat_map(Change::deps).filter(|hash| !here(hash)).collect();
         if !missing.is_empty() {
             return Err(ApplyError::NotYet { missing: missing.len() });
         }
-        let (mut history, mut touched) = (History::default(), BTreeSet::new());
+        let (mut history, mut touched, mut born) = (History::default(), BTreeSet::new(), BTreeSet::new());
         let mut batches = vec![Batch::default()];
         for change in new {
             if let Some(why) = self.history.objection(&history, &change) {
                 return Err(refused(why));
             }
-            touched.extend(topics_of(cluster, &change)?);
+            match shape::of(cluster, &change)? {
+                Shape::Birth(id) => drop(born.insert(id)),
+                Shape::Change(topics) => {
+                    let unborn = |id: &&TopicId| !born.contains(id) && !self.is_born(**id);
+                    if topics.iter().any(|id| unborn(&id)) {
+                        return Err(ApplyError::NotYet { missing: 1 });
+                    }
+                    touched.extend(topics);
+                }
+            }
             history.push(&change);
             if !batches.last().is_some_and(|batch| batch.is_ordered(&change)) {
                 batches.push(Batch::default());
@@ -255,14 +174,15 @@ impl Document {
             batches.last_mut().expect("there is one").push(change);
         }
         for batch in batches {
-            self.doc.apply_changes(batch.changes).map_err(|error| refused(&error.to_string()))?;
+            self.doc.apply_changes(batch.into_changes()).map_err(|error| refused(&error.to_string()))?;
         }
         self.history.append(history);
+        touched.append(&mut born);
         Ok(touched)
     }
 
     fn has(&self, change: &Change) -> bool {
-        self.history.changes.contains_key(&change.hash())
+        self.history.has(&change.hash())
     }
 
     /// What the document says of a topic.
@@ -302,7 +222,7 @@ fn at_no_time() -> CommitOptions {
 }
 
 /// The change that a topic begins with: the same bytes wherever it is made.
-fn birth(id: TopicId, name: &str, generation: u32) -> Change {
+pub(crate) fn birth(id: TopicId, name: &str, generation: u32) -> Change {
     let mut document = Document::genesis(id.0.into_bytes());
     let topics = document.topics.clone();
     let birth = document.write(|tx| {
@@ -312,46 +232,6 @@ fn birth(id: TopicId, name: &str, generation: u32) -> Change {
         tx.put_object(&topic, "settings", ObjType::Map).map(|_| ())
     });
     birth.expect("a birth writes something")
-}
-
-/// The topics that a change touches.
-///
-/// Maps are named by who made them: those of a topic by its birth's actor, which is its id. A change of the map of
-/// topics must be the birth of one, to the byte: any other would hide the topic from those who know its birth.
-fn topics_of(cluster: ClusterId, change: &Change) -> Result<BTreeSet<TopicId>, ApplyError> {
-    let refused = |why: &str| ApplyError::Refused(why.to_owned());
-    let operations = change.decode().operations;
-    let mut touched = BTreeSet::new();
-    for op in &operations {
-        let ObjectId::Id(map) = &op.obj else { return Err(refused("the root is nobody's to change")) };
-        let Key::Map(key) = &op.key else { return Err(refused("there are no lists in a catalog")) };
-        let maker = <[u8; 16]>::try_from(map.actor().to_bytes())
-            .map_err(|_| refused("an actor of another length"))?;
-        if maker != GENESIS_ACTOR {
-            touched.insert(TopicId(Uuid::from_bytes(maker)));
-            continue;
-        }
-        let id = TopicId(key.parse().map_err(|_| refused("a topic without an id"))?);
-        touched.insert(id);
-        if matches!(op.action, OpType::Make(_)) && !is_birth(cluster, id, change, &operations) {
-            return Err(refused("a topic can be born in one way only"));
-        }
-    }
-    Ok(touched)
-}
-
-fn is_birth(cluster: ClusterId, id: TopicId, change: &Change, operations: &[Op]) -> bool {
-    let put = |name: &str| {
-        let found = operations.iter().find(|op| matches!(&op.key, Key::Map(key) if key == name));
-        found.and_then(Op::primitive_value)
-    };
-    let (Some(ScalarValue::Str(name)), Some(ScalarValue::Uint(generation))) =
-        (put("name"), put("generation"))
-    else {
-        return false;
-    };
-    let Ok(generation) = u32::try_from(generation) else { return false };
-    TopicId::derive(cluster, &name, generation) == id && birth(id, &name, generation).hash() == change.hash()
 }
 
 #[cfg(test)]

@@ -15,8 +15,10 @@ mod catalog;
 mod document;
 mod error;
 mod frame;
+mod history;
 mod name;
 mod settings;
+mod shape;
 mod topic;
 
 #[cfg(test)]

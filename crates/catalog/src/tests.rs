@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use automerge::legacy::{ObjectId, OpId as LegacyOpId};
-use automerge::{ActorId, ExpandedChange};
+use automerge::legacy::{Key, ObjectId, OpId as LegacyOpId, OpType};
+use automerge::{ActorId, ExpandedChange, ObjType};
 use bytes::Bytes;
 use entry::{ClusterId, TopicBody, TopicId};
 use proptest::prelude::{Strategy, any, prop, proptest};
@@ -20,6 +20,10 @@ fn cluster() -> ClusterId {
 
 fn site(number: u8) -> Catalog {
     Catalog::genesis(cluster(), Actor([number; 16]))
+}
+
+fn site_actor(number: u8) -> ActorId {
+    ActorId::from([number; 16])
 }
 
 fn settings(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -182,16 +186,41 @@ fn a_change_that_automerge_would_panic_over_is_refused() {
         let told = objection(|change| change.seq = skipped);
         assert!(told.contains("does not follow what its actor changed before"), "{told}");
     }
-    let told = objection(|change| change.actor_id = ActorId::from([9; 16]));
+    let told = objection(|change| change.actor_id = site_actor(9));
     assert!(told.contains("does not follow what its actor changed before"), "{told}");
     for far in [100, u64::from(u32::MAX)] {
         let told = objection(|change| change.start_op = far.try_into().unwrap());
         assert!(told.contains("does not count on from the operations"), "{told}");
     }
     assert!(objection(|change| change.operations.clear()).contains("does not count on from the operations"));
-    let stranger = ObjectId::Id(LegacyOpId(1, ActorId::from([9; 16])));
+    let stranger = ObjectId::Id(LegacyOpId(1, site_actor(9)));
     let told = objection(|change| change.operations[0].obj = stranger.clone());
     assert!(told.contains("names an actor that changed nothing"), "{told}");
+}
+
+#[test]
+fn a_change_has_the_shape_of_one_that_a_site_makes() {
+    let genesis = |number| ObjectId::Id(LegacyOpId(number, ActorId::from(*b"meridian genesis")));
+    let told = objection(|change| {
+        let ObjectId::Id(topic) = change.operations[0].obj.clone() else { unreachable!() };
+        change.operations[0].obj = ObjectId::Id(LegacyOpId(59, topic.1));
+    });
+    assert!(told.contains("no such map"), "{told}");
+    let id = TopicId::derive(cluster(), "orders", 0);
+    let hide = |map| {
+        objection(|change| {
+            change.operations[0].obj = genesis(map);
+            change.operations[0].key = Key::Map(id.to_string().into());
+        })
+    };
+    assert!(hide(1).contains("born in one way only"));
+    assert!(hide(2).contains("a deletion is for good"));
+    assert!(hide(3).contains("no such map"));
+    let told = objection(|change| change.operations[0].action = OpType::Make(ObjType::Map));
+    assert!(told.contains("made by its birth alone"), "{told}");
+    let unborn = ObjectId::Id(LegacyOpId(6, site_actor(1)));
+    let told = objection(|change| change.operations[0].obj = unborn.clone());
+    assert!(told.contains("not here yet"), "{told}");
 }
 
 #[test]
