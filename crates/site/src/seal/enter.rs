@@ -62,6 +62,10 @@ impl Site {
             ending.silent.clear();
         }
         self.state.start.ask_others();
+        if self.identity.journal().is_some_and(|own| self.merge.order.parted_first(own).is_some()) {
+            // It had left, and is a member again: it was not known at its start that it has to be let in.
+            self.state.start.parted();
+        }
         let names: Vec<&str> = self.members().iter().map(|site| self.config.name_of(*site)).collect();
         self.tell(format!("members {}: {}", epoch.0, names.join(", ")), step);
         step.out.push(Action::ViewChanged);
