@@ -74,7 +74,7 @@ pub struct SimDisk {
     /// Segments of the WAL that are damaged, and whether an alarm has named them.
     pub decayed: BTreeMap<FileName, bool>,
     /// Segments of the WAL that were given up, with what was in them: for a checker.
-    pub dropped: Vec<Vec<u8>>,
+    pub dropped: Vec<(FileName, Vec<u8>)>,
     /// A mutant: what becomes of writes to logs now and then.
     pub strays: Strays,
     writes: u64,
@@ -170,7 +170,7 @@ impl SimDisk {
             && file.as_str().ends_with(".wal")
             && let Some(held) = self.files.get(file)
         {
-            self.dropped.push(held.seen.clone());
+            self.dropped.push((file.clone(), held.seen.clone()));
             self.decayed.remove(file);
         }
     }

@@ -395,7 +395,7 @@ impl World {
         let by = host.actor();
         let bounded = self.swarm.wal_bytes_max < u64::MAX;
         let Some(process) = &host.process else { return Ok(()) };
-        dropped.iter().try_for_each(|bytes| self.checkers.gave_up(by, &process.site, bytes, bounded))
+        dropped.iter().try_for_each(|file| self.checkers.gave_up(by, &process.site, file, bounded))
     }
 
     fn schedule_tick(&mut self, id: SiteId) {

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use disk::FileName;
 use entry::{Encoded, Incarnation, JournalId, SiteId, StorageId};
 use journal::frame::{BLOCK_BYTES, Frame, FrameHead};
 use site::Identity;
@@ -80,9 +81,9 @@ pub(super) fn gave_up(
     truth: &Truth,
     (sites, is_enough): (&BTreeSet<SiteId>, impl Fn(&BTreeSet<SiteId>) -> bool),
     by: Actor,
-    bytes: &[u8],
+    file: &(FileName, Vec<u8>),
 ) -> Verdict {
-    for entry in entries(bytes) {
+    for entry in entries(file) {
         let (journal, seq) = (entry.head.journal, entry.head.seq);
         let holds = |site: &SiteId| truth.ever_held(*site, journal) > seq;
         let holders: BTreeSet<SiteId> = sites.iter().copied().filter(holds).collect();
@@ -94,11 +95,15 @@ pub(super) fn gave_up(
     Ok(())
 }
 
-/// The entries in all frames of a file that are whole.
-fn entries(bytes: &[u8]) -> Vec<Encoded> {
+/// The entries in all whole frames that were written for a file; others are left in it from its former use.
+fn entries((file, bytes): &(FileName, Vec<u8>)) -> Vec<Encoded> {
+    let number = file.last().split('.').next().and_then(|number| number.parse().ok());
     let mut found = Vec::new();
     for block in (0..bytes.len()).step_by(BLOCK_BYTES) {
         let Ok(head) = FrameHead::decode(&bytes[block..]) else { continue };
+        if Some(head.segment) != number {
+            continue;
+        }
         let Some(whole) = bytes.get(block..block + head.total_bytes()) else { continue };
         let frame = Frame::decode(head, Bytes::copy_from_slice(whole));
         let records = frame.ok().and_then(|frame| frame.records().ok()).unwrap_or_default();

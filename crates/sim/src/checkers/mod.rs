@@ -29,7 +29,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use disk::Disk;
+use disk::{Disk, FileName};
 use entry::{Encoded, JournalId, Seq, SiteId, StorageId};
 use journal::Record;
 use site::wire::{GivenUp, Message};
@@ -466,7 +466,7 @@ impl Checkers {
     }
 
     /// A site gave up a file of its WAL that held these bytes.
-    pub fn gave_up(&mut self, by: Actor, site: &Site, bytes: &[u8], bounded: bool) -> Verdict {
+    pub fn gave_up(&mut self, by: Actor, site: &Site, file: &(FileName, Vec<u8>), bounded: bool) -> Verdict {
         let (members, places) = (site.members(), &self.release.places);
         let lost = |it: &SiteId| places.forced.is_given_up(*it, places.since(*it, site.epoch()));
         let is_enough = |holders: &BTreeSet<SiteId>| {
@@ -474,7 +474,7 @@ impl Checkers {
             let all = holders.len() == members.len();
             all || bounded && (holders.len() > members.len() / 2 || remain.all(|it| holders.contains(it)))
         };
-        lives::gave_up(&self.truth, (members, is_enough), by, bytes)
+        lives::gave_up(&self.truth, (members, is_enough), by, file)
     }
 
     /// Whether the sites agree on everything, and everything that was acknowledged is there.
