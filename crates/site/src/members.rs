@@ -113,6 +113,11 @@ impl Site {
                 "{name} was removed, and ids are not used again: give the site another id and name"
             ));
         }
+        if self.gives_up() {
+            return Err(format!(
+                "sites that were given up are members still: ask again for {name} in a moment"
+            ));
+        }
         if self.members().len() >= MEMBERS_MAX {
             return Err(format!("there are {MEMBERS_MAX} members, and more are not possible"));
         }

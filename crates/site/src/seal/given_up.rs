@@ -284,10 +284,21 @@ impl Site {
             let alone = self.other_voters().next().is_none();
             return alone.then_some(Body::Open(OpenBody { journal: own, first }));
         }
+        if order.unsealed().any(|journal| self.holds_up(journal)) {
+            return None;
+        }
         let left = |site: &&SiteId| !order.unsealed().any(|journal| journal.site == **site);
         let changes = given_up.iter().filter(left).map(|site| Change::GiveUp { site: *site });
         let change = changes.into_iter().find(|change| order.may_change(*change))?;
         Some(Body::Members(MembersBody { epoch: order.epoch().next(), change }))
+    }
+
+    /// Whether who remains and has released less of a journal, with those who are lost, might not follow the others behind a
+    /// change: one that has voted on its end counts no more of it than it held then, and they vote in the former epoch no more.
+    fn holds_up(&self, journal: JournalId) -> bool {
+        let held = self.journals.durable(journal);
+        let differs = || self.other_voters().any(|site| self.peers.holds(site, journal) != held);
+        self.is_under_vote(journal) || (self.merge.order.is_given_up(journal.site) && differs())
     }
 
     /// Where each journal stands here, for another site to compare.

@@ -49,6 +49,13 @@ impl Site {
         self.peers.frozen.iter().any(|(site, frozen)| self.is_member(*site) && voted(frozen))
     }
 
+    /// Whether anybody is known to have voted on a journal's end, and what was decided is not.
+    pub(super) fn is_under_vote(&self, journal: JournalId) -> bool {
+        let ending = self.state.seals.journals.get(&journal);
+        let is_cast = ending.is_some_and(|ending| ending.vote.is_cast());
+        self.state.seals.cut(journal).is_none() && (is_cast || self.is_begun_elsewhere(journal))
+    }
+
     /// Asks whether others find a journal's owner silent too.
     pub(super) fn suspect(&mut self, journal: JournalId, step: &mut Step<'_>) {
         let own = self.config.own;

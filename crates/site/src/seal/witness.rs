@@ -353,12 +353,14 @@ impl Site {
         }
     }
 
-    /// Who was given up by the witness's word and is back becomes a member again, as soon as it holds what the others hold.
+    /// Who was given up by the witness's word and is back becomes a member again, as soon as it holds what the others hold and
+    /// all who were given up are out: until then it would be one more of those who are needed.
     pub(super) fn take_back(&mut self, step: &Step<'_>) {
         let now_us = step.now.mono_us;
         let recently =
             self.state.seals.witness.added_us.is_some_and(|at| now_us.saturating_sub(at) < BALLOT_US);
-        if recently || self.config.witness.is_none() || self.merge.is_releasing() || !self.votes() {
+        let unready = self.gives_up() || self.merge.is_releasing() || !self.votes();
+        if recently || self.config.witness.is_none() || unready {
             return;
         }
         let back = |record: &&GivenUp| {
