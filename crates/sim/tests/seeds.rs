@@ -121,11 +121,17 @@ fn a_witness_lets_one_half_go_on() {
 
 /// At 7039 both that remained were stopped cleanly before those who were given up were members no more, and nobody could let
 /// anybody in. At 7019 an operator forced one half while the witness let the other go on. At 30296 it was a checker, as at 10131
-/// above; at 30489 a client that asked again was told that its batch was readable while the note of its release was written.
+/// above; at 30489 a client that asked again was told that its batch was readable while the note of its release was written. At
+/// 55076 a site that was given up, and was in touch, never heard it: a later decision of its own looked like one of two
+/// histories. At 55277 and 55287 it was the operator, who let a half that lived ask the witness, and forgot a decision whose
+/// note was found on a disk later.
 #[test]
 fn a_witness_and_what_else_is_asked_of_sites() {
     let also = |kind| vec![Kind::Witness, kind];
-    check(&[7019, 7058, 7059, 30_296, 30_489], &Options { also: also(Kind::Force), ..Options::default() });
+    check(
+        &[7019, 7058, 7059, 30_296, 30_489, 55_076, 55_277, 55_287],
+        &Options { also: also(Kind::Force), ..Options::default() },
+    );
     check(&[7039, 7065], &Options { sites: 5, also: also(Kind::Force), ..Options::default() });
     for kind in [Kind::Retain, Kind::Low, Kind::Upgrade] {
         check(&(7000..7010).collect::<Vec<_>>(), &Options { also: also(kind), ..Options::default() });

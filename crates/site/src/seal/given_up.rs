@@ -247,7 +247,9 @@ impl Site {
         Some(Incarnation(last + UNHEARD_GRANTS))
     }
 
-    /// Tells those who remain, and makes members no more of who was given up, once their journals are sealed.
+    /// Tells all members and the witness, and makes members no more of who was given up, once their journals are sealed. Who was
+    /// given up may have been greeted before that was decided; if it did not hear it, a later decision of its own would look like
+    /// one of two histories.
     pub(super) fn carry_out_given_up(&mut self, step: &mut Step<'_>) {
         let due: Vec<SiteId> =
             self.members().iter().copied().filter(|site| self.merge.order.is_given_up(*site)).collect();
@@ -258,7 +260,7 @@ impl Site {
         }
         self.state.seals.told_us = now_us;
         let records: Vec<GivenUp> = self.state.seals.given_up.values().cloned().collect();
-        let told = self.other_voters().chain(self.config.witness);
+        let told = self.others().chain(self.config.witness);
         let told: Vec<SiteId> = told.filter(|site| self.peers.is_greeted(*site)).collect();
         step.out.extend(told.into_iter().map(|site| control(site, Message::GivenUp(records.clone()))));
         if now_us.saturating_sub(self.state.seals.wrote_us) < BALLOT_US || self.may_write().is_err() {
