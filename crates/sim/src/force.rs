@@ -5,7 +5,8 @@
 //! else is under way: members are not changing, all disks are there, and those who remain take part in the order. Who is
 //! lost stays off until it is a member no more. Then the lost come back one at a time, each when the one before has heard
 //! what was decided: a majority that came back at once, before anybody told it, would go on as one. Whoever has released
-//! otherwise than those who remained is refused; its directory is kept aside, and it begins anew on an empty one.
+//! otherwise than those who remained is refused; its directory is kept aside, and it begins anew on an empty one. Where there
+//! is a witness, it hears what was decided before any of them is back: it would let them go on too (decision 0025).
 
 use entry::SiteId;
 use site::{Event, Request, Site, Ticket};
@@ -72,7 +73,8 @@ impl World {
             // Who follows and is no member could have released with them what nobody else holds.
             return Ok(());
         }
-        let dead = is_majority || self.dice.operator.chance(600);
+        // Who lives could ask the witness meanwhile, as soon as it reaches it.
+        let dead = is_majority || self.dice.operator.chance(600) || self.witness().is_some();
         for site in named.iter().filter(|_| dead) {
             self.lose_machine(*site)?;
         }
@@ -128,6 +130,10 @@ impl World {
     fn have_decided(&mut self, force: Force) -> Result<Option<Force>, Violation> {
         let remain = self.checkers.remain();
         let open = force.named.iter().filter(|site| remain.contains(site)).count();
+        if open == 0 && self.is_unwitnessed(&force.named) {
+            // The witness would let those who are lost go on without the others.
+            return Ok(Some(force));
+        }
         if open == 0 {
             self.heal(&self.between(&force.named));
             return Ok(Some(Force { stage: Stage::CarryingOut, ..force }));
@@ -136,7 +142,10 @@ impl World {
         let is_left_out =
             self.checkers.members().iter().any(|it| !force.named.contains(it) && !remain.contains(it));
         let is_late = self.now_us > force.until_us || (self.calm && !force.dead) || is_left_out;
-        if is_late && open == force.named.len() {
+        // Who is down may find the decision on its disk.
+        let others = self.data_hosts().filter(|(site, _)| !force.named.contains(site));
+        let all_run = { others }.all(|(_, host)| host.process.is_some() || host.is_buried);
+        if is_late && all_run && open == force.named.len() {
             self.heal(&self.between(&force.named));
             force.lost.iter().for_each(|site| self.switch_on(*site));
             return Ok(None);
@@ -149,6 +158,13 @@ impl World {
             self.feed(at, Event::Request { ticket: Ticket(u64::MAX), request })?;
         }
         Ok(Some(force))
+    }
+
+    /// Whether there is a witness that has not noted yet who was given up. One that is off stays so meanwhile.
+    fn is_unwitnessed(&self, named: &[SiteId]) -> bool {
+        let witness = self.witness().and_then(|witness| self.hosts.get_key_value(&witness));
+        let unheard = |witness: SiteId| named.iter().any(|site| !self.checkers.knows_of(witness, *site));
+        witness.is_some_and(|(witness, host)| !host.is_buried && !host.is_off && unheard(*witness))
     }
 
     /// The directions between some sites and all others.

@@ -240,8 +240,14 @@ impl Checkers {
     /// Whether a site has noted a decision by force about itself that still stands, or is a member no more because of one.
     #[must_use]
     pub fn knows_that_it_is_given_up(&self, site: SiteId) -> bool {
+        self.knows_of(site, site)
+    }
+
+    /// Whether a site has noted a decision about another that still stands, or by which that one is a member no more.
+    #[must_use]
+    pub fn knows_of(&self, by: SiteId, site: SiteId) -> bool {
         let places = &self.release.places;
-        places.forced.knows(site, site, places.since(site, places.latest().0))
+        places.forced.knows(by, site, places.since(site, places.latest().0))
     }
 
     /// Whether a site that starts has released otherwise than those who gave it up; none as long as nobody can tell.
