@@ -153,7 +153,7 @@ impl Site {
 
     /// A retry of what is in the journal already waits for the same thing as the first try.
     fn known(&self, seq: Seq, stamp: Stamp, until: Until, journal: JournalId) -> Taken {
-        let placed = until == Until::Released && seq < self.merge.order.next_unreleased(journal);
+        let placed = until == Until::Released && seq < self.merge.next_in_effect(journal);
         if placed { Taken::Done(appended(stamp)) } else { Taken::Waits(seq, appended(stamp), until) }
     }
 

@@ -156,6 +156,12 @@ impl Merge {
         self.order.position() - self.releasing.as_ref().map_or(0, Vec::len) as u64
     }
 
+    /// How far a journal's entries have taken effect.
+    pub(crate) fn next_in_effect(&self, journal: JournalId) -> Seq {
+        let waits = self.unreleased.get(&journal).and_then(VecDeque::front);
+        waits.map_or_else(|| self.order.next_unreleased(journal), |(seq, _)| *seq)
+    }
+
     /// Whether the order has given something out that has not taken effect.
     pub(crate) fn is_releasing(&self) -> bool {
         self.releasing.is_some()
