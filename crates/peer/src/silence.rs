@@ -2,7 +2,7 @@
 //!
 //! QUIC tries a silent path ever more rarely, and pauses double; after seconds of a cut, seconds more pass before it finds
 //! that the path is back. Bulk that got lost also fills its window, so that not even pulses go out. So while nothing is
-//! heard, a few packets beyond the window go out every [`TRY_EVERY`]. The other end does the same: whichever is heard
+//! heard, a packet beyond the window goes out every [`TRY_EVERY`]. The other end does the same: whichever is heard
 //! first, the window opens there and then, half as wide as it was. The connection's idle time ends all of it.
 
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ const LISTEN_EVERY: Duration = Duration::from_millis(10);
 /// Silence that is longer than this and a round trip is out of the ordinary: sites send pulses every 200 ms.
 const SILENT_AFTER: Duration = Duration::from_millis(300);
 /// How often a silent path is tried.
-const TRY_EVERY: Duration = Duration::from_millis(100);
+const TRY_EVERY: Duration = Duration::from_millis(50);
 
 /// Watches a connection for as long as it lives. The window is the connection's send window, in bytes.
 pub(crate) async fn watch(connection: Connection, window: u64) -> Outcome {

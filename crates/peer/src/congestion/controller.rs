@@ -54,12 +54,12 @@ struct Told {
     fitted: u64,
     /// What may be under way beyond the window until the next acknowledgement.
     beyond: u64,
+    /// Whether the path is silent and is tried.
+    silent: bool,
     /// When the other end was heard again after a silence.
     heard_again: Option<Instant>,
 }
 
-/// Packets that a silent path is tried with at once.
-const TRIED_PACKETS: u64 = 2;
 /// What was sent before a silence ended and is lost counts as lost to a cut for so long.
 const CUT_TOLD: Duration = Duration::from_secs(2);
 
@@ -75,19 +75,17 @@ pub(crate) fn remember(connection: &Connection, fitted: u64) {
     }
 }
 
-/// Lets a connection that hears nothing send a little, though its window is full of what got lost.
+/// Lets a connection that hears nothing send a packet, though its window is full of what got lost.
 pub(crate) fn try_silent(connection: &Connection) {
     if let Some(controller) = of(connection) {
-        controller.told().beyond += TRIED_PACKETS * controller.mtu;
+        controller.try_silent();
     }
 }
 
 /// The other end of a connection is heard again. Until it acknowledges something, its window seems full of what got lost.
 pub(crate) fn heard_again(connection: &Connection) {
     if let Some(controller) = of(connection) {
-        let mut told = controller.told();
-        told.beyond += controller.path.resumed();
-        told.heard_again = Some(Instant::now());
+        controller.heard_again(Instant::now());
     }
 }
 
@@ -100,10 +98,28 @@ impl PathController {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether what was sent then was lost to a silence that has just ended. Asked once for each silence.
+    fn try_silent(&self) {
+        let mut told = self.told();
+        told.silent = true;
+        told.beyond += self.mtu;
+    }
+
+    /// Nothing is left to be done where the loss was seen first: it has ended the silence, and the window is open already.
+    fn heard_again(&self, now: Instant) {
+        let mut told = self.told();
+        if std::mem::take(&mut told.silent) {
+            told.beyond += self.path.resumed();
+            told.heard_again = Some(now);
+        }
+    }
+
+    /// Whether what was sent then was lost to a silence that has just ended. Asked once for each silence. Where the first
+    /// that is heard is an acknowledgement, QUIC counts the loss before anybody is told that something was heard.
     fn lost_to_a_cut(&self, now: Instant, sent: Instant) -> bool {
-        let heard_again = self.told().heard_again.take();
-        heard_again.is_some_and(|at| sent < at && now.saturating_duration_since(at) < CUT_TOLD)
+        let mut told = self.told();
+        let unheard = std::mem::take(&mut told.silent);
+        let heard_again = told.heard_again.take();
+        unheard || heard_again.is_some_and(|at| sent < at && now.saturating_duration_since(at) < CUT_TOLD)
     }
 
     fn us(&self, at: Instant) -> u64 {
@@ -155,5 +171,69 @@ impl Controller for PathController {
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use quinn_proto::congestion::{Controller, ControllerFactory as _};
+
+    use super::{PathController, WanController};
+
+    const FITTED: u64 = 1_000_000;
+
+    /// A controller of a path that is remembered, some time after it began.
+    fn known() -> (PathController, Instant) {
+        let zero = Instant::now();
+        let made = Arc::new(WanController::new(16 << 20, 3)).build(zero, 1_200);
+        let mut controller = *made.into_any().downcast::<PathController>().unwrap();
+        controller.path.remember(FITTED);
+        (controller, zero + Duration::from_secs(10))
+    }
+
+    fn loses(controller: &mut PathController, now: Instant) {
+        controller.on_congestion_event(now, now - Duration::from_millis(400), false, FITTED);
+    }
+
+    #[test]
+    fn what_a_silence_took_says_nothing_about_the_path_whichever_is_seen_first() {
+        for told_first in [false, true] {
+            let (mut controller, now) = known();
+            controller.try_silent();
+            if told_first {
+                controller.heard_again(now);
+            }
+            loses(&mut controller, now);
+            assert_eq!(controller.path.fits(), FITTED, "told first: {told_first}");
+            // The silence has been counted: what is lost from here on is the path's doing.
+            controller.heard_again(now);
+            loses(&mut controller, now);
+            assert_eq!(controller.path.fits(), FITTED / 2, "told first: {told_first}");
+        }
+    }
+
+    #[test]
+    fn a_silence_that_took_nothing_is_soon_forgotten() {
+        let (mut controller, now) = known();
+        controller.try_silent();
+        controller.heard_again(now);
+        loses(&mut controller, now + Duration::from_secs(3));
+        assert_eq!(controller.path.fits(), FITTED / 2);
+    }
+
+    #[test]
+    fn who_is_heard_again_is_sent_half_at_once_and_one_packet_for_each_try_before() {
+        let (controller, now) = known();
+        let before = controller.window();
+        controller.try_silent();
+        controller.try_silent();
+        assert_eq!(controller.window(), before + 2 * 1_200);
+        controller.heard_again(now);
+        assert_eq!(controller.window(), before + 2 * 1_200 + FITTED / 2);
+        controller.heard_again(now);
+        assert_eq!(controller.window(), before + 2 * 1_200 + FITTED / 2);
     }
 }
