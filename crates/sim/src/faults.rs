@@ -390,21 +390,26 @@ impl World {
 
     /// A backup is put back, if all others run and hold what it lacks.
     fn put_back(&mut self, site: SiteId) -> Verdict {
-        let all_write =
-            self.hosts.values().all(|host| host.process.as_ref().is_some_and(|it| it.site.is_writing()));
+        let is_writing = |host: &Host| host.process.as_ref().is_some_and(|it| it.site.is_writing());
+        let all_write = self.data_hosts().all(|(_, host)| is_writing(host));
+        // A directory of the witness must not be put back, nor that of who was just let go on (decision 0025).
+        if let Some(witness) = self.witness()
+            && (witness == site || !self.may_lose_beside(witness, site))
+        {
+            return Ok(());
+        }
         // Losing what it had synced and voted, a minority may; here that is one site at a time. One that was put back a
         // moment ago need not know it yet.
         let truth = &self.checkers.truth;
-        let mut others = self.hosts.iter().filter(|(other, _)| **other != site);
-        let synced = others.all(|(other, host)| {
-            !truth.lacks(*other) && host.process.as_ref().is_some_and(|it| it.site.identity().synced)
+        let others = || self.data_hosts().filter(|(other, _)| *other != site);
+        let synced = others().all(|(other, host)| {
+            !truth.lacks(other) && host.process.as_ref().is_some_and(|it| it.site.identity().synced)
         });
         let Some(host) = self.hosts.get(&site).filter(|_| all_write && synced) else { return Ok(()) };
         let Some(journal) = host.actor().journal.filter(|_| host.flight.is_none()) else { return Ok(()) };
-        let others = self.hosts.keys().filter(|other| **other != site);
         let held = truth.held(site, journal);
         let Some(image) = host.image.clone() else { return Ok(()) };
-        if others.into_iter().any(|other| truth.held(*other, journal) < held) {
+        if others().any(|(other, _)| truth.held(other, journal) < held) {
             return Ok(());
         }
         self.kill(site, "its data directory is put back")?;

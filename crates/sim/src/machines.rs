@@ -248,8 +248,9 @@ impl World {
     pub(crate) fn take_images(&mut self) {
         let wanted = self.swarm.kinds.contains(&Kind::Restore) && !self.calm;
         if wanted || self.options.mutant == Some(Mutant::DiskRolledBack) {
-            for host in self.hosts.values_mut().filter(|host| host.process.is_some()) {
+            for (site, host) in self.hosts.iter_mut().filter(|(_, host)| host.process.is_some()) {
                 host.image = Some(host.disk.clone());
+                self.checkers.imaged(*site);
             }
             self.at(2_000_000, What::Image);
         }

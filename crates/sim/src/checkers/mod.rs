@@ -293,6 +293,11 @@ impl Checkers {
         self.truth.ended(site);
     }
 
+    /// An image of a site's disk is taken, to be put back later.
+    pub fn imaged(&mut self, site: SiteId) {
+        self.votes.imaged(site);
+    }
+
     /// A site's disk was put back: it holds this now, and what was seen there before binds it no more.
     pub fn put_back(&mut self, site: SiteId, found: BTreeMap<JournalId, Seq>) {
         let mut own = self.truth.frontier(site).into_iter().filter(|(journal, _)| journal.site == site);

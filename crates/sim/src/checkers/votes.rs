@@ -39,6 +39,8 @@ pub(super) struct Votes {
     accepted: BTreeMap<(JournalId, u32, Ballot), Vec<(Decision, Acceptors)>>,
     /// In which epoch of members each end was agreed on.
     agreed: BTreeMap<JournalId, MemberEpoch>,
+    /// The ends that sites had noted when the last image of their disks was taken.
+    images: BTreeMap<SiteId, BTreeMap<JournalId, Seq>>,
 }
 
 impl Booth {
@@ -61,7 +63,7 @@ fn rank(vote: &Vote) -> (u32, Ballot, Option<Ballot>) {
 impl Votes {
     pub(super) fn new(founders: &[SiteId]) -> Votes {
         let booths = founders.iter().map(|site| (*site, Booth::of_a_founder())).collect();
-        Votes { booths, accepted: BTreeMap::new(), agreed: BTreeMap::new() }
+        Votes { booths, accepted: BTreeMap::new(), agreed: BTreeMap::new(), images: BTreeMap::new() }
     }
 
     /// A site's disk is lost; so much had its place in the order.
@@ -69,9 +71,16 @@ impl Votes {
         self.booths.insert(site, Booth { owes, ..Booth::default() });
     }
 
-    /// A site's disk was put back: what it said may be unsaid.
+    /// An image of a site's disk is taken.
+    pub(super) fn imaged(&mut self, site: SiteId) {
+        let ended = self.booths.get(&site).map(|booth| booth.ended.clone());
+        self.images.insert(site, ended.unwrap_or_default());
+    }
+
+    /// A site's disk was put back: what it said may be unsaid, but for the ends that are in the image.
     pub(super) fn put_back(&mut self, site: SiteId) {
-        self.booths.insert(site, Booth::of_a_founder());
+        let ended = self.images.get(&site).cloned().unwrap_or_default();
+        self.booths.insert(site, Booth { ended, ..Booth::of_a_founder() });
     }
 
     /// Whether one of these sites has noted where a journal ends.
