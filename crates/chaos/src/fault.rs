@@ -170,9 +170,7 @@ impl Kind {
 
     pub(crate) fn is_possible(self, means: Means) -> bool {
         match self {
-            Kind::FullDisk | Kind::PowerCut | Kind::PowerCutAll => means.disks,
-            // One of two that is put back from a backup does not come back into the order by itself.
-            Kind::Restore => means.disks && !means.witness,
+            Kind::FullDisk | Kind::PowerCut | Kind::PowerCutAll | Kind::Restore => means.disks,
             Kind::SlowSync | Kind::FailedSync => means.tracer,
             _ => true,
         }
