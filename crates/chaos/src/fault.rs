@@ -20,8 +20,6 @@ pub(crate) struct Means {
     pub(crate) disks: bool,
     /// Processes can be traced.
     pub(crate) tracer: bool,
-    /// There are two sites and a witness.
-    pub(crate) witness: bool,
 }
 
 /// A kind of fault.

@@ -49,7 +49,7 @@ const SETTINGS: [&str; 5] = [
 /// Makes a run; answers with the number of findings.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u64> {
     let folder = folder(arguments)?;
-    let means = Means { witness: arguments.witness, ..means(&folder) };
+    let means = means(&folder);
     let kinds = kinds(arguments, means)?;
     let mut scene = found(arguments, &folder, means)?;
     let outcome = story(arguments, &mut scene, &kinds);
@@ -89,7 +89,7 @@ fn means(folder: &Path) -> Means {
     if !tracer {
         println!("strace is not here: slow and failing syncs are left out");
     }
-    Means { disks: disks.is_ok(), tracer, witness: false }
+    Means { disks: disks.is_ok(), tracer }
 }
 
 fn kinds(arguments: &Arguments, means: Means) -> anyhow::Result<Vec<Kind>> {
