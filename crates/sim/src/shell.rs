@@ -215,9 +215,14 @@ impl World {
             self.hand(from, to, &message)?;
         }
         self.checkers.keeps_apart(from, to, &message)?;
+        let handed = message.encoded_bytes();
         self.forge(from, &mut message);
         let Some(generation) = self.knows(from, to) else { return Ok(()) };
         let mut bytes = message.encode();
+        if let Some(shorter) = handed.checked_sub(bytes.len()).filter(|shorter| *shorter > 0) {
+            // The link tells of all that it was given, also of what a forger took out of it.
+            self.at(0, What::Room { site: from, peer: to, generation, bytes: shorter });
+        }
         if self.options.mutant == Some(Mutant::EntryAltered) && matches!(message, Message::Entries(_)) {
             let mut altered = BytesMut::from(&bytes[..]);
             if let Some(last) = altered.last_mut() {
