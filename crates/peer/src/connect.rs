@@ -18,7 +18,7 @@ use crate::backoff::Backoff;
 use crate::frame::FrameReader;
 use crate::hello::{HELLO_BYTES, Hello};
 use crate::refusal::{Code, Ending, Refusal};
-use crate::roster::{Newcomer, Roster, Slot};
+use crate::roster::{Newcomer, Roster, Slot, already_connected};
 use crate::session::{Plumbing, outboxes, run};
 use crate::{PeerAddress, SiteName};
 
@@ -70,11 +70,11 @@ pub(crate) async fn keep_connected(roster: Arc<Roster>, site: u16) {
 }
 
 pub(crate) type Failed = (SocketAddr, Ending);
-type Reached = Result<(SocketAddr, Connection), Failed>;
+type Reached = (SocketAddr, Connection);
 
 /// Dials until somebody answers. Attempts overlap: whether a path is back shows with the next one, while those before may
 /// go on waiting for theirs.
-async fn reach(roster: &Arc<Roster>, slot: &Slot, away: Instant) -> Reached {
+async fn reach(roster: &Arc<Roster>, slot: &Slot, away: Instant) -> Result<Reached, Failed> {
     let mut attempts = JoinSet::new();
     loop {
         attempts.spawn(dial(Arc::clone(roster), slot.peer.site));
@@ -85,8 +85,9 @@ async fn reach(roster: &Arc<Roster>, slot: &Slot, away: Instant) -> Reached {
             tokio::select! {
                 // There is one at least until the pause is over, or its answer is returned.
                 Some(ended) = attempts.join_next() => match ended {
-                    Ok(Some(reached)) => return reached,
-                    Ok(None) => {}
+                    Ok(Ok(None)) => {}
+                    Ok(Ok(Some(reached))) => return Ok(reached),
+                    Ok(Err(failed)) => return Err(failed),
                     Err(failed) => std::panic::resume_unwind(failed.into_panic()),
                 },
                 () = &mut next => break,
@@ -96,22 +97,19 @@ async fn reach(roster: &Arc<Roster>, slot: &Slot, away: Instant) -> Reached {
 }
 
 /// One attempt; none when nobody answers.
-async fn dial(roster: Arc<Roster>, site: u16) -> Option<Reached> {
+async fn dial(roster: Arc<Roster>, site: u16) -> Result<Option<Reached>, Failed> {
     let slot = &roster.slots[&site];
     let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-    let address = match look_up(&roster, &slot.peer).await {
-        Ok(address) => address,
-        Err(error) => return Some(Err((unknown, plain(&error)))),
-    };
+    let address = look_up(&roster, &slot.peer).await.map_err(|e| (unknown, plain(&e)))?;
     let name = site_name(&slot.peer).dns();
-    let connecting = match roster.endpoint.connect_with(roster.credentials().client.clone(), address, &name) {
-        Ok(connecting) => connecting,
-        Err(error) => return Some(Err((address, plain(&error)))),
-    };
+    let connecting = roster
+        .endpoint
+        .connect_with(roster.credentials().client.clone(), address, &name)
+        .map_err(|e| (address, plain(&e)))?;
     match timeout(roster.tuning.handshake, connecting).await {
-        Ok(Ok(connection)) => Some(Ok((address, connection))),
-        Ok(Err(error)) => Some(Err((address, Ending::of(&error)))),
-        Err(_) => None,
+        Ok(Ok(connection)) => Ok(Some((address, connection))),
+        Ok(Err(error)) => Err((address, Ending::of(&error))),
+        Err(_) => Ok(None),
     }
 }
 
@@ -123,7 +121,7 @@ async fn keep(
     connection: &Connection,
 ) -> Result<(), Failed> {
     if roster.own.site > slot.peer.site && timeout(KNOCK_AFTER, slot.until(true)).await.is_ok() {
-        Refusal::new(Code::Superseded, "already connected").close(connection);
+        already_connected().close(connection);
         return Ok(());
     }
     hold(roster, slot, address, connection).await
@@ -131,9 +129,8 @@ async fn keep(
 
 /// Dials once, though there is a link, and lets what is reached take its place for as long as it lasts.
 pub(crate) async fn renew(roster: &Arc<Roster>, slot: &Slot) -> Result<(), Failed> {
-    match dial(Arc::clone(roster), slot.peer.site).await {
-        Some(Ok((address, connection))) => hold(roster, slot, address, &connection).await,
-        Some(Err(failed)) => Err(failed),
+    match dial(Arc::clone(roster), slot.peer.site).await? {
+        Some((address, connection)) => hold(roster, slot, address, &connection).await,
         None => Ok(()),
     }
 }

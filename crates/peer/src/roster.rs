@@ -235,7 +235,7 @@ fn shown(connection: &Connection) -> Vec<CertificateDer<'static>> {
     chain.map(|chain| *chain).unwrap_or_default()
 }
 
-fn already_connected() -> Refusal {
+pub(crate) fn already_connected() -> Refusal {
     Refusal::new(Code::Superseded, "already connected")
 }
 
