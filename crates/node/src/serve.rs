@@ -62,8 +62,9 @@ pub async fn serve(
     tokio::spawn(async move { reminding.remind().await });
     tokio::spawn(async move {
         while hangups.recv().await.is_some() {
-            // What came of it is in the log.
-            let _ = certificates.renew();
+            // Files are read, and signatures checked. What came of it is in the log.
+            let certificates = Arc::clone(&certificates);
+            let _ = tokio::task::spawn_blocking(move || certificates.renew()).await;
         }
     });
     let homes: Vec<_> =
