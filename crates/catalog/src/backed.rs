@@ -55,6 +55,7 @@ struct Said {
     actor: Option<u64>,
 }
 
+/// Reads a column of this type.
 fn said(kind: u64, mut column: Rest<'_>) -> Option<Said> {
     let mut said = Said::default();
     if kind == RAW {

@@ -160,8 +160,7 @@ impl Document {
             match shape::of(cluster, &change)? {
                 Shape::Birth(id) => drop(born.insert(id)),
                 Shape::Change(topics) => {
-                    let unborn = |id: &&TopicId| !born.contains(id) && !self.is_born(**id);
-                    if topics.iter().any(|id| unborn(&id)) {
+                    if topics.iter().any(|id| !born.contains(id) && !self.is_born(*id)) {
                         return Err(ApplyError::NotYet { missing: 1 });
                     }
                     touched.extend(topics);

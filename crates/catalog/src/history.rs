@@ -62,8 +62,9 @@ impl History {
         if change.author().is_some() {
             return Some("one names an author beside its actor");
         }
-        let stranger = |actor: &&ActorId| *actor != change.actor_id() && made(actor).is_none();
-        change.other_actor_ids().iter().find(stranger).map(|_| "one names an actor that changed nothing")
+        let stranger = |actor: &ActorId| actor != change.actor_id() && made(actor).is_none();
+        let strange = change.other_actor_ids().iter().any(stranger);
+        strange.then_some("one names an actor that changed nothing")
     }
 }
 
