@@ -215,14 +215,9 @@ impl World {
             self.hand(from, to, &message)?;
         }
         self.checkers.keeps_apart(from, to, &message)?;
-        let handed = message.encoded_bytes();
-        self.forge(from, &mut message);
+        self.forge(from, to, &mut message);
         let Some(generation) = self.knows(from, to) else { return Ok(()) };
         let mut bytes = message.encode();
-        if let Some(shorter) = handed.checked_sub(bytes.len()).filter(|shorter| *shorter > 0) {
-            // The link tells of all that it was given, also of what a forger took out of it.
-            self.at(0, What::Room { site: from, peer: to, generation, bytes: shorter });
-        }
         if self.options.mutant == Some(Mutant::EntryAltered) && matches!(message, Message::Entries(_)) {
             let mut altered = BytesMut::from(&bytes[..]);
             if let Some(last) = altered.last_mut() {
@@ -271,13 +266,20 @@ impl World {
     }
 
     /// What a site passes on of others is not always what they wrote.
-    fn forge(&mut self, from: SiteId, message: &mut Message) {
-        let forges = self.hosts.get(&from).is_some_and(|host| host.forges_us.contains(&self.now_us));
-        if let Message::Entries(vouched) = message
-            && vouched.head.journal.site != from
-            && forges
-        {
-            *vouched = forged(from, vouched, &mut self.dice.forger);
+    fn forge(&mut self, from: SiteId, to: SiteId, message: &mut Message) {
+        if !self.hosts.get(&from).is_some_and(|host| host.forges_us.contains(&self.now_us)) {
+            return;
+        }
+        let given = message.encoded_bytes();
+        let Message::Entries(vouched) = message else { return };
+        if vouched.head.journal.site == from {
+            return;
+        }
+        *vouched = forged(from, vouched, &mut self.dice.forger);
+        // The link tells of all that it was given, also of what the forger took out of it.
+        let bytes = given.saturating_sub(message.encoded_bytes());
+        if let Some(generation) = self.knows(from, to).filter(|_| bytes > 0) {
+            self.at(0, What::Room { site: from, peer: to, generation, bytes });
         }
     }
 
