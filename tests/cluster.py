@@ -17,6 +17,8 @@ import urllib.request
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 MERIDIAN = os.environ.get("MERIDIAN_BIN", str(REPOSITORY / "target/debug/meridian"))
+# Speaks the protocol before.
+BEFORE = os.environ.get("MERIDIAN_BEFORE_BIN", str(pathlib.Path(MERIDIAN).with_name("meridian-before")))
 WAN = os.environ.get("WAN_BIN", str(REPOSITORY / "target/debug/wan"))
 
 NAMES = ("eu-west", "us-east", "ap-southeast")

@@ -2,11 +2,13 @@
 
 import pytest
 
-from cluster import NAMES, Cluster
+from cluster import BEFORE, MERIDIAN, NAMES, Cluster
 
 
-def _cluster(factory, request, names=NAMES, witness=None):
+def _cluster(factory, request, names=NAMES, witness=None, binary=MERIDIAN):
     cluster = Cluster(factory.mktemp("cluster"), names, witness)
+    for site in cluster.sites:
+        site.binary = binary
     try:
         yield cluster.found()
     finally:
@@ -39,3 +41,9 @@ def two_sites(tmp_path_factory, request):
 def witnessed(tmp_path_factory, request):
     """Two sites and a witness, for one test alone."""
     yield from _cluster(tmp_path_factory, request, NAMES, NAMES[2])
+
+
+@pytest.fixture
+def of_before(tmp_path_factory, request):
+    """Three sites of the version before, for one test alone."""
+    yield from _cluster(tmp_path_factory, request, binary=BEFORE)

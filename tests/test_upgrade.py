@@ -6,34 +6,13 @@ written when records have expired and nobody writes; before, a trim stood for it
 """
 
 import json
-import os
-import pathlib
 import subprocess
-
-import pytest
 
 import clients
 import load
-from cluster import MERIDIAN, NAMES, Cluster, eventually, run
+from cluster import BEFORE, MERIDIAN, NAMES, eventually, run
 
 HOME, NEXT, FAR = NAMES
-BEFORE = os.environ.get("MERIDIAN_BEFORE_BIN", str(pathlib.Path(MERIDIAN).with_name("meridian-before")))
-
-
-@pytest.fixture
-def of_before(tmp_path_factory, request):
-    """Three sites of the version before."""
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
-    for site in cluster.sites:
-        site.binary = BEFORE
-    try:
-        yield cluster.found()
-    finally:
-        failed = request.session.testsfailed
-        cluster.close()
-        if failed:
-            for site in cluster.sites:
-                print(f"--- {site.name} said last ({site.log}):\n{site.said()}")
 
 
 def kinds(site):
