@@ -83,6 +83,14 @@ fn members_come_and_go() {
     check(&(1000..1016).collect::<Vec<_>>(), &Options { sites: 5, also, ..Options::default() });
 }
 
+/// A site had lost its disk when the members changed, and nobody fenced it: it could not pass the change without the promises of
+/// its former journal, which all had forgotten, nor be granted another journal in front of it.
+#[test]
+fn who_lost_its_disk_in_front_of_a_change_can_follow() {
+    let also = vec![Kind::Add, Kind::Remove];
+    check(&[1414], &Options { steps: 12_000, also, ..Options::default() });
+}
+
 /// I-32 and I-33: half of the members or more are lost, an operator has the others go on, and the lost are added again. At 66
 /// a site whose disk was full when it was told of the decision never noted it. At 70000 the one that remained ended a journal
 /// below what it had released.

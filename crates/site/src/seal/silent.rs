@@ -37,6 +37,14 @@ impl Site {
             || self.peers.frontiers.values().any(|(_, held)| held.keys().any(later))
     }
 
+    /// Whether a journal's owner has lost it: the data directory that it has now was granted a later one. It may not take that
+    /// up before this one has ended: the order waits for what was promised of it, and behind that the members may be others.
+    pub(super) fn is_abandoned(&self, journal: JournalId) -> bool {
+        let now = self.peers.frontiers.get(&journal.site).map(|(storage, _)| *storage);
+        let granted = self.state.granted.get(&journal.site);
+        granted.is_some_and(|grant| grant.incarnation > journal.incarnation && Some(grant.storage) == now)
+    }
+
     /// Whether another member is known to have voted on a journal's end. Should it have lost that vote before it was durable,
     /// it does not know of it, and yet is not counted: then somebody else has to carry the agreement through.
     pub(super) fn is_begun_elsewhere(&self, journal: JournalId) -> bool {
