@@ -95,7 +95,7 @@ pub enum TopicRefusal {
     #[error("not offered yet: {0}")]
     NotOffered(&'static str),
     /// Retry, here or at another site: nothing was changed.
-    #[error("this site takes no changes now: {0}")]
+    #[error("{0}")]
     NotWritable(String),
     /// Look whether it was changed before trying again.
     #[error("this site is stopping: whether the change was made will show at the other sites")]

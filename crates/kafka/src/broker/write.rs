@@ -88,7 +88,7 @@ pub enum ProduceRefusal {
     #[error("an earlier batch of this producer was refused and must be retried first")]
     AfterRefused,
     /// Retry.
-    #[error("this site takes no writes now: {0}")]
+    #[error("{0}")]
     NotWritable(String),
     /// Retry.
     #[error("this site's disk is full")]
@@ -120,6 +120,6 @@ pub struct ProducerId {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProducerIdRefusal {
     /// Retry.
-    #[error("this site gives out no producer ids now: {0}")]
+    #[error("{0}")]
     NotReady(String),
 }

@@ -31,7 +31,8 @@ impl Front {
             return Ok(Arc::new(internal));
         }
         if !view.knows_topics {
-            let why = "it has just started and does not know yet which topics there are; ask again soon";
+            let why =
+                "this site has just started and does not know yet which topics there are; ask again soon";
             return Err(TopicRefusal::NotWritable(why.into()));
         }
         let name = wanted.name.clone();

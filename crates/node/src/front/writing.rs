@@ -52,7 +52,7 @@ impl Front {
             }
             let reply = timeout(patience, waiting).await.map_err(|_| ProduceRefusal::TimedOut)?;
             match reply
-                .map_err(|_| ProduceRefusal::NotWritable("it is stopping".into()))?
+                .map_err(|_| ProduceRefusal::NotWritable("this site is stopping".into()))?
                 .map_err(|why| refusal(&why))?
             {
                 Answer::Appended { base_offset, stamp } => {
@@ -96,7 +96,7 @@ impl Front {
             Ok(Ok(Answer::ProducerId(id))) => Ok(ProducerId { id, epoch: 0 }),
             Ok(Ok(other)) => unreachable!("a producer id was asked for, not {other:?}"),
             Ok(Err(refusal)) => Err(not_ready(refusal.to_string())),
-            Err(_) => Err(not_ready("it is stopping".into())),
+            Err(_) => Err(not_ready("this site is stopping".into())),
         }
     }
 }
