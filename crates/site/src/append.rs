@@ -48,7 +48,7 @@ impl Site {
         self.attempt(ticket, request, step);
     }
 
-    /// Looks again at what waited for the clock.
+    /// Looks again at what waited for the clock, or for the next journal.
     pub(crate) fn retry_deferred(&mut self, step: &mut Step<'_>) {
         for _ in 0..self.desk.deferred.len() {
             let Some((ticket, request)) = self.desk.deferred.pop_front() else { return };
@@ -97,6 +97,7 @@ impl Site {
                 }
                 return Err(refusal);
             }
+            Ok(_) if self.state.start.changes_journals() => return Ok(Taken::Deferred),
             Ok(journal) => journal,
         };
         match request {

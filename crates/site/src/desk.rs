@@ -14,7 +14,7 @@ use crate::unreplicated::HeldBack;
 /// Everything a client may be waiting for.
 #[derive(Debug, Default)]
 pub(crate) struct Desk {
-    /// Requests that wait for the clock or for a producer-id range, in order of arrival.
+    /// Requests that wait for the clock, a producer-id range or the next journal, in order of arrival.
     pub(crate) deferred: VecDeque<(Ticket, Request)>,
     /// Writes that wait for others to hold more of their topic.
     pub(crate) held_back: HeldBack,

@@ -269,7 +269,8 @@ impl Site {
     /// "All my entries stamped at most w are durable and below head, and nothing later will be."
     pub(crate) fn own_promise(&mut self, now: Now) -> Option<(JournalId, Stamp, Seq)> {
         let journal = self.identity.journal()?;
-        if self.state.start.holds_writes().is_some() || self.may_lack_own(journal) {
+        let start = &self.state.start;
+        if start.holds_writes().is_some() || start.changes_journals() || self.may_lack_own(journal) {
             // Others may hold entries of ours that are to come back here: below them nothing can be promised.
             return None;
         }
@@ -305,6 +306,15 @@ impl Site {
 
     /// Whether this site may append to its own journal now; if not, what a client is told.
     pub(crate) fn may_write(&self) -> Result<JournalId, Refusal> {
+        let journal = self.may_write_soon()?;
+        match self.state.start.changes_journals() {
+            true => Err(Refusal::NotReady("it was fenced and begins a fresh journal".into())),
+            false => Ok(journal),
+        }
+    }
+
+    /// The same, or it may in a moment, when it has begun its next journal.
+    fn may_write_soon(&self) -> Result<JournalId, Refusal> {
         if let Some(reason) = &self.state.halted {
             return Err(Refusal::Halted(reason.clone()));
         }
@@ -330,9 +340,9 @@ impl Site {
         self.identity.journal().ok_or_else(|| Refusal::NotReady("no incarnation was granted yet".into()))
     }
 
-    /// Whether clients may write here now: as [`Site::may_write`], and there is room for what they write.
+    /// Whether clients may write here: as [`Site::may_write`], or a moment later, and there is room for what they write.
     pub(crate) fn may_take(&self) -> Result<JournalId, Refusal> {
-        let journal = self.may_write()?;
+        let journal = self.may_write_soon()?;
         if self.pipeline.is_low() && !self.state.switch.has(Mutant::LowTakesRecords) {
             return Err(Refusal::DiskFull);
         }

@@ -95,9 +95,13 @@ impl Start {
                 Some("it has just started and asks the other sites what they hold of its journal".into())
             }
             Phase::TakingBack => Some("it is taking back entries of its own journal from other sites".into()),
-            Phase::Open if self.won.is_some() => Some("it was fenced and begins a fresh journal".into()),
             Phase::Open => None,
         }
+    }
+
+    /// Whether it leaves its journal for a fresh one, as soon as all of the former one is on the disk.
+    pub(crate) fn changes_journals(&self) -> bool {
+        self.phase == Phase::Open && self.won.is_some()
     }
 
     /// When the machine started, in monotonic microseconds.
@@ -343,6 +347,8 @@ impl Site {
         if self.pipeline.first_own_stamp().is_some() {
             return Ok(());
         }
+        // All of that is on the disk, and so much is true of it, whatever becomes of its place.
+        self.answer_met(step);
         if !self.become_known_as(Identity { incarnation: Some(granted), ..self.identity.clone() }, step)? {
             return Ok(());
         }

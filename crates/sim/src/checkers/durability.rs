@@ -71,15 +71,15 @@ impl Durability {
         let (Answer::Appended { stamp, .. }, Some(submission)) = (answer, asked.submission) else {
             return Ok(());
         };
-        let Some(journal) = by.journal else {
-            return broken("I-02", format!("site {} acknowledges without a journal", by.site));
-        };
         let site = by.site;
-        let Some(seq) = truth.seq_of(journal, *stamp) else {
+        if by.journal.is_none() {
+            return broken("I-02", format!("site {site} acknowledges without a journal"));
+        }
+        let Some((journal, seq)) = truth.own_with(site, *stamp) else {
             return broken(
                 "I-02",
                 format!(
-                    "site {site} acknowledges an entry of {journal} stamped {stamp} that is on no platter"
+                    "site {site} acknowledges an entry of its own stamped {stamp} that is on no platter of it"
                 ),
             );
         };

@@ -82,10 +82,12 @@ impl Truth {
         self.at(entry.head.journal, entry.head.seq)
     }
 
-    /// The seq of a journal's entry with this stamp.
+    /// Which entry of a site's own journals, as far as it holds any of them, has this stamp. It may be one of a former journal:
+    /// the last of that is acknowledged in the step in which the next one begins.
     #[must_use]
-    pub fn seq_of(&self, journal: JournalId, stamp: Stamp) -> Option<Seq> {
-        self.stamps.get(&(journal, stamp)).copied()
+    pub fn own_with(&self, site: SiteId, stamp: Stamp) -> Option<(JournalId, Seq)> {
+        let mut own = self.held.get(&site)?.keys().copied().filter(|journal| journal.site == site);
+        own.find_map(|journal| Some((journal, *self.stamps.get(&(journal, stamp))?)))
     }
 
     /// How far a site holds a journal.

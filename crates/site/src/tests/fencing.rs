@@ -66,6 +66,30 @@ fn a_fenced_site_takes_every_write_on_its_way_back() {
     assert_eq!(equal_logs(&trio, topic), texts);
 }
 
+/// While the last of the former journal is on its way to a slow disk, what comes in waits for the next one.
+#[test]
+fn a_fenced_site_with_a_slow_disk_refuses_nothing_on_its_way_back() {
+    let mut trio = Trio::fencing_after_ms(1000);
+    let topic = create(&mut trio, &[]);
+    trio.cut(3);
+    trio.run_ms(3000);
+    trio.heal(3);
+    trio.sync_ms.insert(3, 70);
+    let texts: Vec<String> = (0..1500).map(|n| n.to_string()).collect();
+    let mut tickets = Vec::new();
+    for text in &texts {
+        tickets.push(trio.send(3, append(topic, text)));
+        trio.run_ms(1);
+    }
+    trio.run_ms(300);
+    for ticket in tickets {
+        assert_eq!(trio.answer(ticket).expect("it was answered").err(), None);
+    }
+    assert_eq!(trio.site(3).identity().incarnation, Some(Incarnation(1)), "it has begun anew meanwhile");
+    trio.run_ms(2000);
+    assert_eq!(equal_logs(&trio, topic), texts);
+}
+
 #[test]
 fn a_fenced_site_that_crashes_on_its_way_back_loses_nothing() {
     let mut trio = Trio::fencing_after_ms(1000);

@@ -48,15 +48,20 @@ pub(super) struct Trio {
     /// How many sites the configuration lists, and which of them is the witness.
     known: u16,
     witness: Option<u16>,
+    /// How long a site's disk takes for a sync, where that is not a moment.
+    pub(super) sync_ms: BTreeMap<u16, u64>,
 }
 
 /// What is made of entries on their way.
 pub(super) type Forge = fn(Vouched) -> Vouched;
 
+#[derive(Default)]
 struct Node {
     site: Option<Site>,
     disk: MemoryDisk,
     events: VecDeque<Event>,
+    /// What its disk will have done, and when.
+    on_disk: VecDeque<(u64, Event)>,
     stopped: bool,
 }
 
@@ -113,8 +118,7 @@ impl Trio {
     }
 
     fn founded_by((known, witness): (u16, Option<u16>), limits: Limits, fence_timeout_ms: u64) -> Trio {
-        let node = |_| Node { site: None, disk: MemoryDisk::new(), events: VecDeque::new(), stopped: false };
-        let nodes = (1..=known).map(|id| (id, node(id))).collect();
+        let nodes = (1..=known).map(|id| (id, Node::default())).collect();
         let mut trio = Trio {
             now_us: 1_000_000,
             nodes,
@@ -136,6 +140,7 @@ impl Trio {
             entries_sent: Vec::new(),
             hangups: None,
             protocols: BTreeMap::new(),
+            sync_ms: BTreeMap::new(),
         };
         for id in 1..=known {
             let disk = &mut trio.nodes.get_mut(&id).unwrap().disk;
@@ -196,7 +201,7 @@ impl Trio {
             self.start(other);
             self.run_ms(1500);
         }
-        let node = Node { site: None, disk: MemoryDisk::new(), events: VecDeque::new(), stopped: false };
+        let node = Node::default();
         self.nodes.insert(id, node);
     }
 
@@ -222,6 +227,7 @@ impl Trio {
         let node = self.nodes.get_mut(&id).unwrap();
         node.site = None;
         node.events.clear();
+        node.on_disk.clear();
         self.run_ms(10);
     }
 
@@ -326,6 +332,10 @@ impl Trio {
             self.now_us += 1000;
             let ids: Vec<u16> = self.nodes.keys().copied().collect();
             for id in &ids {
+                let node = self.nodes.get_mut(id).unwrap();
+                while node.on_disk.front().is_some_and(|(at_us, _)| *at_us <= self.now_us) {
+                    node.events.extend(node.on_disk.pop_front().map(|(_, event)| event));
+                }
                 self.push(*id, Event::Tick);
             }
             while self.nodes.values().any(|node| !node.events.is_empty()) {
@@ -365,7 +375,11 @@ impl Trio {
         match action {
             Action::Write(write) => {
                 write.carry_out(&mut node.disk).unwrap();
-                node.events.push_back(Event::Written { id: write.id });
+                let at_us = self.now_us + self.sync_ms.get(&id).unwrap_or(&0) * 1000;
+                match at_us > self.now_us {
+                    true => node.on_disk.push_back((at_us, Event::Written { id: write.id })),
+                    false => node.events.push_back(Event::Written { id: write.id }),
+                }
             }
             Action::Prepare(op) => {
                 op.carry_out(&mut node.disk).unwrap();
@@ -391,6 +405,7 @@ impl Trio {
                 self.disconnect(id);
                 let node = self.nodes.get_mut(&id).unwrap();
                 node.events.clear();
+                node.on_disk.clear();
                 self.start(id);
             }
             Action::GiveUpLinks { .. } => self.disconnect(id),
