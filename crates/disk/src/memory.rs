@@ -1,5 +1,5 @@
-//! A disk in memory that never fails: for unit tests of the rooms above. (The simulator's disk, which does fail, is
-//! in `sim`.)
+//! A disk in memory that never fails, but may be full: for unit tests of the rooms above. (The simulator's disk, which does
+//! fail, is in `sim`.)
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,8 @@ use crate::{Disk, DiskError, FileName};
 #[derive(Debug, Clone, Default)]
 pub struct MemoryDisk {
     files: BTreeMap<FileName, Vec<u8>>,
+    /// Bytes there is room for; no end of them if this is not said.
+    capacity_bytes: Option<u64>,
 }
 
 impl MemoryDisk {
@@ -23,6 +25,27 @@ impl MemoryDisk {
     /// The bytes of one file, for a test to look at or to damage.
     pub fn file_mut(&mut self, file: &FileName) -> Option<&mut Vec<u8>> {
         self.files.get_mut(file)
+    }
+
+    /// From now on so much more finds room, or all there may ever be.
+    pub fn leave_room(&mut self, bytes: Option<u64>) {
+        self.capacity_bytes = bytes.map(|bytes| self.used_bytes() + bytes);
+    }
+
+    fn used_bytes(&self) -> u64 {
+        self.files.values().map(|bytes| bytes.len() as u64).sum()
+    }
+
+    /// Makes sure that a file may become this long.
+    fn make_room(&self, file: &FileName, len: usize) -> Result<(), DiskError> {
+        let held = self.files.get(file).map_or(0, Vec::len);
+        let more = len.saturating_sub(held) as u64;
+        match self.capacity_bytes {
+            Some(capacity) if more > 0 && self.used_bytes() + more > capacity => {
+                Err(DiskError::Full(file.clone()))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn existing(&mut self, file: &FileName) -> Result<&mut Vec<u8>, DiskError> {
@@ -53,6 +76,7 @@ impl Disk for MemoryDisk {
         let full = || DiskError::Full(file.clone());
         let from = usize::try_from(offset).map_err(|_| full())?;
         let to = from.checked_add(bytes.len()).ok_or_else(full)?;
+        self.make_room(file, to)?;
         let held = self.files.entry(file.clone()).or_default();
         if held.len() < to {
             held.resize(to, 0);
@@ -63,6 +87,7 @@ impl Disk for MemoryDisk {
 
     fn set_len(&mut self, file: &FileName, len: u64) -> Result<(), DiskError> {
         let len = usize::try_from(len).map_err(|_| DiskError::Full(file.clone()))?;
+        self.make_room(file, len)?;
         self.existing(file)?.resize(len, 0);
         Ok(())
     }
@@ -96,5 +121,16 @@ mod tests {
         assert_eq!(&disk.read(&file, 0, 4).unwrap()[..], b"\0\0xy");
         assert!(matches!(disk.read(&file, 3, 2), Err(DiskError::Short { len: 4, .. })));
         assert_eq!(disk.list(&FileName::new("a").unwrap()).unwrap(), vec![file]);
+    }
+
+    #[test]
+    fn a_full_one_refuses_to_grow_but_not_to_overwrite() {
+        let (mut disk, file) = (MemoryDisk::new(), FileName::new("a").unwrap());
+        disk.leave_room(Some(4));
+        disk.write(&file, 0, b"abcd").unwrap();
+        disk.write(&file, 0, b"efgh").unwrap();
+        assert_eq!(disk.write(&file, 4, b"i"), Err(DiskError::Full(file.clone())));
+        disk.leave_room(None);
+        disk.write(&file, 4, b"i").unwrap();
     }
 }

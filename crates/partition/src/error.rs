@@ -56,6 +56,12 @@ pub enum OffsetError {
 }
 
 impl LogsError {
+    /// Whether it is only that the disk has no room: the same can be tried again.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, LogsError::Disk(DiskError::Full(_)))
+    }
+
     pub(crate) fn damaged(file: &FileName, what: &'static str) -> LogsError {
         LogsError::Damaged { file: file.clone(), what }
     }

@@ -163,7 +163,7 @@ impl World {
             Kind::Fence if site != at.other => self.fence(at),
             Kind::Clone if site != at.other => self.try_clone(site, at.other),
             Kind::Rot | Kind::Decay | Kind::RecoveryCut => self.strike_dead(kind, site),
-            Kind::Full | Kind::SyncFails | Kind::Slow | Kind::Stall | Kind::Misread => {
+            Kind::Full | Kind::Crowd | Kind::SyncFails | Kind::Slow | Kind::Stall | Kind::Misread => {
                 self.strike_disk(kind, site, for_us);
                 Ok(())
             }
@@ -186,12 +186,17 @@ impl World {
 
     /// What happens to a disk while a process uses it.
     fn strike_disk(&mut self, kind: Kind, site: SiteId, for_us: u64) {
-        let room = if kind == Kind::Full { self.dice.faults.below(30_000) } else { 0 };
+        let room = match kind {
+            Kind::Full => self.dice.faults.below(30_000),
+            Kind::Crowd => self.dice.faults.below(3_000),
+            _ => 0,
+        };
         let until_us = self.now_us + for_us;
         let Some(host) = self.hosts.get_mut(&site) else { return };
         host.troubled_us = until_us;
         match kind {
             Kind::Full => host.disk.capacity_bytes = host.disk.used_bytes() + RESERVE_BYTES + room,
+            Kind::Crowd => host.disk.capacity_bytes = host.disk.used_bytes() + room,
             Kind::SyncFails => host.disk.failing_syncs = 1,
             Kind::Slow => host.disk_us = 100_000,
             Kind::Stall => host.disk_us = 1_200_000,

@@ -62,7 +62,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 85] = [
+    pub const ALL: [Mutant; 86] = [
         Mutant::AckBeforeSync,
         Mutant::SyncLies,
         Mutant::SyncErrorIgnored,
@@ -138,6 +138,7 @@ impl Mutant {
         Mutant::Inside(site::Mutant::LowTakesReplicas),
         Mutant::Inside(site::Mutant::LowNotesNothing),
         Mutant::Inside(site::Mutant::RoomUnheard),
+        Mutant::Inside(site::Mutant::LogsNotAwaited),
         Mutant::Inside(site::Mutant::QueueUnbounded),
         Mutant::Inside(site::Mutant::BacklogUnbounded),
         Mutant::Inside(site::Mutant::UnreplicatedForever),
@@ -207,6 +208,7 @@ impl Mutant {
                 | Within::LowTakesReplicas
                 | Within::LowNotesNothing
                 | Within::RoomUnheard => &[Kind::Low],
+                Within::LogsNotAwaited => &[Kind::Crowd],
                 Within::QueueUnbounded => &[Kind::Flood, Kind::Stall],
                 Within::BacklogUnbounded | Within::UnreplicatedForever => &[Kind::Flood, Kind::Isolate],
                 Within::WritesUnread | Within::NewerQuarantined | Within::NewerTakenIn => &[Kind::Upgrade],

@@ -55,6 +55,9 @@ impl World {
                 self.kill(id, "its disk failed")?;
                 self.at(400_000, What::Restart(id));
             }
+            Action::Halt(reason) if reason.contains("no space left") => {
+                return broken("I-08", format!("site {id} ends for lack of room: {reason}"));
+            }
             Action::Halt(reason) => {
                 let misread = self.hosts.get(&id).is_some_and(|host| host.disk.misread.take());
                 ensure(misread, "I-06", || format!("site {id} halts: {reason}"))?;

@@ -76,6 +76,8 @@ pub enum Kind {
     Retain,
     /// A disk is low, and has room again after a while.
     Low,
+    /// Others fill a disk, nearly or wholly, and take no heed of what its site keeps for its logs.
+    Crowd,
     /// Queues are short, and for a while clients write more than fits.
     Flood,
     /// A site is restarted on the next version, or on the one before; at first all run the one before.
@@ -87,7 +89,7 @@ pub enum Kind {
 }
 
 /// Kinds that happen only where they are asked for.
-const ASKED: [Kind; 11] = [
+const ASKED: [Kind; 12] = [
     Kind::Restore,
     Kind::Forge,
     Kind::Add,
@@ -95,6 +97,7 @@ const ASKED: [Kind; 11] = [
     Kind::Decay,
     Kind::Retain,
     Kind::Low,
+    Kind::Crowd,
     Kind::Flood,
     Kind::Upgrade,
     Kind::Force,

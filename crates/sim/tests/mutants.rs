@@ -99,6 +99,11 @@ fn a_release_forgotten() {
 }
 
 #[test]
+fn ending_for_lack_of_room() {
+    caught(Mutant::Inside(site::Mutant::LogsNotAwaited), &[Kind::Crowd], &["I-08"]);
+}
+
+#[test]
 fn a_quorum_of_one() {
     caught(Mutant::QuorumOfOne, &[], &["I-21"]);
 }

@@ -28,6 +28,13 @@ fn a_low_disk_costs_nothing() {
     check(15..30, &[Kind::Low, Kind::Kill, Kind::Fence, Kind::Full]);
 }
 
+/// I-08: nothing ends for lack of room, and what is durable takes effect once when there is some.
+#[test]
+fn a_disk_that_others_fill_costs_nothing() {
+    check(0..15, &[Kind::Crowd]);
+    check(15..30, &[Kind::Crowd, Kind::Kill, Kind::Power, Kind::Stop, Kind::Wipe]);
+}
+
 /// I-48 and I-55.
 #[test]
 fn queues_are_bounded() {

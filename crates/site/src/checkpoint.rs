@@ -84,7 +84,9 @@ impl Site {
     pub(crate) fn checkpoint_if_due(&mut self, step: &mut Step<'_>) {
         let state = &self.state.checkpoint;
         let due = state.bytes_since >= self.config.limits.checkpoint_bytes || state.wanted;
-        if !due || state.running.is_some() || self.merge.is_releasing() {
+        // It bears the WAL's end, so what stands there must have taken effect.
+        let is_whole = !self.merge.is_releasing() && !self.pipeline.is_behind();
+        if !due || state.running.is_some() || !is_whole {
             return;
         }
         let logs = self.logs.checkpoint();

@@ -594,7 +594,8 @@ fn place_of(name: &FileName) -> FileName {
     if name.is_below(&folder("checkpoint")) { state_file() } else { staged(name) }
 }
 
-fn refuse_failure(answer: FileAnswer) -> Result<(), Fatal> {
+/// A disk that failed is the end; one that is full is not.
+pub(crate) fn refuse_failure(answer: FileAnswer) -> Result<(), Fatal> {
     match answer {
         FileAnswer::Failed(DiskError::Full(_)) => Ok(()),
         FileAnswer::Failed(error) => Err(error.into()),

@@ -18,10 +18,35 @@ use crate::unreplicated::Own;
 impl Site {
     /// A WAL write is on the disk.
     pub(crate) fn written(&mut self, id: u64, step: &mut Step<'_>) -> Result<(), Fatal> {
-        for record in self.pipeline.written(id) {
-            self.state.checkpoint.bytes_since += record.bytes().len() as u64;
-            self.record_durable(record, step)?;
+        self.pipeline.written(id);
+        self.take_due(step)
+    }
+
+    /// What waited for room in the logs takes effect, if it is time to try again.
+    pub(crate) fn retry_due(&mut self, step: &mut Step<'_>) -> Result<(), Fatal> {
+        if self.pipeline.is_behind() { self.take_due(step) } else { Ok(()) }
+    }
+
+    /// What is durable takes effect, as far as the logs have room for it.
+    fn take_due(&mut self, step: &mut Step<'_>) -> Result<(), Fatal> {
+        while let Some(record) = self.pipeline.next_due(step.now.mono_us) {
+            match self.record_durable(&record, step) {
+                Err(fatal) if fatal.is_full() && !self.state.switch.has(Mutant::LogsNotAwaited) => {
+                    if self.pipeline.put_off(record, step.now.mono_us) {
+                        self.alarm(DISK_FULL.to_owned(), step);
+                        step.out.push(Action::ViewChanged);
+                    }
+                }
+                taken => {
+                    taken?;
+                    self.state.checkpoint.bytes_since += record.bytes().len() as u64;
+                }
+            }
         }
+        if self.pipeline.is_behind() {
+            return Ok(());
+        }
+        self.pipeline.caught_up();
         self.state.pulse.news = true;
         self.count_own();
         self.tell_room(step);
@@ -39,17 +64,22 @@ impl Site {
     }
 
     /// One entry or note is durable.
-    pub(crate) fn record_durable(&mut self, record: Record, step: &mut Step<'_>) -> Result<(), Fatal> {
+    ///
+    /// After a full disk the same can be tried again.
+    pub(crate) fn record_durable(&mut self, record: &Record, step: &mut Step<'_>) -> Result<(), Fatal> {
         match record {
-            Record::Entry(entry) => self.entry_durable(&entry, step),
+            Record::Entry(entry) => self.entry_durable(entry, step),
             Record::Note(bytes) => {
-                let note = Note::decode(&bytes).ok_or(Fatal::Note)?;
+                let note = Note::decode(bytes).ok_or(Fatal::Note)?;
                 self.note_durable(note, step)
             }
         }
     }
 
     fn entry_durable(&mut self, entry: &Encoded, step: &mut Step<'_>) -> Result<(), Fatal> {
+        let body = entry.body()?;
+        // First of all, and nothing else of it takes room.
+        let origin_offset = self.keep_batch(entry.head.journal, &body, step)?;
         let own = Some(entry.head.journal) == self.identity.journal();
         self.journals.made_durable(entry);
         if own {
@@ -57,25 +87,16 @@ impl Site {
         } else {
             self.state.heads.entry_durable(entry.head.journal, entry.bytes.len() as u64);
         }
-        let body = entry.body()?;
         let weight = weight(&body, entry.head.epoch);
         let deed = match body {
             Body::Batch(batch) => {
                 let journal = entry.head.journal;
-                let key = OriginKey { topic: batch.topic, partition: batch.partition, journal };
                 let (topic, partition) = (batch.topic, batch.partition);
                 if journal.site == self.config.own {
                     let (seq, stamp, bytes) = (entry.head.seq, entry.head.stamp, batch.records.len() as u64);
                     self.keeps(Own { topic, journal, seq, stamp, bytes });
                 }
                 let producer = self.numbering(journal, &batch.records);
-                let origin_offset = if self.merge.is_gone(topic) {
-                    // It will be passed over: its topic's deletion comes before it in the order.
-                    0
-                } else {
-                    self.state.grown.insert(Grown { topic, partition, origin: Some(journal.site) });
-                    self.logs.append_origin(step.disk, key, &batch.records)?.origin_offset
-                };
                 Deed::Batch { topic, partition, origin_offset, producer }
             }
             Body::Progress(delta) => {
@@ -114,6 +135,20 @@ impl Site {
         Ok(())
     }
 
+    /// Appends a batch to its origin log; returns its place there.
+    fn keep_batch(&mut self, journal: JournalId, body: &Body, step: &mut Step<'_>) -> Result<u64, Fatal> {
+        let Body::Batch(batch) = body else { return Ok(0) };
+        let (topic, partition) = (batch.topic, batch.partition);
+        if self.merge.is_gone(topic) {
+            // It will be passed over: its topic's deletion comes before it in the order.
+            return Ok(0);
+        }
+        let key = OriginKey { topic, partition, journal };
+        let placed = self.logs.append_origin(step.disk, key, &batch.records)?;
+        self.state.grown.insert(Grown { topic, partition, origin: Some(journal.site) });
+        Ok(placed.origin_offset)
+    }
+
     fn numbering(&self, journal: JournalId, records: &[u8]) -> Option<ProducerBatch> {
         let ignored = self.state.switch.has(Mutant::DuplicatesKept);
         let mut batch = ProducerBatch::of(records).filter(|_| !ignored)?;
@@ -127,8 +162,12 @@ impl Site {
         match note {
             Note::Ceiling(ceiling) => self.clock.ceiling_durable(ceiling),
             Note::Released(position) => {
-                for release in self.merge.take_released(position) {
-                    self.take_effect(&release, step)?;
+                let released = self.merge.take_released(position);
+                for (at, release) in released.iter().enumerate() {
+                    if let Err(fatal) = self.take_effect(release, step) {
+                        self.merge.keep_released(&released[at..]);
+                        return Err(fatal);
+                    }
                 }
             }
             Note::Granted(site, incarnation, storage) => self.granted(site, incarnation, storage, step),

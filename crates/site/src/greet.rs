@@ -8,6 +8,7 @@ use order::Order;
 
 use crate::action::Action;
 use crate::config::Member;
+use crate::identity::Identity;
 use crate::mutant::Mutant;
 use crate::peers::Peer;
 use crate::replicate::control;
@@ -108,7 +109,11 @@ impl Site {
             step.out.push(Action::Hangup { to: from, reason: difference });
             return Ok(());
         }
-        self.learn_founders(&hello.founders, step)?;
+        if !self.learn_founders(&hello.founders, step)? {
+            let reason = "there is no room on this site's disk to note who the members are".to_owned();
+            step.out.push(Action::Hangup { to: from, reason });
+            return Ok(());
+        }
         self.state.removed |= hello.removed;
         let held = hello.held.iter().map(|(journal, (next, _))| (*journal, *next)).collect();
         // Who comes back with a storage that it had given up is told of the later one by our pulses.
@@ -129,14 +134,18 @@ impl Site {
         Ok(())
     }
 
-    /// A directory that joins is told who the first members were: before that it can take nothing in.
-    fn learn_founders(&mut self, founders: &[SiteId], step: &mut Step<'_>) -> Result<(), Fatal> {
-        if self.identity.founders.is_empty() && !founders.is_empty() {
-            self.identity.founders = founders.to_vec();
-            self.identity.write(step.disk)?;
+    /// A directory that joins is told who the first members were: before that it can take nothing in. Returns whether there
+    /// was room to note it.
+    fn learn_founders(&mut self, founders: &[SiteId], step: &mut Step<'_>) -> Result<bool, Fatal> {
+        if !self.identity.founders.is_empty() || founders.is_empty() {
+            return Ok(true);
+        }
+        let told = Identity { founders: founders.to_vec(), ..self.identity.clone() };
+        let noted = self.become_known_as(told, step)?;
+        if noted {
             self.merge.order = Order::new(self.config.own, founders);
         }
-        Ok(())
+        Ok(noted)
     }
 
     fn belongs(&self, from: SiteId, hello: &Hello) -> Result<(), String> {

@@ -179,7 +179,12 @@ impl Merge {
         }
     }
 
-    /// One entry takes effect.
+    /// These have not taken effect: there was no room for the first of them.
+    pub(crate) fn keep_released(&mut self, released: &[Release]) {
+        self.releasing = Some(released.to_vec());
+    }
+
+    /// One entry takes effect. After a full disk the same can be tried again.
     pub(crate) fn apply(
         &mut self,
         release: &Release,
@@ -211,7 +216,13 @@ impl Merge {
                     return Ok(Outcome::NoPlace);
                 }
                 let key = OriginKey { topic, partition, journal: release.journal };
-                let base_offset = logs.append_merged(disk, key, origin_offset, release.at)?;
+                let appended = logs.append_merged(disk, key, origin_offset, release.at);
+                if appended.is_err() {
+                    // Its producer's numbering was looked at, and must not be once more.
+                    let queue = self.unreleased.entry(release.journal).or_default();
+                    queue.push_front((seq, Deed::Batch { topic, partition, origin_offset, producer: None }));
+                }
+                let base_offset = appended?;
                 // The release is durable by now: what is appended may be read.
                 logs.publish();
                 Outcome::Placed { topic, partition, base_offset }

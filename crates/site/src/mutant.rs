@@ -57,6 +57,8 @@ pub enum Mutant {
     OwnerUnchecked,
     /// A link that was given more than it has room for is given more as soon as it has any.
     CreditUnowed,
+    /// A log that finds no room ends the process.
+    LogsNotAwaited,
     /// The WAL is dropped without asking who still needs it.
     DroppedWhileNeeded,
     /// What only this site has is not bounded, though its topic asks for that.

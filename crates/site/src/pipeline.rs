@@ -3,7 +3,8 @@
 //! One write is in flight at a time; what comes meanwhile goes into the next one. That is the group commit. What is written
 //! here and what is taken over from other sites wait in two lines, which share every write. A write that
 //! finds no room stays at the head of the queue and is tried again: nothing that was taken in is ever taken back, so
-//! nobody is told no about something that happens later all the same.
+//! nobody is told no about something that happens later all the same. What is durable and finds no room in the logs waits in
+//! the same way, and the WAL waits with it.
 
 use std::collections::VecDeque;
 
@@ -23,6 +24,8 @@ pub(crate) struct Pipeline {
     pub(crate) wal: Wal,
     /// Stamps of own entries that are not durable yet, in order.
     own: VecDeque<Stamp>,
+    /// What the WAL holds and has not taken effect, since there is no room for it in the logs.
+    due: VecDeque<Record>,
     /// Whether the disk is low: what is left is for what the sites agree on.
     low: bool,
     /// While the disk has no room: when to try again, in monotonic microseconds.
@@ -33,7 +36,8 @@ pub(crate) struct Pipeline {
 
 impl Pipeline {
     pub(crate) fn new(wal: Wal) -> Pipeline {
-        Pipeline { wal, own: VecDeque::new(), low: false, full_until_us: None, spare_after_us: 0 }
+        let (own, due) = (VecDeque::new(), VecDeque::new());
+        Pipeline { wal, own, due, low: false, full_until_us: None, spare_after_us: 0 }
     }
 
     /// Gives an entry of this site's own journal to the WAL.
@@ -60,10 +64,12 @@ impl Pipeline {
 
     /// The next write, if none is in flight and something waits.
     pub(crate) fn start_write(&mut self, mono_us: u64) -> Option<WalWrite> {
-        if self.full_until_us.is_some_and(|until| mono_us < until) {
-            return None;
-        }
-        self.wal.start_write()
+        if self.is_behind() || self.rests(mono_us) { None } else { self.wal.start_write() }
+    }
+
+    /// Whether it is too early to try again.
+    fn rests(&self, mono_us: u64) -> bool {
+        self.full_until_us.is_some_and(|until| mono_us < until)
     }
 
     /// The next spare segment to be made, if one should be.
@@ -79,10 +85,34 @@ impl Pipeline {
         }
     }
 
-    /// A write is durable: what it held, in order.
-    pub(crate) fn written(&mut self, id: u64) -> Vec<Record> {
+    /// A write is durable: what it held takes effect next, in order.
+    pub(crate) fn written(&mut self, id: u64) {
         self.full_until_us = None;
-        self.wal.written(id)
+        self.due.extend(self.wal.written(id));
+    }
+
+    /// What takes effect next; none while there was no room for it a moment ago.
+    pub(crate) fn next_due(&mut self, mono_us: u64) -> Option<Record> {
+        if self.rests(mono_us) {
+            return None;
+        }
+        self.due.pop_front()
+    }
+
+    /// There was no room for it in the logs. Returns whether that is news.
+    pub(crate) fn put_off(&mut self, record: Record, mono_us: u64) -> bool {
+        self.due.push_front(record);
+        self.full_until_us.replace(mono_us + ROOM_RETRY_US).is_none()
+    }
+
+    /// Whether something is durable that has not taken effect.
+    pub(crate) fn is_behind(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    /// All that is durable has taken effect, so there is room.
+    pub(crate) fn caught_up(&mut self) {
+        self.full_until_us = None;
     }
 
     /// An own entry is durable.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use catalog::{Actor, Catalog, LoadError};
 use clock::{HybridClock, Now, Stamp};
-use disk::{Disk, FileName};
+use disk::{Disk, DiskError, FileName};
 use entry::{Incarnation, JournalId, StorageId};
 use journal::checkpoint::{self, CheckpointError};
 use journal::{ChainError, OpenError, Record, Truncation, Wal, WalOptions, WalPosition};
@@ -27,7 +27,7 @@ use crate::peers::Peers;
 use crate::pipeline::Pipeline;
 use crate::progress::Positions;
 use crate::seal::Seals;
-use crate::site::{Site, State, Step};
+use crate::site::{Fatal, Site, State, Step};
 
 /// Why a data directory does not become a running site.
 #[derive(Debug, Error)]
@@ -76,6 +76,30 @@ pub enum RecoverError {
     /// The machine could not take what the WAL holds.
     #[error("{0}")]
     Apply(String),
+}
+
+impl RecoverError {
+    /// Whether it is only that the disk has no room: when it has, the same directory can be opened.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let error = match self {
+            RecoverError::Logs(error) => return error.is_full(),
+            RecoverError::Identity(IdentityError::Disk(error))
+            | RecoverError::Checkpoint(CheckpointError::Disk(error))
+            | RecoverError::Wal(OpenError::Disk(error)) => error,
+            _ => return false,
+        };
+        matches!(error, DiskError::Full(_))
+    }
+}
+
+impl From<Fatal> for RecoverError {
+    fn from(fatal: Fatal) -> RecoverError {
+        match fatal {
+            Fatal::Logs(error) => RecoverError::Logs(error),
+            other => RecoverError::Apply(other.to_string()),
+        }
+    }
 }
 
 /// What recovery found.
@@ -295,8 +319,7 @@ impl Site {
             for record in records {
                 recovery.records += 1;
                 if self.take_again(&record, &mut reserved)? {
-                    self.record_durable(record, step)
-                        .map_err(|fatal| RecoverError::Apply(fatal.to_string()))?;
+                    self.record_durable(&record, step)?;
                 }
                 step.out.clear();
             }
@@ -304,7 +327,7 @@ impl Site {
         // What was readable here stays so, whatever state was taken over meanwhile.
         if readable > self.merge.order.position() {
             let released = Record::Note(Note::Released(readable).encode());
-            self.record_durable(released, step).map_err(|fatal| RecoverError::Apply(fatal.to_string()))?;
+            self.record_durable(&released, step)?;
             step.out.clear();
         }
         self.after_replay(reserved.ceiling);

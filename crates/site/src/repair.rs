@@ -12,11 +12,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 use bytes::Bytes;
-use disk::FileName;
+use disk::{DiskError, FileName};
 use entry::SiteId;
 use partition::{Kind, Proven};
 
 use crate::action::Action;
+use crate::copy::refuse_failure;
 use crate::files::{FileAnswer, FileWork, Purpose};
 use crate::replicate::control;
 use crate::site::{Fatal, Site, Step};
@@ -301,10 +302,13 @@ impl Site {
         answer: FileAnswer,
         step: &mut Step<'_>,
     ) -> Result<(), Fatal> {
-        if let FileAnswer::Failed(error) = answer {
-            return Err(error.into());
+        let Some(repair) = self.state.repairing.repairs.get_mut(file) else { return refuse_failure(answer) };
+        if matches!(answer, FileAnswer::Failed(DiskError::Full(_))) {
+            // Asked again later, from the front.
+            (repair.phase, repair.since_us) = (Phase::Open, step.now.mono_us);
+            return Ok(());
         }
-        let Some(repair) = self.state.repairing.repairs.get_mut(file) else { return Ok(()) };
+        refuse_failure(answer)?;
         let Phase::Fetching { donor, digest, todo, asked, writing } = &mut repair.phase else {
             return Ok(());
         };

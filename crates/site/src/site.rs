@@ -140,6 +140,17 @@ pub(crate) enum Fatal {
     Note,
 }
 
+impl Fatal {
+    /// Whether it is only that the disk has no room: what was not done can be done later.
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Fatal::Disk(error) => matches!(error, DiskError::Full(_)),
+            Fatal::Logs(error) => error.is_full(),
+            Fatal::Wal(_) | Fatal::Entry(_) | Fatal::Note => false,
+        }
+    }
+}
+
 /// What every step is given: the time, the disk, and where its actions go.
 pub(crate) struct Step<'a> {
     pub(crate) now: Now,
@@ -193,9 +204,12 @@ impl Site {
             self.finish_installing(step);
             return Ok(());
         }
+        self.retry_due(step)?;
         self.watch_clock(step);
         self.keep_ceiling(step);
-        self.renew_storage(step)?;
+        if !self.renew_storage(step)? {
+            return Ok(());
+        }
         self.watch_doubt(step);
         self.advance_start(step)?;
         self.tend_seals(step)?;

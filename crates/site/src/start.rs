@@ -17,6 +17,7 @@ use entry::{Body, Incarnation, JournalId, OpenBody, Seq, SiteId, StorageId};
 use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, Refusal};
+use crate::durable::DISK_FULL;
 use crate::identity::Identity;
 use crate::mutant::Mutant;
 use crate::notes::Note;
@@ -193,19 +194,22 @@ impl Site {
     }
 
     /// A storage that holds less than it once said was put back, or its disk lied. What others remember of it counts
-    /// no more: it goes on under another id, which has said nothing yet.
-    pub(crate) fn renew_storage(&mut self, step: &mut Step<'_>) -> Result<(), Fatal> {
+    /// no more: it goes on under another id, which has said nothing yet. Returns whether it may go on: not while there is no
+    /// room for that id.
+    pub(crate) fn renew_storage(&mut self, step: &mut Step<'_>) -> Result<bool, Fatal> {
         if !self.state.start.put_back || self.state.switch.has(Mutant::StorageKept) {
-            return Ok(());
+            return Ok(true);
         }
-        let Some(fresh) = self.state.start.fresh_storage.take() else { return Ok(()) };
-        self.identity.storage = fresh;
+        let Some(storage) = self.state.start.fresh_storage else { return Ok(true) };
         // With the entries, votes may be missing.
-        self.identity.synced = false;
-        self.identity.write(step.disk)?;
+        if !self.become_known_as(Identity { storage, synced: false, ..self.identity.clone() }, step)? {
+            self.alarm(DISK_FULL.to_owned(), step);
+            return Ok(false);
+        }
+        self.state.start.fresh_storage = None;
         self.state.pulse.news = true;
         self.alarm(PUT_BACK.to_owned(), step);
-        Ok(())
+        Ok(true)
     }
 
     /// Moves the start on, and repeats what was asked for and not answered.

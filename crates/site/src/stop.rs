@@ -38,7 +38,7 @@ impl Site {
     pub(crate) fn finish_stop(&mut self, step: &mut Step<'_>) {
         let (Some(since), Some(journal)) = (self.state.stopping_us, self.identity.journal()) else {
             if self.state.stopping_us.is_some() {
-                step.out.push(Action::Stopped);
+                self.stopped(step);
             }
             return;
         };
@@ -49,7 +49,15 @@ impl Site {
         let waited = step.now.mono_us.saturating_sub(since) >= WAIT_US;
         let all_told = self.peers.greeted().all(|site| told(&site) || self.config.witness == Some(site));
         if waited || (durable && quorum && all_told) {
-            step.out.push(Action::Stopped);
+            self.stopped(step);
         }
+    }
+
+    fn stopped(&self, step: &mut Step<'_>) {
+        if self.pipeline.is_behind() {
+            let text = "what the WAL holds and found no room in the logs is taken up by the next start";
+            step.out.push(Action::Remark(text.to_owned()));
+        }
+        step.out.push(Action::Stopped);
     }
 }

@@ -1,6 +1,8 @@
 //! Little room: on the disk, in the WAL, for one more of anything.
 
-use entry::SiteId;
+use batch::{Builder, NewRecord};
+use disk::{Disk as _, FileName};
+use entry::{SiteId, TopicId};
 
 use super::trio::Trio;
 use super::{append, batch, create};
@@ -51,6 +53,117 @@ fn a_site_whose_disk_is_low_takes_leave_in_good_order() {
     assert!(trio.ask(1, append(topic, "not held up")).is_ok());
     trio.run_ms(300);
     assert_eq!(trio.values(2, topic, Reading::Merged), ["not held up"]);
+}
+
+/// A record of a producer that numbers what it writes.
+fn numbered(topic: TopicId, producer: u16, sequence: i32) -> Request {
+    let value = format!("{producer}:{sequence}");
+    let builder = Builder::new().producer(i64::from(producer), 0, sequence);
+    let records = builder.record(&NewRecord::value(0, value)).build();
+    let acknowledge = Acknowledge::Local;
+    Request::Append(Append { topic, partition: 0, records, acknowledge, patience_ms: 1000 })
+}
+
+/// Sites 1 and 2 have written, and write on while others leave so much room on the disk of site 1. Says how many records
+/// were taken in all.
+fn filled_while_written(mut trio: Trio, room: u64) -> (Trio, TopicId, usize) {
+    let topic = create(&mut trio, &[]);
+    let mut sent = Vec::new();
+    for sequence in 0..8 {
+        if sequence == 4 {
+            trio.disk(1).leave_room(Some(room));
+        }
+        for site in 1..=2 {
+            sent.push((site, trio.send(site, numbered(topic, site, sequence))));
+        }
+        trio.run_ms(25);
+    }
+    // What waited too long for room was not taken; what was taken is acknowledged when it has taken effect.
+    let taken = sent.into_iter().filter(|(_, ticket)| !matches!(trio.answer(*ticket), Some(Err(_)))).count();
+    (trio, topic, taken)
+}
+
+fn is_alike(trio: &mut Trio, topic: TopicId, taken: usize) {
+    let merged = trio.values(2, topic, Reading::Merged);
+    let mut values = merged.clone();
+    values.sort();
+    values.dedup();
+    assert_eq!((merged.len(), values.len()), (taken, taken), "{merged:?}");
+    for site in [1, 3] {
+        assert_eq!(trio.values(site, topic, Reading::Merged), merged, "at site {site}");
+        assert_eq!(trio.digest(site, topic), trio.digest(2, topic), "at site {site}");
+    }
+}
+
+/// Every place at which a disk may become full, a few bytes apart.
+fn rooms() -> impl Iterator<Item = u64> {
+    (0..2400).step_by(24)
+}
+
+#[test]
+fn what_is_durable_waits_for_room_in_the_logs_and_takes_effect_once() {
+    let mut waited = 0;
+    for room in rooms() {
+        let (mut trio, topic, taken) = filled_while_written(Trio::founded(), room);
+        let is_full = |trio: &Trio| trio.status(1).alarms.iter().any(|alarm| alarm.contains("disk is full"));
+        if is_full(&trio) {
+            waited += 1;
+            assert_eq!(trio.ask(1, append(topic, "refused")), Err(Refusal::DiskFull));
+            let read = trio.values(1, topic, Reading::Merged);
+            assert!(read.len() >= 6 && trio.values(2, topic, Reading::Merged).starts_with(&read), "{read:?}");
+        }
+        trio.disk(1).leave_room(None);
+        trio.run_ms(3000);
+        is_alike(&mut trio, topic, taken);
+        assert!(!is_full(&trio), "with {room} bytes");
+        assert!(trio.ask(1, append(topic, "room again")).is_ok());
+    }
+    assert!(waited > 50, "{waited}");
+}
+
+#[test]
+fn a_site_stops_while_its_disk_fills_and_nothing_is_lost() {
+    let (mut stopped_behind, mut not_started) = (0, 0);
+    for room in rooms() {
+        let (mut trio, topic, taken) = filled_while_written(Trio::founded(), room);
+        stopped_behind += usize::from(trio.site(1).pipeline.is_behind());
+        trio.stop(1);
+        if let Err(error) = trio.try_start(1) {
+            assert!(error.is_full() && error.to_string().contains("no space left"), "{error}");
+            not_started += 1;
+        } else {
+            trio.crash(1);
+        }
+        trio.disk(1).leave_room(None);
+        trio.start(1);
+        trio.run_ms(3000);
+        is_alike(&mut trio, topic, taken);
+    }
+    assert!(stopped_behind > 50 && not_started > 50, "{stopped_behind}, {not_started}");
+}
+
+#[test]
+fn a_start_that_finds_no_room_for_its_logs_can_be_tried_again() {
+    for room in (0..6000).step_by(60) {
+        let limits = Limits { wal_segment_bytes: 1 << 16, ..Limits::default() };
+        let (mut trio, topic, taken) = filled_while_written(Trio::founded_with(limits, 0), 1 << 20);
+        trio.run_ms(500);
+        trio.crash(1);
+        // A power cut took what was in the logs only.
+        for file in trio.disk(1).list(&FileName::root().join("logs")).unwrap() {
+            trio.disk(1).remove(&file).unwrap();
+        }
+        trio.disk(1).leave_room(Some(room));
+        let mut tries = 0;
+        while let Err(error) = trio.try_start(1) {
+            assert!(error.is_full() && tries < 2, "{error}");
+            tries += 1;
+            let more = if tries == 1 { Some(0) } else { None };
+            trio.disk(1).leave_room(more);
+        }
+        trio.run_ms(3000);
+        is_alike(&mut trio, topic, taken);
+    }
 }
 
 #[test]

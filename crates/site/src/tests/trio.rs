@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use clock::Now;
-use disk::{Disk as _, FileName, MemoryDisk};
+use disk::{Disk as _, DiskError, FileName, MemoryDisk};
 use entry::{ClusterId, Encoded, SiteId, StorageId, TopicId};
 use journal::Chain;
 use journal::checkpoint::Draft;
@@ -13,8 +13,8 @@ use uuid::Uuid;
 use crate::notary::tests::TestNotary;
 use crate::wire::{CopyMessage, Message, SignedHead, Vouched};
 use crate::{
-    Action, Answer, Entropy, Event, Fresh, Limits, Member, Reading, Refusal, Request, Site, SiteConfig,
-    Ticket,
+    Action, Answer, Entropy, Event, Fresh, Limits, Member, Reading, RecoverError, Refusal, Request, Site,
+    SiteConfig, Ticket,
 };
 
 pub(super) struct Trio {
@@ -164,6 +164,10 @@ impl Trio {
     }
 
     pub(super) fn start(&mut self, id: u16) {
+        self.try_start(id).unwrap_or_else(|error| panic!("site {id} does not start: {error}"));
+    }
+
+    pub(super) fn try_start(&mut self, id: u16) -> Result<(), RecoverError> {
         self.starts += 1;
         let now = self.now(id);
         let node = self.nodes.get_mut(&id).unwrap();
@@ -171,14 +175,13 @@ impl Trio {
         let mut config = config(id, (self.known, self.witness), self.fence_timeout_ms, &self.limits);
         config.protocol = self.protocols.get(&id).copied().unwrap_or(config.protocol);
         let notary = Arc::new(TestNotary(SiteId(id)));
-        match Site::open(config, entropy, notary, now, &mut node.disk) {
-            Ok((site, _)) => node.site = Some(site),
-            Err(error) => panic!("site {id} does not start: {error}"),
-        }
+        let (site, _) = Site::open(config, entropy, notary, now, &mut node.disk)?;
+        node.site = Some(site);
         node.stopped = false;
         for other in self.others(id) {
             self.connect(id, other);
         }
+        Ok(())
     }
 
     fn others(&self, id: u16) -> Vec<u16> {
@@ -234,6 +237,10 @@ impl Trio {
     pub(super) fn stop(&mut self, id: u16) {
         self.push(id, Event::Stop);
         self.run_ms(500);
+        if !self.nodes[&id].stopped {
+            // It could not tell the others that it leaves.
+            self.run_ms(3500);
+        }
         assert!(self.nodes[&id].stopped, "the site did not stop");
         self.crash(id);
     }
@@ -374,22 +381,29 @@ impl Trio {
         let node = self.nodes.get_mut(&id).unwrap();
         match action {
             Action::Write(write) => {
-                write.carry_out(&mut node.disk).unwrap();
+                let written = write.id;
+                let event = match has_room(write.carry_out(&mut node.disk)) {
+                    true => Event::Written { id: written },
+                    false => Event::WriteRefused { id: written },
+                };
                 let at_us = self.now_us + self.sync_ms.get(&id).unwrap_or(&0) * 1000;
                 match at_us > self.now_us {
-                    true => node.on_disk.push_back((at_us, Event::Written { id: write.id })),
-                    false => node.events.push_back(Event::Written { id: write.id }),
+                    true => node.on_disk.push_back((at_us, event)),
+                    false => node.events.push_back(event),
                 }
             }
             Action::Prepare(op) => {
-                op.carry_out(&mut node.disk).unwrap();
-                node.events.push_back(Event::Prepared { done: true });
+                let done = has_room(op.carry_out(&mut node.disk));
+                node.events.push_back(Event::Prepared { done });
             }
             Action::Checkpoint { id: checkpoint, position, state, sync } => {
                 assert!(sync.iter().all(|file| node.disk.len(file).unwrap().is_some()));
                 let folder = FileName::root().join("checkpoint");
-                let draft = Draft::write(&mut node.disk, &folder, position, &state).unwrap();
-                let drop_before = Some(draft.commit(&mut node.disk).unwrap());
+                let drop_before = match Draft::write(&mut node.disk, &folder, position, &state) {
+                    Ok(draft) => Some(draft.commit(&mut node.disk).unwrap()),
+                    Err(DiskError::Full(_)) => None,
+                    Err(error) => panic!("site {id}: {error}"),
+                };
                 node.events.push_back(Event::Checkpointed { id: checkpoint, drop_before });
             }
             Action::Send { to, message, .. } => self.deliver(id, to.0, &message),
@@ -515,6 +529,13 @@ impl Trio {
         let site = self.site(id);
         let end = site.extent(topic, 0, Reading::Merged).end;
         site.digest(&self.nodes[&id].disk, topic, 0, end).unwrap()
+    }
+}
+
+fn has_room(done: Result<(), DiskError>) -> bool {
+    match done {
+        Err(DiskError::Full(_)) => false,
+        other => other.map(|()| true).unwrap(),
     }
 }
 
