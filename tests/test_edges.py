@@ -341,15 +341,31 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
+def on_small_disk(cluster, folder):
+    """The first site, moved to the small disk."""
+    home = cluster[HOME]
+    assert home.stop() == 0
+    shutil.copytree(home.data, folder / "data", ignore=shutil.ignore_patterns("*.sock"))
+    home.write_config(data=folder / "data")
+    home.start().wait_ready()
+    eventually("it is back", lambda: len(cluster[NEXT].status()["alive"]) == 3)
+    return home
+
+
+def fill(folder, ballast):
+    """Takes whatever is free, to the last byte."""
+    with open(ballast, "ab", buffering=0) as out, contextlib.suppress(OSError):
+        free = shutil.disk_usage(folder).free
+        if free:
+            os.posix_fallocate(out.fileno(), ballast.stat().st_size, free)
+        while out.write(b"\0" * 4096):
+            pass
+
+
 def test_a_full_disk_refuses_writes_keeps_serving_and_recovers(own_cluster, small_disk):
     cluster = own_cluster
     topic = cluster.create("orders", 1)
-    home = cluster[HOME]
-    assert home.stop() == 0
-    shutil.copytree(home.data, small_disk / "data", ignore=shutil.ignore_patterns("*.sock"))
-    home.write_config(data=small_disk / "data")
-    home.start().wait_ready()
-    eventually("it is back", lambda: len(cluster[NEXT].status()["alive"]) == 3)
+    home = on_small_disk(cluster, small_disk)
 
     running = load.ConfluentLoad(home.address(), topic, 0).start()
     eventually("it writes", lambda: len(running.acked) > 20 and clients.end(home.address(), topic, 0) > 20)
@@ -383,11 +399,7 @@ def test_a_site_starts_without_a_byte_free_and_takes_writes_when_there_is_room(o
     """A power cut took what was in the logs only, and somebody else has filled the disk meanwhile."""
     cluster = own_cluster
     topic = cluster.create("orders", 1)
-    home = cluster[HOME]
-    assert home.stop() == 0
-    shutil.copytree(home.data, small_disk / "data", ignore=shutil.ignore_patterns("*.sock"))
-    home.write_config(data=small_disk / "data")
-    home.start().wait_ready()
+    home = on_small_disk(cluster, small_disk)
     eventually("room is set aside", lambda: (small_disk / "data/reserve").stat().st_size == 4 << 20)
     clients.Confluent.write(home.address(), topic, 0, [f"{n} {'x' * 1000}" for n in range(1000)])
     cluster.converge(topic, 1000)
@@ -396,9 +408,7 @@ def test_a_site_starts_without_a_byte_free_and_takes_writes_when_there_is_room(o
     assert not list((small_disk / "data/checkpoint").glob("*")), "all of the logs is in the WAL"
     shutil.rmtree(small_disk / "data/logs")
     ballast = small_disk / "ballast"
-    with open(ballast, "wb", buffering=0) as out, contextlib.suppress(OSError):
-        while out.write(b"\0" * 4096):
-            pass
+    fill(small_disk, ballast)
     assert shutil.disk_usage(small_disk).free == 0
     home.start()
     eventually("it runs, and says why it takes no writes", lambda: "the disk is full" in home.readiness())
@@ -411,6 +421,75 @@ def test_a_site_starts_without_a_byte_free_and_takes_writes_when_there_is_room(o
     ballast.unlink()
     eventually("writes are taken again", lambda: produce_raw(home.address(), topic, batch_of(b"room")) == 0)
     cluster.converge(topic, 1002)
+    cluster.verify()
+
+
+@pytest.mark.parametrize("stopped", (False, True))
+def test_what_is_durable_and_finds_no_room_in_the_logs_ends_no_site(own_cluster, small_disk, stopped):
+    """What others take between a write to the WAL and the one to the logs is seen by no look at what is free: so the logs
+    lie on a file system of their own, which is full while the other one is not."""
+    cluster = own_cluster
+    topic = cluster.create("orders", 1)
+    home = on_small_disk(cluster, small_disk)
+    assert home.stop() == 0
+    logs = small_disk / "data/logs"
+    # Nothing was written yet.
+    logs.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", logs], check=True)
+    home.start().wait_ready()
+
+    running = [load.ConfluentLoad(home.address(), topic, 0, label=f"{n}.{'x' * 6000}.").start() for n in range(3)]
+    eventually("there is no room left", lambda: "the disk is full" in home.readiness())
+    readable = clients.end(home.address(), topic, 0)
+    assert readable > 100 and len(clients.Confluent.read(home.address(), topic, 1, readable)) == readable
+    clients.Confluent.write(cluster[NEXT].address(), topic, 0, ["elsewhere"])
+    assert home.runs(), home.said()
+    if stopped:
+        assert home.stop() == 0, home.said()
+        home.start()
+        eventually("it waits", lambda: "no room for a start" in home.readiness())
+        time.sleep(2)
+        assert home.runs(), home.said()
+    subprocess.run(["mount", "-o", "remount,size=64m", logs], check=True)
+    home.wait_ready()
+    before = [len(one.acked) for one in running]
+    eventually("all write again", lambda: all(len(one.acked) > n + 5 for one, n in zip(running, before)))
+    acked = set().union(*(one.stop() for one in running))
+    cluster.converge(topic, len(acked) + 1)
+    cluster.verify()
+    values = list(clients.Confluent.read(cluster.bootstrap(FAR), topic, 1, cluster[FAR].ends(topic)[0]).values())
+    assert len(values) == len(set(values)) and acked <= set(values)
+
+
+def test_a_start_that_finds_no_room_waits_and_goes_on_by_itself(own_cluster, small_disk):
+    """A power cut took what was in the logs only, others have filled the disk, and nothing was set aside."""
+    cluster = own_cluster
+    topic = cluster.create("orders", 1)
+    home = on_small_disk(cluster, small_disk)
+    clients.Confluent.write(home.address(), topic, 0, [f"{n} {'x' * 1000}" for n in range(1000)])
+    cluster.converge(topic, 1000)
+    home.kill()
+    shutil.rmtree(small_disk / "data/logs")
+    (small_disk / "data/reserve").unlink(missing_ok=True)
+    ballast = small_disk / "ballast"
+    fill(small_disk, ballast)
+    for stops in (True, False):
+        home.start()
+        why = eventually("it says that it waits", lambda: (said := home.readiness()) and "no room" in said and said)
+        for part in (str(small_disk / "data"), "bytes are free", "remove other files"):
+            assert part in why and part in home.said(100_000), why
+        assert home.get("/healthz") == "ok\n"
+        time.sleep(2)
+        assert home.runs(), home.said()
+        if stops:
+            assert home.stop() == 0, home.said()
+    process = home.process.pid
+    ballast.unlink()
+    home.wait_ready()
+    assert home.process.pid == process and home.runs(), "the same process went on"
+    assert len(clients.Confluent.read(home.address(), topic, 1, 1000)) == 1000
+    assert produce_raw(home.address(), topic, batch_of(b"room")) == 0
+    cluster.converge(topic, 1001)
     cluster.verify()
 
 

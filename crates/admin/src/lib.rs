@@ -29,5 +29,5 @@ pub use answers::{
 };
 pub use metrics::{Direction, KafkaMetrics, Metrics, WalMetrics};
 pub use routes::{Admin, AdminError};
-pub use serve::{serve_http, serve_socket};
+pub use serve::{serve_http, serve_socket, serve_starting};
 pub use socket::{SOCKET_NAME, SocketError, bind};

@@ -4,13 +4,14 @@ use std::future::Future;
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Serialize;
 use serde_json::json;
 use thiserror::Error;
+use tokio::sync::watch;
 
 use crate::answers::{CertificatesNow, DigestQuery, GiveUpQuery, Group, LogDigest, MembersNow, SiteStatus};
 use crate::metrics::Metrics;
@@ -97,6 +98,23 @@ pub(crate) fn everything<A: Admin>(desk: Desk<A>) -> Router {
         .route("/v1/remove/{site}", post(remove::<A>))
         .route("/v1/stop", post(stop::<A>));
     answering(desk, acts)
+}
+
+/// What a site answers that does not run yet: that it is well, and why it is not ready. Each connection ends with its answer,
+/// so that the next one finds the site that runs.
+pub(crate) fn starting(why: watch::Receiver<String>) -> Router {
+    let unready = why.clone();
+    let refusal = async move || last(answer::<()>(Err(AdminError::Unavailable(why.borrow().clone()))));
+    Router::new()
+        .route("/healthz", get(async || last(verdict(Ok(())))))
+        .route("/readyz", get(async move || last(verdict(Err(unready.borrow().clone())))))
+        .fallback(refusal)
+}
+
+/// The last answer on its connection.
+fn last(mut answer: Response) -> Response {
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
 }
 
 fn answering<A: Admin>(desk: Desk<A>, more: Router<Desk<A>>) -> Router {

@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::client::{self, Address, AskError};
 use crate::{
     Admin, AdminError, BlockerStatus, CertificateStatus, CertificatesNow, DigestQuery, Direction, EndedLink,
     Group, GroupPosition, Halt, JournalStatus, LogDigest, MembersNow, Metrics, PeerStatus, SOCKET_NAME,
-    SiteStatus, SocketError, Turn, TurnKind, Unreplicated, bind, serve_http, serve_socket,
+    SiteStatus, SocketError, Turn, TurnKind, Unreplicated, bind, serve_http, serve_socket, serve_starting,
 };
 
 #[derive(Default)]
@@ -199,13 +199,17 @@ impl Doors {
 
     /// The whole answer to a GET, as text.
     async fn get(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(&self.http).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
+        ask(&self.http, &format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await
     }
+}
+
+/// All that is said to a request until the connection ends.
+async fn ask(http: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(http).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }
 
 #[tokio::test]
@@ -261,6 +265,24 @@ async fn health_and_readiness_are_different_things() {
     assert!(unready.starts_with("HTTP/1.1 503 ") && unready.ends_with("recovering\n"), "{unready}");
     doors.admin.ready.store(true, Ordering::Relaxed);
     assert!(doors.get("/readyz").await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn a_site_that_starts_is_well_and_says_why_it_is_not_ready_and_keeps_no_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let http = listener.local_addr().unwrap().to_string();
+    let (waits, why) = watch::channel("it is starting".to_owned());
+    let serving = tokio::spawn(serve_starting(listener, why));
+    let get = async |path: &str| ask(&http, &format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+    assert!(get("/healthz").await.starts_with("HTTP/1.1 200 "));
+    assert!(get("/readyz").await.ends_with("\r\n\r\nit is starting\n"));
+    waits.send_replace("the disk is full".to_owned());
+    let unready = get("/readyz").await;
+    assert!(unready.starts_with("HTTP/1.1 503 ") && unready.ends_with("the disk is full\n"), "{unready}");
+    let error = client::status(&Address::Http(http.clone())).await.unwrap_err();
+    assert!(matches!(&error, AskError::Refused { reason, .. } if reason == "the disk is full"), "{error}");
+    drop(waits);
+    serving.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use clock::Now;
 use site::{Entropy, Event, Notary, Site, SiteConfig};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 
 use crate::carry::{Carrier, Ending};
 use crate::files::{Files, random};
@@ -44,6 +45,8 @@ pub(crate) struct Inbox {
 const PEERS_WAIT_BYTES: usize = 32 << 20;
 /// Commands taken at a time: what comes in one go shares one settling and one sync.
 const COMMANDS_AT_ONCE: usize = 256;
+/// How long it waits for room before another machine is opened.
+const REOPEN: Duration = Duration::from_millis(500);
 
 pub(crate) struct Engine {
     pub(crate) site: Site,
@@ -52,6 +55,8 @@ pub(crate) struct Engine {
     pub(crate) timepiece: Timepiece,
     pub(crate) config: SiteConfig,
     pub(crate) notary: Arc<dyn Notary>,
+    /// Where there was no room to open another machine: when that is tried again.
+    pub(crate) reopens_at: Option<Instant>,
 }
 
 impl Engine {
@@ -65,7 +70,8 @@ impl Engine {
         let mut commands = Vec::with_capacity(COMMANDS_AT_ONCE);
         let mut events = Vec::new();
         while !self.carrier.stopped() {
-            let deadline = self.timepiece.at(self.site.next_tick_us());
+            let next_tick = self.timepiece.at(self.site.next_tick_us());
+            let deadline = self.reopens_at.unwrap_or(next_tick);
             let peers_may = self.site.replica_bytes() < PEERS_WAIT_BYTES;
             tokio::select! {
                 taken = inbox.commands.recv_many(&mut commands, COMMANDS_AT_ONCE) => {
@@ -88,21 +94,28 @@ impl Engine {
         }
     }
 
-    /// Lets go of the machine and opens another on the same data directory.
+    /// Lets go of the machine and opens another on the same data directory, at once or when there is room for that.
     fn reopen(&mut self) {
-        let opened = random().map_err(|error| error.to_string()).and_then(|actor| {
-            let (config, notary) = (self.config.clone(), Arc::clone(&self.notary));
-            let (entropy, now) = (Entropy { actor }, self.timepiece.now());
-            Site::open(config, entropy, notary, now, &mut self.files).map_err(|error| error.to_string())
-        });
-        match opened {
+        let actor = match random() {
+            Ok(actor) => actor,
+            Err(error) => return self.carrier.end(Ending::Halted(error.to_string())),
+        };
+        let (config, notary) = (self.config.clone(), Arc::clone(&self.notary));
+        let (entropy, now) = (Entropy { actor }, self.timepiece.now());
+        match Site::open(config, entropy, notary, now, &mut self.files) {
+            Err(error) if error.is_full() => {
+                if self.reopens_at.replace(Instant::now() + REOPEN).is_none() {
+                    tracing::warn!(%error, "waiting for room to start again from a copy");
+                }
+            }
             Ok((site, recovery)) => {
+                self.reopens_at = None;
                 let released = site.released();
                 tracing::info!(records = recovery.records, released, "started again from a copy");
                 self.site = site;
                 self.carrier.views().renew(&self.site, self.timepiece.now().mono_us);
             }
-            Err(error) => self.carrier.end(Ending::Halted(error)),
+            Err(error) => self.carrier.end(Ending::Halted(error.to_string())),
         }
     }
 
@@ -131,7 +144,8 @@ impl Engine {
         for action in actions {
             self.carrier.carry_out(action, &self.site, now.mono_us);
         }
-        if self.carrier.takes_restart() {
+        let again = self.reopens_at.is_some_and(|at| Instant::now() >= at);
+        if self.carrier.takes_restart() || again {
             self.reopen();
         }
         self.carrier.views().renew_if_due(&self.site, now.mono_us);

@@ -2,13 +2,14 @@
 //!
 //! While less than `limits.disk_free_bytes_min` is free the site is told that its disk is low: it takes no records, and
 //! uses what is left for what it had taken in before and for what sites tell each other (votes, ceilings, release notes,
-//! checkpoints). Of the last eighth nothing goes to the WAL any more: what is durable there goes into the logs next, and
-//! a log that cannot grow is the end of the process.
+//! checkpoints). Of the last eighth nothing goes to the WAL any more: what is durable there goes into the logs next.
 //!
 //! Whoever else writes to the disk knows nothing of that. So a quarter of the bound is held in a file of zeros, and given
 //! back when almost nothing is left: also before a start, which may have to build again what a power cut took from the
 //! logs. Thus a site recovers on a disk without a free byte, reads, sends and votes, and takes records when there is room.
+//! Where even that is too little, nothing ends: what is durable waits for its place in the logs, and a start waits too.
 
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -63,6 +64,24 @@ impl Room {
         }
         tracing::warn!(free_bytes, "the disk is full: using what was set aside in the file `reserve`");
         self.files.remove(&Room::file())
+    }
+
+    /// Whether there is room for a start; what was set aside is given back for it.
+    pub(crate) fn may_start(&mut self) -> bool {
+        if let Err(error) = self.give_back() {
+            tracing::warn!(%error, "cannot remove the file `reserve`");
+        }
+        // A file system that does not tell is found out by writing.
+        self.files.free_bytes().map_or(true, |free_bytes| free_bytes >= self.logs_bytes())
+    }
+
+    /// What a start in `folder` that failed like this waits for, and what to do about it.
+    pub(crate) fn lack(&self, folder: &Path, error: &str) -> String {
+        let (folder, wanted_bytes) = (folder.display(), self.logs_bytes());
+        format!(
+            "{folder} has no room for a start ({error}): the site waits, and goes on by itself once {wanted_bytes} bytes are \
+             free; remove other files from that file system, or make it larger"
+        )
     }
 
     /// Looks on a thread of its own, and tells the site when the disk becomes low or has room again.

@@ -9,6 +9,7 @@ use admin::Metrics;
 use entry::{SiteId, StorageId};
 use site::{Entropy, Event, Fresh, IdentityError, Notary, RecoverError, Site, SiteConfig};
 use thiserror::Error;
+use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::carry::{Carrier, Ending, Ends};
@@ -20,6 +21,7 @@ use crate::files::{Files, random};
 use crate::front::{Front, Groups};
 use crate::hold::{self, Hold, HoldError};
 use crate::notary::NodeNotary;
+use crate::opening::when_there_is_room;
 use crate::readable::Readable;
 use crate::room::Room;
 use crate::timepiece::{Timepiece, WallClock};
@@ -119,7 +121,7 @@ pub struct Running {
     pub(crate) metrics: Arc<Metrics>,
     ended: watch::Receiver<Option<Ending>>,
     closing: watch::Sender<bool>,
-    _hold: Hold,
+    _hold: Option<Hold>,
 }
 
 /// Founds this site's data directory: incarnation 0, open from the start.
@@ -156,12 +158,16 @@ fn no_random(cause: std::io::Error) -> ServeError {
 
 /// Starts a node.
 ///
+/// While its disk has no room it waits, and says why.
+///
 /// # Errors
 /// [`ServeError`]; whatever was started is stopped again.
-pub async fn start(setup: Setup) -> Result<Running, ServeError> {
+pub(crate) async fn start(
+    setup: Setup,
+    waits: &watch::Sender<String>,
+) -> Result<(Running, UnixListener), ServeError> {
     let timepiece = Timepiece::start(&setup.wall_clock)
         .map_err(|cause| ServeError::System { what: "following the clock's offset", cause })?;
-    let hold = hold::take(&setup.data, timepiece.now().wall_ms)?;
     let shares = descriptors::raise(setup.limits.connections_max);
     tracing::info!(
         limit = shares.limit,
@@ -169,21 +175,12 @@ pub async fn start(setup: Setup) -> Result<Running, ServeError> {
         kafka_connections = shares.connections,
         "open files and sockets"
     );
-    let mut files = Files::keeping_open(setup.data.clone(), shares.files);
-    let mut room = Room::new(files.clone(), setup.disk_free_bytes_min);
-    room.give_back().map_err(partition::LogsError::from).map_err(RecoverError::from)?;
-    let entropy = Entropy { actor: random().map_err(no_random)? };
+    let files = Files::keeping_open(setup.data.clone(), shares.files);
+    let room = Room::new(files.clone(), setup.disk_free_bytes_min);
     let keys = Arc::new(NodeNotary::new(&setup.links)?);
     let notary: Arc<dyn Notary> = Arc::<NodeNotary>::clone(&keys);
-    let (config, now) = (setup.site.clone(), timepiece.now());
-    let (site, recovery) = Site::open(config, entropy, Arc::clone(&notary), now, &mut files)?;
-    for remark in &recovery.remarks {
-        tracing::warn!("{remark}");
-    }
-    if let Some(cut) = &recovery.truncated {
-        tracing::warn!(file = %cut.file, offset = cut.offset, "a write that was under way was cut off; nothing of it was acknowledged");
-    }
-    tracing::info!(records = recovery.records, released = site.released(), "recovered");
+    let opened = open(&setup, (&files, &room), &notary, &timepiece, waits).await?;
+    let Opened { hold, site, socket } = opened;
 
     let doors = doors::open(&setup.doors).await?;
     let (peers_out, peers) = mpsc::channel(setup.links.event_capacity());
@@ -229,7 +226,8 @@ pub async fn start(setup: Setup) -> Result<Running, ServeError> {
     let early = Arc::new(crate::front::Early::default());
     let front =
         Arc::new(Front { engine, files: files.clone(), views, readable, groups, early, metrics: counts });
-    let machine = Engine { site, files, carrier: Carrier::new(ends), timepiece, config: setup.site, notary };
+    let (carrier, config) = (Carrier::new(ends), setup.site);
+    let machine = Engine { site, files, carrier, timepiece, config, notary, reopens_at: None };
     machine.start(Inbox { commands, peers }).map_err(thread("starting the site's thread"))?;
 
     let kafka = kafka::Front::new(Arc::clone(&front), setup.limits.with_connections(shares.connections));
@@ -237,7 +235,43 @@ pub async fn start(setup: Setup) -> Result<Running, ServeError> {
     for door in doors {
         tokio::spawn(Arc::clone(&kafka).serve(door, closed.clone()));
     }
-    Ok(Running { front, links, certificates, kafka, metrics, ended, closing, _hold: hold })
+    Ok((Running { front, links, certificates, kafka, metrics, ended, closing, _hold: hold }, socket))
+}
+
+/// What a data directory becomes.
+struct Opened {
+    hold: Option<Hold>,
+    site: Site,
+    socket: UnixListener,
+}
+
+/// Opens the data directory as soon as there is room for that.
+async fn open(
+    setup: &Setup,
+    (files, room): (&Files, &Room),
+    notary: &Arc<dyn Notary>,
+    timepiece: &Timepiece,
+    waits: &watch::Sender<String>,
+) -> Result<Opened, ServeError> {
+    let (mut hold, mut files) = (None, files.clone());
+    let opened = when_there_is_room((&setup.data, room.clone()), waits, || {
+        let (config, now) = (setup.site.clone(), timepiece.now());
+        if hold.is_none() {
+            hold = Some(hold::take(&setup.data, now.wall_ms)?);
+        }
+        let entropy = Entropy { actor: random().map_err(no_random)? };
+        let opened = Site::open(config, entropy, Arc::clone(notary), now, &mut files)?;
+        Ok((opened, admin::bind(&setup.data)?))
+    });
+    let ((site, recovery), socket) = opened.await?;
+    for remark in &recovery.remarks {
+        tracing::warn!("{remark}");
+    }
+    if let Some(cut) = &recovery.truncated {
+        tracing::warn!(file = %cut.file, offset = cut.offset, "a write that was under way was cut off; nothing of it was acknowledged");
+    }
+    tracing::info!(records = recovery.records, released = site.released(), "recovered");
+    Ok(Opened { hold, site, socket })
 }
 
 impl Running {

@@ -1,8 +1,10 @@
 //! A node from a configuration: what the commands `serve`, `bootstrap` and `join` do.
 
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
-use admin::{serve_http, serve_socket};
+use admin::{serve_http, serve_socket, serve_starting};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -38,11 +40,18 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let setup = Setup { wall_clock, ..Setup::of(&config)? };
-    let (fixed, http, data) = (setup.clients.clone(), setup.http, setup.data.clone());
-    let listener = TcpListener::bind(http).await;
-    let listener = listener.map_err(|cause| ServeError::Http { address: http, cause })?;
-    let running = run::start(setup).await?;
-    let socket = admin::bind(&data)?;
+    let (fixed, http) = (setup.clients.clone(), setup.http);
+    let listeners = listen(http).await.map_err(|cause| ServeError::Http { address: http, cause });
+    let (early, listener) = listeners?;
+    let (waits, why) = watch::channel("it is starting".to_owned());
+    let starting = tokio::spawn(serve_starting(early, why));
+    let mut shutdown = pin!(shutdown);
+    let (running, socket) = tokio::select! {
+        started = run::start(setup, &waits) => started?,
+        () = &mut shutdown => return Ok(()),
+    };
+    drop(waits);
+    let _ = starting.await;
     let (stop, mut stopped) = watch::channel(false);
     let certificates = Arc::clone(&running.certificates);
     let looks = Looks {
@@ -77,4 +86,10 @@ pub async fn serve(
         }
     };
     running.until(told).await
+}
+
+/// The door of health and metrics, once for a site that starts and once for one that runs.
+async fn listen(address: SocketAddr) -> std::io::Result<(TcpListener, TcpListener)> {
+    let listener = TcpListener::bind(address).await?.into_std()?;
+    Ok((TcpListener::from_std(listener.try_clone()?)?, TcpListener::from_std(listener)?))
 }
