@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use launch::{Cluster, Network, Plan, Ports};
+use launch::{Cluster, Network, Plan, PortBlock};
 use tempfile::TempDir;
 use wan::Link;
 
@@ -53,15 +53,9 @@ pub(crate) struct Own {
     /// Keep data on this folder's filesystem instead of the system's temporary one; what is made there is removed
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
-    /// First Kafka port of the sites
-    #[arg(long, default_value_t = 19_092)]
-    kafka_port: u16,
-    /// Port between the sites
-    #[arg(long, default_value_t = 17_400)]
-    peer_port: u16,
-    /// Port of health and metrics
-    #[arg(long, default_value_t = 19_644)]
-    http_port: u16,
+    /// The first of 16 ports for the sites; some that are free by default
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=65_520))]
+    port: Option<u16>,
     /// Override a key of every site's configuration, such as journal.segment_bytes=16777216; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
@@ -71,6 +65,7 @@ pub(crate) struct Own {
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) cluster: Cluster,
+    _ports: PortBlock,
     _folder: TempDir,
 }
 
@@ -111,19 +106,19 @@ impl Own {
     /// Starts these sites and waits until all are ready.
     pub(crate) fn start(&self, sites: &[&str], network: Network) -> anyhow::Result<Running> {
         let folder = self.scratch()?;
-        let ports = Ports { kafka: self.kafka_port, peer: self.peer_port, http: self.http_port };
+        let ports = PortBlock::take(self.port, sites.len())?;
         let plan = Plan {
             meridian: self.binary()?,
             folder: folder.path().to_owned(),
             sites: sites.iter().map(|site| (*site).to_owned()).collect(),
             witness: None,
             network,
-            ports,
+            ports: ports.ports(),
             settings: self.settings.clone(),
         };
         let mut cluster = Cluster::found(plan)?;
         cluster.start_all(READY_PATIENCE)?;
-        Ok(Running { cluster, _folder: folder })
+        Ok(Running { cluster, _ports: ports, _folder: folder })
     }
 
     fn binary(&self) -> anyhow::Result<PathBuf> {

@@ -112,7 +112,7 @@ fn chaos(arguments: &[&str]) -> anyhow::Result<()> {
     Step::cargo(&binaries).run("building the sites and their tormentor")?;
     let python = python.to_string_lossy();
     let chaos = Step::built("chaos").with(&["--python", &python]).with(arguments);
-    chaos.run("real sites and real clients under faults")
+    chaos.take_over("real sites and real clients under faults")
 }
 
 fn ci() -> anyhow::Result<()> {

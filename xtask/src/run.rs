@@ -1,6 +1,7 @@
 //! Runs a program where one can see it, and stops at the first that fails.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -63,6 +64,13 @@ impl Step {
         anyhow::ensure!(status.success(), "{what}: failed after {took_s:.1} s ({status}): {}", self.line());
         println!("== {what}: done in {took_s:.1} s");
         Ok(())
+    }
+
+    /// Runs it in our place, as the last step there is: signals then reach it, and its exit code whoever asked.
+    pub(crate) fn take_over(mut self, what: &str) -> anyhow::Result<()> {
+        println!("\n== {what}\n   {}", self.line());
+        let error = self.command.exec();
+        Err(error).with_context(|| format!("cannot run {}", self.line()))
     }
 
     /// Whether it runs at all, with nothing shown.

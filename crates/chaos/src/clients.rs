@@ -14,6 +14,7 @@ use history::{Event, Gather, History};
 use serde::Serialize;
 
 use crate::evidence;
+use crate::interrupt::{self, Interrupted};
 
 /// Process numbers that one life of a client may use.
 const PROCESSES_PER_LIFE: u32 = 10_000;
@@ -121,19 +122,19 @@ impl Stranger {
     }
 
     /// Asks it to end and waits. False if it had to be killed.
-    pub(crate) fn stop(&mut self) -> bool {
+    pub(crate) fn stop(&mut self) -> Result<bool, Interrupted> {
         self.say("stop");
         let until = Instant::now() + STOP_PATIENCE;
         while Instant::now() < until {
             let ended = self.running.as_mut().is_none_or(|(child, _)| !matches!(child.try_wait(), Ok(None)));
             if ended {
                 self.running = None;
-                return true;
+                return Ok(true);
             }
-            std::thread::sleep(Duration::from_millis(50));
+            interrupt::sleep(Duration::from_millis(50))?;
         }
         self.kill();
-        false
+        Ok(false)
     }
 }
 

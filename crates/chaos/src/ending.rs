@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use client::{Client, FetchOptions, Isolation, Options, Position, read_records};
 use history::{Event, Kind};
 
+use crate::interrupt::{self, Interrupted};
 use crate::scene::Scene;
 
 /// How long sites may take to be alike after the last fault, and groups to read to the end.
@@ -28,19 +29,19 @@ pub(crate) struct Logs {
 }
 
 /// Waits until all sites are alive, hold the same and have released it; says how long it took.
-pub(crate) fn converge(scene: &mut Scene) -> Option<Duration> {
+pub(crate) fn converge(scene: &mut Scene) -> Result<Option<Duration>, Interrupted> {
     let began = Instant::now();
     let mut left = "nothing was asked yet".to_owned();
     while began.elapsed() < PATIENCE {
-        std::thread::sleep(POLL);
+        interrupt::sleep(POLL)?;
         match differences(scene) {
-            Ok(None) => return Some(began.elapsed()),
+            Ok(None) => return Ok(Some(began.elapsed())),
             Ok(Some(why)) => left = why,
             Err(error) => left = format!("{error:#}"),
         }
     }
     scene.accuse(format!("the sites are not alike after {} s: {left}", PATIENCE.as_secs()));
-    None
+    Ok(None)
 }
 
 /// Why the sites are not alike; `None` if they are.
@@ -88,18 +89,19 @@ fn unsettled(status: &SiteStatus, sites: usize) -> Option<String> {
 }
 
 /// Waits until these groups have committed everything that is readable.
-pub(crate) fn drain_groups(scene: &mut Scene, groups: &[String], logs: &Logs) {
+pub(crate) fn drain_groups(scene: &mut Scene, groups: &[String], logs: &Logs) -> Result<(), Interrupted> {
     let began = Instant::now();
     let mut left = String::new();
     while began.elapsed() < PATIENCE {
         match behind(scene, groups, logs) {
-            Ok(None) => return,
+            Ok(None) => return Ok(()),
             Ok(Some(why)) => left = why,
             Err(error) => left = format!("{error:#}"),
         }
-        std::thread::sleep(POLL);
+        interrupt::sleep(POLL)?;
     }
     scene.accuse(format!("groups do not read to the end within {} s: {left}", PATIENCE.as_secs()));
+    Ok(())
 }
 
 fn behind(scene: &Scene, groups: &[String], logs: &Logs) -> anyhow::Result<Option<String>> {

@@ -16,6 +16,7 @@ mod disks;
 mod ending;
 mod evidence;
 mod fault;
+mod interrupt;
 mod nemesis;
 mod run;
 mod scene;
@@ -29,10 +30,12 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::fault::Kind;
+use crate::interrupt::Interrupted;
 
 /// Let real sites and real clients go through faults, and judge what they saw.
 ///
-/// Exit code 1 means that something was found, or that the run could not be made.
+/// Exit code 1 means that something was found, or that the run could not be made. SIGINT and SIGTERM end it with all that it
+/// started, and codes 130 and 143.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "chaos", max_term_width = 110)]
 pub(crate) struct Arguments {
@@ -69,15 +72,9 @@ pub(crate) struct Arguments {
     /// Write the report to FILE.txt and FILE.json as well
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// First Kafka port of the sites
-    #[arg(long, default_value_t = 29_092)]
-    kafka_port: u16,
-    /// Port between the sites
-    #[arg(long, default_value_t = 27_400)]
-    peer_port: u16,
-    /// Port of health and metrics
-    #[arg(long, default_value_t = 29_644)]
-    http_port: u16,
+    /// The first of 16 ports for the sites; some that are free by default, so that runs go beside each other
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=65_520))]
+    port: Option<u16>,
     /// Only judge the diaries of a run that was kept
     #[arg(long, value_name = "DIR")]
     judge: Option<PathBuf>,
@@ -94,7 +91,8 @@ fn main() -> ExitCode {
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("chaos: {error:#}");
-            ExitCode::FAILURE
+            let told = error.downcast_ref::<Interrupted>();
+            told.map_or(ExitCode::FAILURE, |told| ExitCode::from(told.exit_code()))
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::dice::Dice;
 use crate::fault::{Kind, Reach};
+use crate::interrupt;
 use crate::scene::Scene;
 use crate::strike::{Struck, strike, tick, undo};
 
@@ -118,7 +119,7 @@ fn goes_with(one: Kind, other: Kind) -> bool {
 fn last(scene: &mut Scene, struck: &mut [(Kind, Instant, Struck)], time: Duration) -> anyhow::Result<()> {
     let until = Instant::now() + time;
     while Instant::now() < until {
-        std::thread::sleep(TICK);
+        interrupt::sleep(TICK)?;
         struck.iter_mut().try_for_each(|(_, _, fault)| tick(scene, fault))?;
         scene.look_after()?;
     }

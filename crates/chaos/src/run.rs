@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use admin::DigestQuery;
 use anyhow::Context as _;
 use history::{Promises, check};
-use launch::{Cluster, Network, Plan, Ports};
+use launch::{Cluster, Network, Plan, PortBlock};
 use wan::Matrix;
 
 use crate::Arguments;
@@ -17,8 +17,9 @@ use crate::disks::{self, Disk};
 use crate::ending::{self, Logs};
 use crate::evidence;
 use crate::fault::{Kind, Means};
+use crate::interrupt::{self, Interrupted};
 use crate::nemesis::{Tally, rage};
-use crate::scene::{READY_PATIENCE, Scene};
+use crate::scene::{READY_PATIENCE, Scene, await_ready};
 use crate::shown::Outcome;
 use crate::tracer;
 
@@ -48,24 +49,34 @@ const SETTINGS: [&str; 5] = [
 
 /// Makes a run; answers with the number of findings.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u64> {
+    interrupt::heed()?;
     let folder = folder(arguments)?;
-    let means = means(&folder);
+    let outcome = run_in(arguments, &folder);
+    let is_of_use = match &outcome {
+        Ok(broken) => *broken > 0,
+        Err(error) => !error.is::<Interrupted>(),
+    };
+    if is_of_use || arguments.keep {
+        println!("logs and diaries are in {}", folder.display());
+    } else {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    outcome
+}
+
+fn run_in(arguments: &Arguments, folder: &Path) -> anyhow::Result<u64> {
+    let means = means(folder);
     let kinds = kinds(arguments, means)?;
-    let mut scene = found(arguments, &folder, means)?;
+    let mut scene = found(arguments, folder, means)?;
     let outcome = story(arguments, &mut scene, &kinds);
     if outcome.is_err() {
-        scene.say(&format!("given up; logs and diaries are in {}", folder.display()));
+        scene.say("given up: ending what was started");
     }
-    let (tally, facts) = outcome?;
     let misconduct = std::mem::take(&mut scene.misconduct);
-    close(scene)?;
-    let broken = report(arguments, &folder, &tally, facts, &misconduct)?;
-    if broken == 0 && !arguments.keep {
-        std::fs::remove_dir_all(&folder)?;
-    } else {
-        println!("logs and diaries are in {}", folder.display());
-    }
-    Ok(broken)
+    let closed = close(scene);
+    let (tally, facts) = outcome?;
+    closed?;
+    report(arguments, folder, &tally, facts, &misconduct)
 }
 
 /// Judges the diaries of an earlier run; answers with the number of findings.
@@ -117,6 +128,7 @@ fn found(arguments: &Arguments, folder: &Path, means: Means) -> anyhow::Result<S
         let image = folder.join(format!("{site}.img"));
         disks.insert(site.clone(), Disk::make(image, folder.join("data").join(site))?);
     }
+    let ports = PortBlock::take(arguments.port, sites.len())?;
     let matrix = Matrix::load(&repository().join("datacenters/rtt.toml"))?;
     let plan = Plan {
         meridian: binary(arguments)?,
@@ -124,16 +136,22 @@ fn found(arguments: &Arguments, folder: &Path, means: Means) -> anyhow::Result<S
         sites: sites.clone(),
         witness: witness(arguments),
         network: Network::Emulated { matrix: matrix.clone(), seed: arguments.seed, guests: Vec::new() },
-        ports: Ports { kafka: arguments.kafka_port, peer: arguments.peer_port, http: arguments.http_port },
+        ports: ports.ports(),
         settings: SETTINGS.iter().map(|setting| (*setting).to_owned()).collect(),
     };
     let mut cluster = Cluster::found(plan)?;
     // A process heeds its clock's file only if there was one when it started.
     sites.iter().try_for_each(|site| cluster.shift_clock(site, 0))?;
-    cluster.start_all(READY_PATIENCE)?;
+    sites.iter().try_for_each(|site| cluster.start(site))?;
+    for site in &sites {
+        if let Some(why) = await_ready(&mut cluster, site, READY_PATIENCE)? {
+            return Err(why.into());
+        }
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let scene = Scene {
         cluster,
+        _ports: ports,
         disks,
         strangers: Vec::new(),
         matrix,
@@ -177,7 +195,7 @@ fn await_topics(scene: &Scene) -> anyhow::Result<()> {
                 break;
             }
             anyhow::ensure!(Instant::now() < until, "{site} does not learn of the topics");
-            std::thread::sleep(Duration::from_millis(20));
+            interrupt::sleep(Duration::from_millis(20))?;
         }
     }
     Ok(())
@@ -187,17 +205,17 @@ fn await_topics(scene: &Scene) -> anyhow::Result<()> {
 fn story(arguments: &Arguments, scene: &mut Scene, kinds: &[Kind]) -> anyhow::Result<(Tally, Vec<String>)> {
     scene.strangers = strangers(arguments, scene)?;
     scene.strangers.iter_mut().try_for_each(Stranger::start)?;
-    std::thread::sleep(CALM);
+    interrupt::sleep(CALM)?;
     let mut dice = Dice::new(arguments.seed);
     let tally = rage(scene, &mut dice, kinds, Duration::from_secs_f64(60.0 * arguments.minutes))?;
     scene.say("all healed; writing ends");
     for site in scene.everyone() {
-        scene.wait_ready(&site);
+        scene.wait_ready(&site)?;
     }
-    if !scene.tell_writers("quiet") {
+    if !scene.tell_writers("quiet")? {
         scene.say("some writers do not come to rest");
     }
-    let alike = ending::converge(scene);
+    let alike = ending::converge(scene)?;
     let mut facts = Vec::new();
     if let Some(took) = alike {
         facts.push(format!("sites were alike {:.1} s after the last fault", took.as_secs_f64()));
@@ -207,12 +225,12 @@ fn story(arguments: &Arguments, scene: &mut Scene, kinds: &[Kind]) -> anyhow::Re
         Logs { topics: TOPICS.iter().map(|topic| topic.0.to_owned()).collect(), partitions: PARTITIONS };
     let groups: Vec<String> = LIBRARIES.iter().map(|library| library.1.to_owned()).collect();
     if alike.is_some() {
-        ending::drain_groups(scene, &groups, &logs);
+        ending::drain_groups(scene, &groups, &logs)?;
     }
-    stop_clients(scene);
+    stop_clients(scene)?;
     // Groups have committed meanwhile.
     if alike.is_some() {
-        ending::converge(scene);
+        ending::converge(scene)?;
     }
     scene.say("final reads");
     let diary = scene.folder.join("final.jsonl");
@@ -257,18 +275,19 @@ fn strangers(arguments: &Arguments, scene: &Scene) -> anyhow::Result<Vec<Strange
     Ok(strangers)
 }
 
-fn stop_clients(scene: &mut Scene) {
+fn stop_clients(scene: &mut Scene) -> Result<(), Interrupted> {
     let mut strangers = std::mem::take(&mut scene.strangers);
     strangers.iter_mut().for_each(|stranger| stranger.say("stop"));
     for stranger in &mut strangers {
         if stranger.has_ended() && !stranger.complaint().is_empty() {
             scene.say(&format!("{} said: {}", stranger.name, stranger.complaint()));
         }
-        if !stranger.stop() {
+        if !stranger.stop()? {
             scene.say(&format!("{} did not end and was killed", stranger.name));
         }
     }
     scene.strangers = strangers;
+    Ok(())
 }
 
 /// Processes first, then their disks.

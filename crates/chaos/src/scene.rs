@@ -7,23 +7,26 @@ use std::time::{Duration, Instant};
 use admin::SiteStatus;
 use admin::client::{self, Address};
 use anyhow::Context as _;
-use launch::Cluster;
+use launch::{Cluster, LaunchError, PortBlock};
 use rustix::process::{Pid, Signal, kill_process};
 use wan::{Emulator, Link, Matrix};
 
 use crate::clients::Stranger;
 use crate::disks::Disk;
+use crate::interrupt::{self, Interrupted};
 
 /// On a busy machine a recovery takes its time.
 pub(crate) const READY_PATIENCE: Duration = Duration::from_secs(60);
 /// Twice a client's delivery timeout, and some.
 const REST_PATIENCE: Duration = Duration::from_secs(80);
 const STANDSTILL_PATIENCE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(50);
 
 /// Everything that faults act on.
 #[derive(Debug)]
 pub(crate) struct Scene {
     pub(crate) cluster: Cluster,
+    pub(crate) _ports: PortBlock,
     pub(crate) disks: BTreeMap<String, Disk>,
     pub(crate) strangers: Vec<Stranger>,
     pub(crate) matrix: Matrix,
@@ -66,16 +69,16 @@ impl Scene {
     }
 
     /// Says a word to all writers, and waits until nothing that they write is under way.
-    pub(crate) fn tell_writers(&mut self, word: &str) -> bool {
+    pub(crate) fn tell_writers(&mut self, word: &str) -> Result<bool, Interrupted> {
         self.strangers.iter_mut().for_each(|stranger| stranger.say(word));
         let until = Instant::now() + REST_PATIENCE;
         while !self.strangers.iter().all(Stranger::rests) {
             if Instant::now() > until {
-                return false;
+                return Ok(false);
             }
-            std::thread::sleep(Duration::from_millis(50));
+            interrupt::sleep(POLL)?;
         }
-        true
+        Ok(true)
     }
 
     /// Starts a site, which ought to run from now on.
@@ -101,10 +104,11 @@ impl Scene {
     }
 
     /// Waits until a site takes clients; one that does not is accused.
-    pub(crate) fn wait_ready(&mut self, site: &str) {
-        if let Err(error) = self.cluster.wait_ready(site, READY_PATIENCE) {
-            self.accuse(error.to_string());
+    pub(crate) fn wait_ready(&mut self, site: &str) -> anyhow::Result<()> {
+        if let Some(why) = await_ready(&mut self.cluster, site, READY_PATIENCE)? {
+            self.accuse(why.to_string());
         }
+        Ok(())
     }
 
     /// Sites that ended by themselves are accused and started again.
@@ -127,7 +131,7 @@ impl Scene {
         let until = Instant::now() + STANDSTILL_PATIENCE;
         while !stands_still(process) {
             anyhow::ensure!(Instant::now() < until, "{site} does not stand still");
-            std::thread::sleep(Duration::from_millis(2));
+            interrupt::sleep(Duration::from_millis(2))?;
         }
         Ok(())
     }
@@ -169,6 +173,25 @@ impl Scene {
         let index =
             self.everyone().iter().position(|known| known == site).context("a site of the cluster")?;
         Ok(format!("http://{}", self.cluster.plan().http(index)))
+    }
+}
+
+/// Why a site does not take clients within so long; `None` as soon as it does.
+pub(crate) fn await_ready(
+    cluster: &mut Cluster,
+    site: &str,
+    patience: Duration,
+) -> Result<Option<LaunchError>, Interrupted> {
+    let until = Instant::now() + patience;
+    loop {
+        match cluster.wait_ready(site, Duration::ZERO) {
+            Ok(()) => return Ok(None),
+            Err(LaunchError::NotReady { .. }) if Instant::now() < until => interrupt::sleep(POLL)?,
+            Err(LaunchError::NotReady { site, said, log, .. }) => {
+                return Ok(Some(LaunchError::NotReady { site, seconds: patience.as_secs(), said, log }));
+            }
+            Err(error) => return Ok(Some(error)),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use wan::Link;
 
 use crate::dice::Dice;
 use crate::fault::Kind;
+use crate::interrupt;
 use crate::scene::Scene;
 use crate::tracer::Tracer;
 
@@ -167,7 +168,7 @@ fn rolling_restart(scene: &mut Scene, sites: &[String]) -> anyhow::Result<Struck
     for site in sites {
         scene.stop(site)?;
         scene.start(site)?;
-        scene.wait_ready(site);
+        scene.wait_ready(site)?;
     }
     Ok(Struck::Over)
 }
@@ -215,7 +216,7 @@ fn failed_sync(scene: &mut Scene, site: &str, mut tracer: Tracer) -> anyhow::Res
     let until = Instant::now() + END_PATIENCE;
     let mut ended = scene.cluster.ended(site);
     while ended.is_none() && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(100));
+        interrupt::sleep(Duration::from_millis(100))?;
         ended = scene.cluster.ended(site);
     }
     let struck = tracer.has_struck();

@@ -9,7 +9,7 @@ use wan::{Emulator, Link, SiteEnd, Topology};
 
 use crate::config::of_site;
 use crate::error::LaunchError;
-use crate::plan::{Network, Plan, SITES_MAX};
+use crate::plan::{Network, Plan, Ports, SITES_MAX};
 use crate::process::{Process, log_end, run};
 use crate::ready;
 
@@ -34,7 +34,7 @@ impl Cluster {
         if !(1..=SITES_MAX).contains(&plan.sites.len()) {
             return Err(LaunchError::Sites(plan.sites.len()));
         }
-        check_addresses(&plan)?;
+        check_addresses(plan.sites.len(), plan.ports)?;
         let cluster = Self { emulator: emulate(&plan)?, plan, processes: BTreeMap::new() };
         cluster.write_configs()?;
         let plan = &cluster.plan;
@@ -208,14 +208,14 @@ impl Cluster {
 }
 
 /// Says who is in the way before anything is started: a site that fails to listen says so only in its log.
-fn check_addresses(plan: &Plan) -> Result<(), LaunchError> {
+pub(crate) fn check_addresses(sites: usize, ports: Ports) -> Result<(), LaunchError> {
     let taken = |address| move |source| LaunchError::Taken { address, source };
-    for index in 0..plan.sites.len() {
-        let kafka = (0..plan.sites.len()).map(|home| plan.kafka(index, home));
-        for address in kafka.chain([plan.http(index)]) {
+    for host in (0..sites).map(Plan::host) {
+        for port in (0..sites).map(|home| ports.kafka(home)).chain([ports.http]) {
+            let address = (host, port).into();
             TcpListener::bind(address).map_err(taken(address))?;
         }
-        let peer = plan.peer(index);
+        let peer = (host, ports.peer).into();
         UdpSocket::bind(peer).map_err(taken(peer))?;
     }
     Ok(())

@@ -25,6 +25,14 @@ pub enum LaunchError {
         /// What the system said.
         source: io::Error,
     },
+    /// Everybody listens everywhere.
+    #[error("no ports are free between {from} and {to}: stop what listens there, or choose some")]
+    NoPorts {
+        /// The first that was tried.
+        from: u16,
+        /// The last.
+        to: u16,
+    },
     /// A file could not be written or read.
     #[error("{path}: {source}")]
     File {

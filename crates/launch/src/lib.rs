@@ -13,9 +13,11 @@ mod cluster;
 mod config;
 mod error;
 mod plan;
+mod ports;
 mod process;
 mod ready;
 
 pub use cluster::Cluster;
 pub use error::LaunchError;
 pub use plan::{Network, Plan, Ports, SITES_MAX};
+pub use ports::PortBlock;

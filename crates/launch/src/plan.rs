@@ -35,6 +35,13 @@ pub struct Ports {
     pub http: u16,
 }
 
+impl Ports {
+    /// The Kafka port of home number `home`.
+    pub(crate) fn kafka(self, home: usize) -> u16 {
+        self.kafka + u16::try_from(home).unwrap_or(0)
+    }
+}
+
 impl Default for Ports {
     /// Those of the configurations in `datacenters/`.
     fn default() -> Self {
@@ -89,7 +96,7 @@ impl Plan {
     /// Where it serves the clients of home number `home`.
     #[must_use]
     pub fn kafka(&self, index: usize, home: usize) -> SocketAddr {
-        (Self::host(index), self.ports.kafka + u16::try_from(home).unwrap_or(0)).into()
+        (Self::host(index), self.ports.kafka(home)).into()
     }
 
     /// Its configuration file.

@@ -6,6 +6,7 @@ use admin::client::{self, Address};
 
 use super::Struck;
 use crate::dice::Dice;
+use crate::interrupt;
 use crate::scene::Scene;
 
 /// Longer than the fence timeout, and than the members take to agree.
@@ -45,7 +46,7 @@ pub(super) fn go_on(
 ) -> anyhow::Result<bool> {
     let until = Instant::now() + FENCE_PATIENCE;
     while ended(scene, site) <= before && Instant::now() < until {
-        std::thread::sleep(POLL);
+        interrupt::sleep(POLL)?;
     }
     match cut {
         Some(links) => {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::interrupt::{self, Interrupted};
 use crate::scene::Scene;
 
 const DRAIN_PATIENCE: Duration = Duration::from_secs(60);
@@ -34,32 +35,32 @@ fn lose(
     site: &str,
     take: impl FnOnce(&mut Scene) -> anyhow::Result<()>,
 ) -> anyhow::Result<bool> {
-    let is_drained = scene.tell_writers("hold") && drained(scene, site);
+    let is_drained = scene.tell_writers("hold")? && drained(scene, site)?;
     if is_drained {
         scene.kill(site)?;
         take(scene)?;
         scene.start(site)?;
-        scene.wait_ready(site);
+        scene.wait_ready(site)?;
     }
     scene.strangers.iter_mut().for_each(|stranger| stranger.say("go"));
     Ok(is_drained)
 }
 
 /// Whether all others come to hold what this site holds of its own, while nothing new is written to it.
-fn drained(scene: &Scene, site: &str) -> bool {
+fn drained(scene: &Scene, site: &str) -> Result<bool, Interrupted> {
     let until = Instant::now() + DRAIN_PATIENCE;
     let (mut calm, mut last) = (0, None);
     while Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(500));
+        interrupt::sleep(Duration::from_millis(500))?;
         let now = own_end(scene, site);
         calm = if now.is_some() && now == last { calm + 1 } else { 0 };
         last = now;
         // Twice in a row the same, and everywhere.
         if calm >= 2 {
-            return true;
+            return Ok(true);
         }
     }
-    false
+    Ok(false)
 }
 
 /// Where the site's own journals end, if all others hold them to the end.
