@@ -1,4 +1,5 @@
-//! I-22: after any restart, whatever the clock did, what a site stamps exceeds every promise that it sent.
+//! I-22: after any restart, whatever the clock did, what a site stamps exceeds every promise that it sent; where its disk was put
+//! back since, every one that another site with data has heard.
 //! I-24: what a site writes is stamped later than everything that it held by then: causes stand before effects.
 //! I-26: a site's stamps increase strictly over its whole life, also past stamps of entries that a crash took away.
 //! I-27: a stamp is never further ahead than the site's own clock ever was, and the bound.
@@ -18,6 +19,9 @@ const BOUND_MS: u64 = 500;
 #[derive(Debug, Default)]
 pub(super) struct Clocks {
     promised: BTreeMap<JournalId, BTreeMap<Stamp, Seq>>,
+    /// The same of those whose disk was put back since, and the most that others with data have said they heard.
+    put_back: BTreeMap<JournalId, BTreeMap<Stamp, Seq>>,
+    heard: BTreeMap<JournalId, Stamp>,
     stamped: BTreeMap<JournalId, Stamp>,
     /// The highest stamp on each site's platter.
     held: BTreeMap<SiteId, Stamp>,
@@ -43,11 +47,30 @@ impl Clocks {
         self.held.remove(&site);
     }
 
-    /// A site sends its promise.
+    /// A site's disk was put back: of what it promised, it can learn again only what others heard.
+    pub(super) fn put_back(&mut self, site: SiteId) {
+        let own = self.promised.extract_if(.., |journal, _| journal.site == site);
+        for (journal, promised) in own {
+            self.put_back.entry(journal).or_default().extend(promised);
+        }
+        self.forget(site);
+    }
+
+    /// A site that holds data sends its promise, and what it has heard of others.
     pub(super) fn sent(&mut self, by: Actor, message: &Message) {
-        let (Message::Pulse(pulse), Some(own)) = (message, by.journal) else { return };
-        if let Some((w, head)) = pulse.promises.get(&own) {
-            self.promised(own, *w, *head);
+        match message {
+            Message::Pulse(pulse) => {
+                for (journal, (w, head)) in &pulse.promises {
+                    match Some(*journal) == by.journal {
+                        true => self.promised(*journal, *w, *head),
+                        false => self.heard(by.site, *journal, *w),
+                    }
+                }
+            }
+            Message::Hello(hello) => {
+                hello.promised.iter().for_each(|(journal, w)| self.heard(by.site, *journal, *w));
+            }
+            _ => {}
         }
     }
 
@@ -57,6 +80,23 @@ impl Clocks {
         *slot = (*slot).min(head);
     }
 
+    fn heard(&mut self, by: SiteId, journal: JournalId, w: Stamp) {
+        if by != journal.site {
+            let most = self.heard.entry(journal).or_default();
+            *most = (*most).max(w);
+        }
+    }
+
+    /// A promise that a stamp of this entry breaks.
+    fn broken(&self, journal: JournalId, seq: Seq, stamp: Stamp) -> Option<(Stamp, Seq)> {
+        let breaks = |(w, head): (&Stamp, &Seq)| (*head <= seq).then_some((*w, *head));
+        let promised = self.promised.get(&journal);
+        let heard = self.heard.get(&journal).copied().unwrap_or_default();
+        let put_back = self.put_back.get(&journal).filter(|_| stamp <= heard);
+        let promised = promised.and_then(|known| known.range(stamp..).find_map(breaks));
+        promised.or_else(|| put_back.and_then(|known| known.range(stamp..=heard).find_map(breaks)))
+    }
+
     /// A site stamps a new entry.
     pub(super) fn minted(&mut self, by: SiteId, entry: &Encoded) -> Verdict {
         let (journal, seq, stamp) = (entry.head.journal, entry.head.seq, entry.head.stamp);
@@ -64,10 +104,9 @@ impl Clocks {
     }
 
     fn stamps(&mut self, by: SiteId, journal: JournalId, seq: Seq, stamp: Stamp) -> Verdict {
-        let promised = self.promised.get(&journal);
-        let against = promised.and_then(|known| known.range(stamp..).find(|(_, head)| **head <= seq));
+        let against = self.broken(journal, seq, stamp);
         ensure(against.is_none(), "I-22", || {
-            let (w, head) = against.map_or((Stamp::ZERO, 0), |(w, head)| (*w, *head));
+            let (w, head) = against.unwrap_or_default();
             format!(
                 "entry {seq} of journal {journal} is stamped {stamp}, but {w} was promised with head {head}"
             )
@@ -111,6 +150,19 @@ mod tests {
 
     fn breaks(verdict: &Verdict) -> &str {
         verdict.as_ref().map_or_else(|violation| violation.invariant, |()| "nothing")
+    }
+
+    #[test]
+    fn who_was_put_back_keeps_what_others_heard_of_it() {
+        let (mut clocks, own) = (Clocks::default(), JournalId::genesis(SITE));
+        for w in [50, 60] {
+            clocks.promised(own, Stamp::from_raw(w), 2);
+        }
+        clocks.heard(SiteId(2), own, Stamp::from_raw(50));
+        assert_eq!(breaks(&clocks.stamps(SITE, own, 2, Stamp::from_raw(55))), "I-22");
+        clocks.put_back(SITE);
+        assert_eq!(breaks(&clocks.stamps(SITE, own, 2, Stamp::from_raw(55))), "nothing");
+        assert_eq!(breaks(&clocks.stamps(SITE, own, 2, Stamp::from_raw(50))), "I-22");
     }
 
     #[test]

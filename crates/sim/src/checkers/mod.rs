@@ -309,7 +309,7 @@ impl Checkers {
         self.release.places.lose(site);
         self.logs.forget(site);
         self.progress.forget(site);
-        self.clock.forget(site);
+        self.clock.put_back(site);
         self.lives.put_back(site);
     }
 
@@ -375,7 +375,9 @@ impl Checkers {
     /// A site sends this.
     pub fn sent(&mut self, by: Actor, message: &Message) -> Verdict {
         frontier::sent(&self.truth, by, message)?;
-        self.clock.sent(by, message);
+        if Some(by.site) != self.witness {
+            self.clock.sent(by, message);
+        }
         self.votes.sent(&self.truth, by, message)?;
         if Some(by.site) == self.witness {
             witness::sent(&self.release.places, by.site, message)?;
