@@ -2,9 +2,9 @@
 //!
 //! A site's journal may have gone further than its disk shows: after a restore from a backup, on a copied disk, with a
 //! disk that lied about a sync. Writing on from there would give one seq two meanings. So at its start a site first asks
-//! all others how much they hold of its journal, and takes back what is missing here. If some cannot be asked within the
-//! configured time it goes on (the directory is intact as far as anyone can tell) and says so; should one of them show
-//! more later, the journal is halted on the spot and an operator called.
+//! all others how much they hold of its journal (those who were given up too, where it is alone), and takes back what is
+//! missing here. If some cannot be asked within the configured time it goes on (the directory is intact as far as anyone can
+//! tell) and says so; should one of them show more later, the journal is halted on the spot and an operator called.
 //!
 //! A directory that does not know its incarnation takes no writes until a quorum has granted it a fresh one. A journal
 //! that parted writes on, but takes part in the order again only from an opening that another site writes.
@@ -250,12 +250,25 @@ impl Site {
         }
     }
 
+    /// Whom a start asks: the other members. Where there is none, those who were given up: they may be members again by now, if this
+    /// directory is one that was put back.
+    fn asked_at_start(&self) -> BTreeSet<SiteId> {
+        let others: BTreeSet<SiteId> = self.others().collect();
+        let removed = self.merge.order.removed();
+        let given_up = self.state.seals.given_up.keys().map(|(_, site)| *site);
+        let may_be_back = |site: &SiteId| *site != self.config.own && !removed.contains(site);
+        if others.is_empty() { given_up.filter(may_be_back).collect() } else { others }
+    }
+
     /// Asks all others, takes back what is missing here, and goes on.
     fn confirm_start(&mut self, journal: JournalId, step: &mut Step<'_>) {
         let now = step.now.mono_us;
         let began = self.state.start.began_us();
         let skipped = self.state.switch.has(Mutant::StartRuleSkipped);
-        let all_heard = skipped || self.others().all(|site| self.state.start.heard.contains(&site));
+        let asked = self.asked_at_start();
+        let missing: Vec<SiteId> =
+            asked.into_iter().filter(|site| !self.state.start.heard.contains(site)).collect();
+        let all_heard = skipped || missing.is_empty();
         let waited = now.saturating_sub(began) >= self.config.start_wait_ms * 1000;
         if !all_heard && !waited {
             return;
@@ -270,8 +283,6 @@ impl Site {
         self.peers.sources.remove(&journal);
         if !all_heard {
             self.state.start.unconfirmed = true;
-            let missing: Vec<_> =
-                self.others().filter(|site| !self.state.start.heard.contains(site)).collect();
             let names: Vec<_> = missing.iter().map(|site| self.config.name_of(*site)).collect();
             let text = format!(
                 "writing on without having heard {}: should one of them hold more of this site's journal, it is halted",

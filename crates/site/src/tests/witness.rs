@@ -350,6 +350,25 @@ fn of_four_one_half_goes_on() {
     assert_eq!(merged(&trio, 4, topic).len(), 9);
 }
 
+/// What it did after that, the other has and tells, though it is no member yet as the one that was put back sees it.
+#[test]
+fn one_that_was_alone_and_is_put_back_asks_whom_it_gave_up() {
+    let (mut trio, topic) = founded();
+    trio.crash(2);
+    trio.run_ms(TIMEOUT_MS + 3000);
+    assert_eq!(members(&trio, 1), [1]);
+    let backup = trio.disk(1).clone();
+    trio.start(2);
+    together_again(&mut trio, topic, vec!["before", "before too"]);
+    trio.crash(1);
+    *trio.disk(1) = backup;
+    trio.start(1);
+    trio.run_ms(8000);
+    assert!(trio.status(1).not_writing.is_none(), "{:#?}", trio.status(1));
+    write(&mut trio, 1, topic, "goes on");
+    together_again(&mut trio, topic, vec!["before", "before too", "again 1", "again 2", "goes on"]);
+}
+
 /// What happens to three sites.
 #[derive(Debug, Clone)]
 enum Blow {
