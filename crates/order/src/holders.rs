@@ -41,7 +41,7 @@ pub(crate) struct Holders {
     retired: BTreeMap<SiteId, VecDeque<StorageId>>,
     /// Who was given up, and in which epoch: told to every order that is made from a checkpoint.
     #[serde(skip)]
-    given_up: BTreeMap<SiteId, MemberEpoch>,
+    given_up: BTreeMap<SiteId, GivenUp>,
     #[serde(skip)]
     counted: BTreeMap<SiteId, Counted>,
     /// What follows from `counted`: the seq below which a quorum holds a journal.
@@ -50,6 +50,13 @@ pub(crate) struct Holders {
     #[cfg(feature = "mutants")]
     #[serde(skip)]
     pub(crate) deciders: Option<Deciders>,
+}
+
+/// In which epoch a site was given up last: at all, and by an operator.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct GivenUp {
+    at_all: MemberEpoch,
+    by_force: MemberEpoch,
 }
 
 /// What a site's storage reports, in the epoch it has entered.
@@ -112,16 +119,32 @@ impl Holders {
         }
     }
 
-    /// An operator gave a member of this epoch up.
-    pub(crate) fn give_up(&mut self, site: SiteId, epoch: MemberEpoch) {
-        let known = self.given_up.entry(site).or_insert(epoch);
-        *known = epoch.max(*known);
+    /// An operator gave a member of this epoch up, or the witness.
+    pub(crate) fn give_up(&mut self, site: SiteId, epoch: MemberEpoch, by_force: bool) {
+        let known = self.given_up.entry(site).or_default();
+        known.at_all = known.at_all.max(epoch);
+        if by_force {
+            known.by_force = known.by_force.max(epoch);
+        }
         self.recount_all();
     }
 
     /// Whether a site was given up, and not added again since.
     pub(crate) fn is_given_up(&self, site: SiteId) -> bool {
-        self.given_up.get(&site).is_some_and(|epoch| *epoch >= self.members.since(site))
+        let since = self.members.since(site);
+        let Some(known) = self.given_up.get(&site) else { return false };
+        known.by_force >= since || known.at_all >= since && self.word_counts()
+    }
+
+    /// Whether those whom only the witness gave up by now are half of the members at most. They were when it did; where a change
+    /// that was under way has left more of them, a majority may have gone on that knows nothing of it.
+    fn word_counts(&self) -> bool {
+        let by_word = |site: &&SiteId| {
+            let (since, now) = (self.members.since(**site), self.members.epoch());
+            let known = self.given_up.get(site);
+            known.is_some_and(|known| (since..=now).contains(&known.at_all) && known.by_force < since)
+        };
+        2 * self.members.now().iter().filter(by_word).count() <= self.members.now().len()
     }
 
     fn recount_all(&mut self) {
@@ -317,8 +340,8 @@ mod tests {
             holders.counted(SiteId(site), StorageId(site.into()), journal, next);
         }
         assert_eq!((holders.needed(), holders.quorum(journal)), (3, 9));
-        holders.give_up(SiteId(3), MemberEpoch::GENESIS);
-        holders.give_up(SiteId(4), MemberEpoch::GENESIS);
+        holders.give_up(SiteId(3), MemberEpoch::GENESIS, true);
+        holders.give_up(SiteId(4), MemberEpoch::GENESIS, false);
         assert_eq!(
             (holders.needed(), holders.quorum(journal)),
             (2, 7),
@@ -334,8 +357,28 @@ mod tests {
         let back = Change::Add { site: SiteId(4), storage: StorageId(4) };
         assert!(holders.change(MemberEpoch(4), back, |_| false));
         assert!(!holders.is_given_up(SiteId(4)) && holders.is_given_up(SiteId(3)));
-        holders.give_up(SiteId(4), MemberEpoch::GENESIS);
+        holders.give_up(SiteId(4), MemberEpoch::GENESIS, false);
         assert!(!holders.is_given_up(SiteId(4)), "an old word says nothing of it");
+    }
+
+    #[test]
+    fn the_witness_s_word_counts_while_it_leaves_half() {
+        let four = [SiteId(1), SiteId(2), SiteId(3), SiteId(4)];
+        let mut holders = Holders::new(&four);
+        let lost = |holders: &Holders| four.map(|site| holders.is_given_up(site));
+        for site in [1, 2] {
+            holders.give_up(SiteId(site), MemberEpoch::GENESIS, false);
+        }
+        // What comes later says nothing about this epoch.
+        holders.give_up(SiteId(3), MemberEpoch(2), false);
+        assert_eq!((holders.needed(), lost(&holders)), (1, [true, true, true, false]));
+        let removed = Change::Remove { site: SiteId(4) };
+        assert!(holders.change(MemberEpoch(2), removed, |_| false));
+        assert_eq!((holders.needed(), lost(&holders)), (2, [false; 4]), "two of three go on beside it");
+        for site in [1, 2] {
+            holders.give_up(SiteId(site), MemberEpoch::GENESIS, true);
+        }
+        assert_eq!(lost(&holders), [true, true, true, false], "an operator knows what is left");
     }
 
     #[test]

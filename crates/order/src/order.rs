@@ -501,9 +501,10 @@ impl Order {
         self.holders.members.removed()
     }
 
-    /// An operator gave a member of this epoch up: all the others together are the quorum, until it is one no more.
-    pub fn give_up(&mut self, site: SiteId, epoch: MemberEpoch) {
-        self.holders.give_up(site, epoch);
+    /// An operator gave a member of this epoch up `by_force`, or the witness: all the others together are the quorum, until it is one
+    /// no more. The witness's word counts only while it leaves half of the members.
+    pub fn give_up(&mut self, site: SiteId, epoch: MemberEpoch, by_force: bool) {
+        self.holders.give_up(site, epoch, by_force);
     }
 
     /// Whether a site was given up, and not added again since.

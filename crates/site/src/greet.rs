@@ -121,6 +121,7 @@ impl Site {
             self.peers.learn_frontier(from, hello.storage, &held, &hello.frozen);
             self.count_peer(from);
         }
+        self.heard_as_witness(Some(hello.frozen.epoch));
         self.peers.protocols.insert(from, hello.protocol);
         self.compare_heads(from, hello, step);
         if let Some(peer) = self.peers.links.get_mut(&from) {

@@ -76,6 +76,7 @@ impl Site {
             let reason = format!("{} speaks of more than {JOURNALS_MAX} journals", self.config.name_of(from));
             return step.out.push(Action::Hangup { to: from, reason });
         }
+        self.heard_as_witness(pulse.frozen.values().map(|frozen| frozen.epoch).max());
         for (journal, (w, head)) in pulse.promises {
             if Some(journal) != self.identity.journal()
                 && self.peers.learn_promise(journal, (w, head), step.now.mono_us)

@@ -279,8 +279,8 @@ impl Site {
         state.granted = private.granted;
         state.checkpoint.frontier = journals.frontier();
         state.seals = Seals::restore(private.seals, &identity);
-        for (epoch, site) in state.seals.given_up.keys() {
-            merge.order.give_up(*site, *epoch);
+        for record in state.seals.given_up.values() {
+            merge.order.give_up(record.site, record.epoch, record.witness.is_none());
         }
         // Whoever gave the copy that this site stands on may not have known of an end that was known here.
         state.seals.cuts().into_iter().for_each(|(journal, cut)| merge.order.ends_at(journal, cut.next));

@@ -453,7 +453,7 @@ fn who_remains_alone_opens_its_own_journal_once_all_else_has_ended() {
     order.promised(of(1), at(90), 3);
     order.promised(of(2), at(8), 1);
     assert_eq!(places(&order.release(20)), [(1, 0, 5), (2, 0, 8)]);
-    order.give_up(SiteId(2), MemberEpoch::GENESIS);
+    order.give_up(SiteId(2), MemberEpoch::GENESIS, true);
     assert_eq!(order.release(20).len(), 0, "the other has not ended: it may go on, and let this one in");
     order.ends_at(of(2), 1);
     let mut again = order.clone();

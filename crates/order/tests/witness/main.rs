@@ -12,9 +12,19 @@
 //! 4. Who was given up counts again when it has learned what those who went on know, and takes the word of the same disk.
 //!
 //! Left out: what a site wrote beyond its journal's end, which comes in as if it were written anew.
+//!
+//! The witness knows of no members. Who is removed while it is cut off asks in the epoch that it stands in (`removal`):
+//!
+//! 5. It lets nobody go on who asks in an earlier epoch than it has heard of.
+//! 6. A word that leaves fewer than half of the members, as a site knows them by now, counts there no more.
 
+mod removal;
 mod world;
 
+use std::fmt::Debug;
+use std::hash::Hash;
+
+use removal::Removals;
 use stateright::{Checker, HasDiscoveries, Model};
 use world::{Mutant, Rules};
 
@@ -37,15 +47,33 @@ fn every_broken_rule_is_caught() {
         Mutant::FormerWordCounts,
         Mutant::PledgeNotLearned,
     ] {
-        let rules = Rules { mutant };
-        let checker =
-            rules.checker().threads(THREADS).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
-        let failed = rules
-            .properties()
-            .into_iter()
-            .filter(|property| property.expectation == stateright::Expectation::Always)
-            .find_map(|property| Some((property.name, checker.discovery(property.name)?.into_actions())));
-        let failed = failed.unwrap_or_else(|| panic!("{mutant:?} was not caught"));
-        println!("{mutant:?}: {failed:?}");
+        is_caught(mutant, &Rules { mutant });
     }
+}
+
+#[test]
+fn who_is_removed_does_not_go_on_beside_the_others() {
+    let checker = Removals { mutant: removal::Mutant::None }.checker().threads(THREADS).spawn_bfs().join();
+    println!("{} states, depth {}", checker.unique_state_count(), checker.max_depth());
+    checker.assert_properties();
+    for mutant in [removal::Mutant::BehindLetGoOn, removal::Mutant::WordOutlivesItsHalf] {
+        is_caught(mutant, &Removals { mutant });
+    }
+}
+
+fn is_caught<M>(mutant: impl Debug, rules: &M)
+where
+    M: Model + Clone + Send + Sync + 'static,
+    M::State: Clone + Debug + Hash + PartialEq + Send + Sync + 'static,
+    M::Action: Debug + Clone + PartialEq + Send + 'static,
+{
+    let checker =
+        rules.clone().checker().threads(THREADS).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    let failed = rules
+        .properties()
+        .into_iter()
+        .filter(|property| property.expectation == stateright::Expectation::Always)
+        .find_map(|property| Some((property.name, checker.discovery(property.name)?.into_actions())));
+    let failed = failed.unwrap_or_else(|| panic!("{mutant:?} was not caught"));
+    println!("{mutant:?}: {failed:?}");
 }

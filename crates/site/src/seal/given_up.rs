@@ -141,7 +141,7 @@ impl Site {
 
     /// A decision is durable here: it counts.
     pub(crate) fn gave_up(&mut self, record: &GivenUp, step: &mut Step<'_>) {
-        self.merge.order.give_up(record.site, record.epoch);
+        self.merge.order.give_up(record.site, record.epoch, record.witness.is_none());
         for ending in self.state.seals.journals.values_mut() {
             // Whoever votes now is another.
             (ending.proposal, ending.tried_us) = (None, None);

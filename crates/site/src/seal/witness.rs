@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clock::Now;
-use entry::{Change, JournalId, SiteId, StorageId};
+use entry::{Change, JournalId, MemberEpoch, SiteId, StorageId};
 use order::MEMBERS_MAX;
 
 use super::given_up::RECORDS_MAX;
@@ -33,6 +33,8 @@ const LEFT_OUT: &str = "the witness has let others go on without this site";
 const NO_VOTE: &str = "there is no vote of the witness";
 /// Why a witness does not vote that began with an empty directory.
 const UNTOLD: &str = "not every member has told it yet what was decided";
+/// Why it lets this site go on in no case.
+const BEHIND: &str = "it has heard that the members have changed, and this site has not learned how";
 
 /// What concerns the witness: at a member what was asked of it, and at itself what it has heard.
 #[derive(Debug, Default)]
@@ -91,7 +93,10 @@ impl Site {
         let unready = self.peers.frozen.get(&witness).is_none_or(|frozen| frozen.all);
         match self.greeted_with(witness) {
             None => Some("it cannot be reached".to_owned()),
-            Some(storage) if !unready && self.pledged() == Some((witness, storage)) => None,
+            Some(storage) if !unready && self.pledged() == Some((witness, storage)) => {
+                let heard = self.peers.frozen.get(&witness).map(|frozen| frozen.epoch);
+                (heard > Some(self.merge.order.epoch())).then(|| BEHIND.to_owned())
+            }
             Some(_) => Some(UNTOLD.to_owned()),
         }
     }
@@ -112,7 +117,8 @@ impl Site {
         let Some(witness) = self.config.witness.filter(|_| awake >= self.config.start_wait_ms * 1000) else {
             return;
         };
-        let text = self.witness_lacks(witness).map(|why| {
+        // For a moment that is so whenever the members change.
+        let text = self.witness_lacks(witness).filter(|why| why != BEHIND).map(|why| {
             let name = self.config.name_of(witness);
             format!("{NO_VOTE} {name}: {why}; should half of the members be lost meanwhile, an operator has to decide")
         });
@@ -197,6 +203,7 @@ impl Site {
         if !votes || !free || !room || !self.is_sound(from, ask) {
             return;
         }
+        self.heard_as_witness(ask.decisions.iter().map(|record| record.epoch).max());
         let careless = self.state.switch.has(Mutant::WitnessVotesTwice);
         let fresh: Vec<GivenUp> = match careless || self.lets_go_on(from, ask) {
             true => ask.decisions.iter().filter(|record| self.is_fresh(record)).cloned().collect(),
@@ -209,6 +216,15 @@ impl Site {
             step.out.push(control(from, Message::GivenUp(fresh.clone())));
         }
         self.note_as_witness(fresh);
+    }
+
+    /// The witness hears which epoch of members a site has entered. Who asks from an earlier one may be a member no more.
+    pub(crate) fn heard_as_witness(&mut self, epoch: Option<MemberEpoch>) {
+        let later = epoch.filter(|epoch| *epoch > self.state.seals.entered && self.is_witness());
+        if let Some(epoch) = later.filter(|_| !self.pipeline.is_full()) {
+            self.entered(epoch);
+            self.pipeline.note(Note::Entered(epoch));
+        }
     }
 
     /// Whether what is asked makes sense at all.
@@ -226,8 +242,12 @@ impl Site {
             && ask.decisions.iter().all(sound)
     }
 
-    /// Whether all that was decided and still stands leaves at least half of the members, the one that asks among them.
+    /// Whether all that was decided and still stands leaves at least half of the members, the one that asks among them, and no
+    /// later members are known of.
     fn lets_go_on(&self, from: SiteId, ask: &AskWitness) -> bool {
+        if ask.decisions.iter().any(|record| record.epoch < self.state.seals.entered) {
+            return false;
+        }
         let decided = self.state.seals.given_up.values().chain(&ask.decisions);
         let stands =
             |record: &&GivenUp| ask.members.get(&record.site).is_some_and(|since| record.epoch >= *since);
@@ -329,6 +349,7 @@ impl Site {
 
     /// A member has told the witness what it knows, and takes the word of no other directory from here on.
     pub(super) fn told_as_witness(&mut self, from: SiteId, told: &Votes) {
+        self.heard_as_witness(Some(told.entered));
         if told.remain.len() <= MEMBERS_MAX {
             self.state.seals.witness.told.insert(from, told.remain.clone());
         }

@@ -1,13 +1,14 @@
 //! Two sites and a witness: one goes on without the other by itself, never both, and who comes back is a member again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use entry::{Incarnation, SiteId, TopicId};
+use entry::{Incarnation, MemberEpoch, SiteId, TopicId};
 use proptest::prelude::{Just, ProptestConfig, Strategy, prop_oneof, proptest};
 
 use super::trio::Trio;
 use super::{append, create};
-use crate::{Answer, Reading, Refusal, Request};
+use crate::wire::{AskWitness, GivenUp, Message};
+use crate::{Answer, Event, Reading, Refusal, Request};
 
 const TIMEOUT_MS: u64 = 3000;
 const WITNESS: u16 = 3;
@@ -348,6 +349,46 @@ fn of_four_one_half_goes_on() {
         assert_eq!(trio.digest(site, topic), trio.digest(1, topic));
     }
     assert_eq!(merged(&trio, 4, topic).len(), 9);
+}
+
+/// The fourth is removed; the third asks for itself and the fourth as if it had not heard of it.
+#[test]
+fn who_asks_in_an_earlier_epoch_than_the_witness_heard_of_is_not_let_go_on() {
+    const WITNESS: u16 = 5;
+    let mut trio = Trio::witnessed(4, TIMEOUT_MS);
+    trio.run_ms(1500);
+    let record = |epoch| {
+        move |site| GivenUp {
+            site: SiteId(site),
+            epoch: MemberEpoch(epoch),
+            by: SiteId(3),
+            at_ms: 0,
+            who: "the witness".to_owned(),
+            held: BTreeMap::new(),
+            witness: Some(SiteId(WITNESS)),
+        }
+    };
+    let asks = |trio: &mut Trio, members: u16, epoch: u32, lost: &[u16]| {
+        let ask = AskWitness {
+            storage: trio.site(WITNESS).identity().storage,
+            members: (1..=members).map(|site| (SiteId(site), MemberEpoch::GENESIS)).collect(),
+            decisions: lost.iter().copied().map(record(epoch)).collect(),
+        };
+        trio.push(WITNESS, Event::Message { from: SiteId(3), message: Message::AskWitness(ask) });
+        trio.run_ms(5);
+        trio.status(WITNESS).given_up.len()
+    };
+    trio.stop(4);
+    assert_eq!(trio.ask(1, Request::RemoveSite { site: SiteId(4) }), Ok(Answer::Members));
+    trio.run_ms(500);
+    trio.crash(WITNESS);
+    trio.isolate(WITNESS);
+    trio.start(WITNESS);
+    assert_eq!(trio.site(WITNESS).frozen().epoch, MemberEpoch(2), "it has noted what it heard");
+    trio.heal(WITNESS);
+    trio.run_ms(100);
+    assert_eq!(asks(&mut trio, 4, 1, &[1, 2]), 0);
+    assert_eq!(asks(&mut trio, 3, 2, &[1]), 1, "it lets go on who knows the members");
 }
 
 /// What it did after that, the other has and tells, though it is no member yet as the one that was put back sees it.
