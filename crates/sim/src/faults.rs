@@ -397,11 +397,14 @@ impl World {
     fn put_back(&mut self, site: SiteId) -> Verdict {
         let is_writing = |host: &Host| host.process.as_ref().is_some_and(|it| it.site.is_writing());
         let all_write = self.data_hosts().all(|(_, host)| is_writing(host));
-        // A directory of the witness must not be put back, nor that of who was just let go on (decision 0025).
-        if let Some(witness) = self.witness()
-            && (witness == site || !self.may_lose_beside(witness, site))
-        {
-            return Ok(());
+        // A directory of the witness must not be put back, nor that of who was just let go on, nor one while nobody else has a
+        // journal in the order (decision 0025).
+        if let Some(witness) = self.witness() {
+            let goes_on = |(other, host): (SiteId, &Host)| other != site && self.goes_on(host);
+            let is_left = self.data_hosts().any(goes_on);
+            if witness == site || !is_left || !self.may_lose_beside(witness, site) {
+                return Ok(());
+            }
         }
         // Losing what it had synced and voted, a minority may; here that is one site at a time. One that was put back a
         // moment ago need not know it yet.

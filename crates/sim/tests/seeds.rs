@@ -132,7 +132,10 @@ fn a_witness_lets_one_half_go_on() {
 /// above; at 30489 a client that asked again was told that its batch was readable while the note of its release was written. At
 /// 55076 a site that was given up, and was in touch, never heard it: a later decision of its own looked like one of two
 /// histories. At 55277 and 55287 it was the operator, who let a half that lived ask the witness, and forgot a decision whose
-/// note was found on a disk later. At 60001, 60076 and 60147 a checker did not know which ends were in a backup put back.
+/// note was found on a disk later. At 60001, 60076 and 60147 a checker did not know which ends were in a backup put back; at 60584
+/// another held against a site what it had promised before it was put back, and nobody with data had heard. At 60474 one of two
+/// was put back to before it noted which directory of the witness counts, and took nobody's word; at 60504 to when it was alone,
+/// and asked nobody what it lacks.
 #[test]
 fn a_witness_and_what_else_is_asked_of_sites() {
     let also = |kind| vec![Kind::Witness, kind];
@@ -142,7 +145,10 @@ fn a_witness_and_what_else_is_asked_of_sites() {
     );
     check(&[7039, 7065], &Options { sites: 5, also: also(Kind::Force), ..Options::default() });
     let restored = vec![Kind::Witness, Kind::Wipe, Kind::Restore];
-    check(&[60_001, 60_076, 60_147], &Options { also: restored, ..Options::default() });
+    check(
+        &[60_001, 60_076, 60_147, 60_474, 60_504, 60_584, 60_590],
+        &Options { also: restored, ..Options::default() },
+    );
     for kind in [Kind::Retain, Kind::Low, Kind::Upgrade] {
         check(&(7000..7010).collect::<Vec<_>>(), &Options { also: also(kind), ..Options::default() });
     }

@@ -216,6 +216,7 @@ impl Site {
         }
         self.enter_epoch(step)?;
         self.come_back(step)?;
+        self.pledge_anew();
         self.watch_witness(step);
         self.ask_witness(step);
         self.find_silent(step);

@@ -361,6 +361,20 @@ impl Site {
         self.is_member(from) || self.config.witness == Some(from) && !was_left
     }
 
+    /// A member that votes and takes nobody's word, though the witness votes, was put back to before it noted whose: what it had
+    /// told is known to that directory, and who was told of another one tells it.
+    pub(super) fn pledge_anew(&mut self) {
+        let Some(witness) = self.config.witness.filter(|_| self.votes()) else { return };
+        let Some(storage) = self.greeted_with(witness) else { return };
+        let knows = self.state.seals.renewed.contains_key(&witness) || self.is_member(witness);
+        let is_told = self.peers.frozen.get(&witness).is_some_and(|frozen| !frozen.all);
+        if is_told && !knows && self.may_be_told(witness, storage) {
+            self.state.seals.renew(witness, storage);
+            self.state.seals.unsaid.push_back(None);
+            self.pipeline.note(Note::Renewed(witness, storage));
+        }
+    }
+
     /// Another member takes the word of this directory of the witness. So does this site, if it has none or one that was left.
     pub(super) fn learn_witness(&mut self, theirs: Option<&(StorageId, BTreeSet<StorageId>)>) {
         let Some((witness, (storage, left))) = self.config.witness.zip(theirs) else { return };
