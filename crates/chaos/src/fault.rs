@@ -154,6 +154,16 @@ impl Kind {
         matches!(self, Kind::Restore | Kind::Wipe)
     }
 
+    /// In which turn of its round it is undone. A fence takes a majority, and so may a site that is to become ready: it is
+    /// waited for when every link is whole, and a disk is lost only when the others can have caught up.
+    pub(crate) fn turn(self) -> u8 {
+        match self {
+            Kind::RollingRestart | Kind::Restore | Kind::Wipe => 2,
+            Kind::Fence | Kind::CutUntilFenced => 1,
+            _ => 0,
+        }
+    }
+
     /// Whether it can strike a witness: its clock does not count, it is nobody to fence, and its disk is not put back.
     pub(crate) fn strikes_a_witness(self) -> bool {
         !self.loses_a_disk()
@@ -185,7 +195,7 @@ impl Kind {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, Means};
+    use super::{Kind, Means, Reach};
 
     #[test]
     fn names_are_unique_and_read_back() {
@@ -193,6 +203,14 @@ mod tests {
             assert_eq!(Kind::parse(kind.name()), Ok(kind));
         }
         assert!(Kind::parse("earthquake").unwrap_err().contains("kill-all"));
+    }
+
+    #[test]
+    fn no_site_is_waited_for_while_a_link_is_cut() {
+        let waits = |kind: &Kind| kind.loses_a_disk() || *kind == Kind::RollingRestart;
+        let links = Kind::ALL.into_iter().filter(|kind| kind.reach() == Reach::Links).map(Kind::turn).max();
+        assert!(Kind::ALL.into_iter().filter(waits).all(|kind| Some(kind.turn()) > links));
+        assert!(Kind::ALL.into_iter().filter(|kind| kind.waits_for_a_fence()).all(|kind| kind.turn() == 1));
     }
 
     #[test]

@@ -74,8 +74,7 @@ fn round(
     }
     last(scene, &mut struck, Duration::from_secs_f64(dice.between(2.0, 10.0)))?;
     dice.shuffle(&mut struck);
-    // A fence takes a majority, and a disk may be lost only when the others can have caught up.
-    struck.sort_by_key(|(kind, ..)| (kind.loses_a_disk(), kind.waits_for_a_fence()));
+    struck.sort_by_key(|(kind, ..)| kind.turn());
     for (kind, since, fault) in struck {
         let toll = tally.entry(kind).or_default();
         let done = undo(scene, fault)?;

@@ -105,10 +105,15 @@ impl Scene {
 
     /// Waits until a site takes clients; one that does not is accused.
     pub(crate) fn wait_ready(&mut self, site: &str) -> anyhow::Result<()> {
-        if let Some(why) = await_ready(&mut self.cluster, site, READY_PATIENCE)? {
-            self.accuse(why.to_string());
+        if let Some(why) = self.unready(site, READY_PATIENCE)? {
+            self.accuse(why);
         }
         Ok(())
+    }
+
+    /// Why a site does not take clients within so long; `None` as soon as it does.
+    pub(crate) fn unready(&mut self, site: &str, patience: Duration) -> anyhow::Result<Option<String>> {
+        Ok(await_ready(&mut self.cluster, site, patience)?.map(|why| why.to_string()))
     }
 
     /// Sites that ended by themselves are accused and started again.

@@ -14,6 +14,8 @@ use crate::interrupt;
 use crate::scene::Scene;
 use crate::tracer::Tracer;
 
+/// How long one site may hold up the restart of the next, while other faults last.
+const ROLL_PATIENCE: Duration = Duration::from_secs(15);
 /// A failed sync must end the process; the traced process is slow.
 const END_PATIENCE: Duration = Duration::from_secs(20);
 /// Two clocks may be stepped in opposite directions, and must still agree within the bound.
@@ -27,6 +29,7 @@ const DISK_FAILED: i32 = 74;
 #[derive(Debug)]
 pub(crate) enum Struck {
     Down(Vec<String>),
+    Rolling(Vec<String>),
     Paused(String),
     Cut(Vec<(String, String)>),
     Flapping { site: String, cut: bool, next: Instant, dice: Dice },
@@ -123,6 +126,7 @@ pub(crate) fn tick(scene: &Scene, struck: &mut Struck) -> anyhow::Result<()> {
 pub(crate) fn undo(scene: &mut Scene, struck: Struck) -> anyhow::Result<bool> {
     match struck {
         Struck::Down(sites) => sites.iter().try_for_each(|site| scene.start(site))?,
+        Struck::Rolling(sites) => roll_on(scene, &sites)?,
         Struck::Paused(site) => scene.thaw(&site)?,
         Struck::Cut(links) => {
             let emulator = scene.emulator()?;
@@ -164,13 +168,28 @@ fn down(
     Ok(Struck::Down(sites))
 }
 
+/// A site may wait for what only a link gives that another fault has cut: then it is gone on with when all are whole again.
 fn rolling_restart(scene: &mut Scene, sites: &[String]) -> anyhow::Result<Struck> {
-    for site in sites {
+    for (at, site) in sites.iter().enumerate() {
         scene.stop(site)?;
         scene.start(site)?;
-        scene.wait_ready(site)?;
+        if scene.unready(site, ROLL_PATIENCE)?.is_some() {
+            return Ok(Struck::Rolling(sites[at..].to_vec()));
+        }
     }
     Ok(Struck::Over)
+}
+
+/// The first of these was restarted and is waited for.
+fn roll_on(scene: &mut Scene, sites: &[String]) -> anyhow::Result<()> {
+    for (at, site) in sites.iter().enumerate() {
+        if at > 0 {
+            scene.stop(site)?;
+            scene.start(site)?;
+        }
+        scene.wait_ready(site)?;
+    }
+    Ok(())
 }
 
 fn cut(scene: &Scene, links: Vec<(String, String)>) -> anyhow::Result<Struck> {
