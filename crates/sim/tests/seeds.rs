@@ -135,7 +135,9 @@ fn a_witness_lets_one_half_go_on() {
 /// note was found on a disk later. At 60001, 60076 and 60147 a checker did not know which ends were in a backup put back; at 60584
 /// another held against a site what it had promised before it was put back, and nobody with data had heard. At 60474 one of two
 /// was put back to before it noted which directory of the witness counts, and took nobody's word; at 60504 to when it was alone,
-/// and asked nobody what it lacks.
+/// and asked nobody what it lacks; at 90050 the other had no journal yet. At 92018 who was given up was not taken back since
+/// another was, who was removed; at 92186 one of those who remain was being fenced, and refused since those who were given up
+/// had ended.
 #[test]
 fn a_witness_and_what_else_is_asked_of_sites() {
     let also = |kind| vec![Kind::Witness, kind];
@@ -146,9 +148,11 @@ fn a_witness_and_what_else_is_asked_of_sites() {
     check(&[7039, 7065], &Options { sites: 5, also: also(Kind::Force), ..Options::default() });
     let restored = vec![Kind::Witness, Kind::Wipe, Kind::Restore];
     check(
-        &[60_001, 60_076, 60_147, 60_474, 60_504, 60_584, 60_590],
+        &[60_001, 60_076, 60_147, 60_474, 60_504, 60_584, 60_590, 90_050],
         &Options { also: restored, ..Options::default() },
     );
+    let members = vec![Kind::Witness, Kind::Wipe, Kind::Add, Kind::Remove, Kind::Isolate, Kind::Split];
+    check(&[92_018, 92_186], &Options { sites: 5, also: members, ..Options::default() });
     for kind in [Kind::Retain, Kind::Low, Kind::Upgrade] {
         check(&(7000..7010).collect::<Vec<_>>(), &Options { also: also(kind), ..Options::default() });
     }

@@ -394,24 +394,27 @@ impl Site {
 
     /// Whether this site may consent to an end of a journal: it does so for fewer than half the sites at a time, until it
     /// is decided that they go on, or their next lives are in the order. Which partings count is judged by that (`Order`), so
-    /// that there always is a journal to write seals and openings in. A site that is away already is taken away no further.
+    /// that there always is a journal to write seals and openings in. A site that is away already is taken away no further. Who was
+    /// given up writes nothing anyway; of those who remain, one has to.
     fn may_end(&self, journal: JournalId) -> bool {
         let back = |gone: &JournalId| {
             self.merge.order.open().any(|open| open.site == gone.site && open.incarnation > gone.incarnation)
         };
         let ended = |(other, ending): &(&JournalId, &Ending)| {
             let ends = ending.cut.is_some() || ending.vote.consents;
-            other.site != journal.site && self.is_member(other.site) && ends && !back(other)
+            other.site != journal.site && self.is_voter(other.site) && ends && !back(other)
         };
         let away: BTreeSet<SiteId> =
             self.state.seals.journals.iter().filter(ended).map(|(other, _)| other.site).collect();
+        let remain = self.members().iter().filter(|site| self.is_voter(**site)).count();
+        let away_max = ((self.members().len() - 1) / 2).min(remain.saturating_sub(1));
         let last = self.merge.order.open().all(|open| open == journal);
         if self.state.switch.has(Mutant::TooManyEnd) {
             return true;
         }
         // Nobody will write again in the journal of a former life, or of a site that was given up: its end takes nothing away.
         self.merge.order.is_given_up(journal.site)
-            || !last && (self.is_outlived(journal) || away.len() < (self.members().len() - 1) / 2)
+            || !last && (self.is_outlived(journal) || away.len() < away_max)
     }
 
     /// A member says where a journal ends.

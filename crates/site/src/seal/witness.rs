@@ -401,12 +401,12 @@ impl Site {
         let back = |record: &&GivenUp| {
             let site = record.site;
             let stands = self.merge.order.is_given_up(site) && !self.is_member(site);
-            record.witness.is_some() && stands && self.peers.is_greeted(site)
+            record.witness.is_some() && stands && self.peers.is_greeted(site) && self.may_add(site)
         };
         let Some(site) = self.state.seals.given_up.values().find(back).map(|record| record.site) else {
             return;
         };
-        if self.may_write().is_ok() && self.may_add(site) {
+        if self.may_write().is_ok() {
             self.state.seals.witness.added_us = Some(now_us);
             let _ = self.change_members(true, site, step.now);
         }
