@@ -1,4 +1,4 @@
-//! The long run: seeds of every size for as long as one likes, each of them twice.
+//! The long run: seeds of every size for as long as one likes, each of them twice, and one of three also with a witness.
 //!
 //! A seed that goes two ways broke I-53. A seed that breaks anything is shrunk and printed with the command that repeats
 //! it, and ends the run. In the end there is what was done, how fast, and which faults met which invariants.
@@ -40,7 +40,8 @@ pub fn long(wanted: &Wanted, minutes: u64) -> Result<(), String> {
         let mut done = Done::default();
         while Instant::now() < until && !stop.load(Ordering::Relaxed) {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if let Err(failed) = done.seed(seed, &sized(seed, &wanted.options)) {
+            let mixes = mixes(seed, &wanted.options);
+            if let Err(failed) = mixes.iter().try_for_each(|options| done.seed(seed, options)) {
                 stop.store(true, Ordering::Relaxed);
                 failure.lock().expect("nobody panics while it holds this").get_or_insert(failed);
             }
@@ -72,6 +73,14 @@ fn sized(seed: u64, options: &Options) -> Options {
         };
     }
     options
+}
+
+/// A seed in which nothing else is asked of sites runs once more with one of them as a witness, unless other faults were asked for.
+fn mixes(seed: u64, wanted: &Options) -> Vec<Options> {
+    let options = sized(seed, wanted);
+    let witnessed = Options { also: vec![Kind::Witness], ..options.clone() };
+    let is_free = options.also.is_empty() && !options.plain;
+    std::iter::once(options).chain(is_free.then_some(witnessed)).collect()
 }
 
 impl Done {
