@@ -17,7 +17,7 @@ const READY_PATIENCE: Duration = Duration::from_secs(60);
 /// Where results go.
 #[derive(Debug, Args)]
 pub(crate) struct Output {
-    /// Leave the report in this folder as <date>-<what>.{txt,json,html}
+    /// Leave the report in this folder as DATE-WHAT.{txt,json,html}
     #[arg(long, global = true, value_name = "DIR")]
     results: Option<PathBuf>,
     /// Added to the names of the report's files

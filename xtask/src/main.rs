@@ -22,7 +22,7 @@ cargo xtask <task> [arguments]
 
   demo [--keep] [--regions 3|5] …   builds, then shows three regions as one queue (see `demo --help`)
   test [rust|e2e] [filter …]        all tests: the workspace's, real clients against real sites, a minute of chaos
-  ci                                what must pass before a change is kept: format, lints, rooms, all tests
+  ci                                what must pass before a change is kept: format, lints, rooms, docs, all tests
   rooms                             checks which crate may depend on which
   bench <what> …                    benchmarks, in release (see `bench --help`)
   sim [--seeds N | exhaust] …       the simulator, at speed (see crates/sim/src/main.rs)
@@ -120,6 +120,8 @@ fn ci() -> anyhow::Result<()> {
     rooms::check()?;
     let lints = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
     Step::cargo(&lints).run("lints")?;
+    let strict = "build.rustdocflags=['--deny', 'warnings']";
+    Step::cargo(&["doc", "--locked", "--workspace", "--no-deps", "--config", strict]).run("documentation")?;
     if Step::cargo(&["deny", "--version"]).succeeds() {
         Step::cargo(&["deny", "check"]).run("licences, sources and advisories of dependencies")?;
     } else {

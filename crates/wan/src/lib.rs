@@ -9,7 +9,7 @@
 //! not run for most people. The price is precision, so the price is measured: `wan accuracy` prints it, and
 //! [`Emulator::lateness`] reports it for any run in which the emulator took part.
 //!
-//! The rules of a link ([`Fabric`](fabric)) are plain arithmetic on times that are handed in, tested without a clock.
+//! The rules of a link (`fabric`) are plain arithmetic on times that are handed in, tested without a clock.
 //! Threads and sockets around them are short.
 //!
 //! This crate knows nothing of what it carries, and refuses to learn: no protocol is parsed here.

@@ -4,7 +4,7 @@
 //! rate-based one that quinn has overruns small buffers. This one measures instead: what the path delivers per round
 //! trip, and how short a round trip can be. Their product is what fits on the way, and the window stays close to it.
 //!
-//! [`path`] is the arithmetic: plain numbers in, a window out, no clock. [`controller`] dresses it for quinn.
+//! `path` is the arithmetic: plain numbers in, a window out, no clock. `controller` dresses it for quinn.
 //! One limit comes from quinn's receiver: it gives up a connection whose stream has more than 1024 holes. So nothing here
 //! may ever overrun a path by thousands of packets at once, which is why startup doubles only while windows are small.
 //!
