@@ -91,6 +91,13 @@ fn who_lost_its_disk_in_front_of_a_change_can_follow() {
     check(&[1414], &Options { steps: 12_000, also, ..Options::default() });
 }
 
+/// A site had parted and was removed while others voted on its end: of these votes nothing ever came, and it could not count what
+/// they held of its journal.
+#[test]
+fn who_was_removed_under_a_vote_learns_of_it() {
+    check(&[33_307], &Options { sites: 5, also: vec![Kind::Add, Kind::Remove], ..Options::default() });
+}
+
 /// I-32 and I-33: half of the members or more are lost, an operator has the others go on, and the lost are added again. At 66
 /// a site whose disk was full when it was told of the decision never noted it. At 70000 the one that remained ended a journal
 /// below what it had released.

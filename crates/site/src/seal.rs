@@ -200,6 +200,13 @@ impl Site {
             Some(_) => !switch.has(Mutant::ThawedAtEnd),
             None => !switch.has(Mutant::VoteNotFrozen),
         });
+        let order = &self.merge.order;
+        for (journal, freeze) in &mut journals {
+            if seals.cut(*journal).is_none() && order.is_sealed(*journal) {
+                // It ended with the removal of its site, and nobody votes on it any more.
+                *freeze = Freeze::ended(order.next_unreleased(*journal));
+            }
+        }
         Frozen { all: !self.identity.synced, epoch: self.state.seals.entered, journals }
     }
 
