@@ -8,6 +8,8 @@
 //! The looks: `GET /v1/status`, `GET /v1/digests?topic=&partition=&end=`, `GET /v1/groups`. They change nothing and show
 //! no records. What does change something is reachable through the socket only, whose file mode is its access rule.
 //!
+//! Before a site runs, [`serve_starting`] says at the first door that it is well, and why it is not ready.
+//!
 //! The node implements [`Admin`]; this room turns questions into calls and answers into JSON, and decides nothing. Its other
 //! half, [`client`], asks the same questions.
 

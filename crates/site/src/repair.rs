@@ -304,8 +304,7 @@ impl Site {
     ) -> Result<(), Fatal> {
         let Some(repair) = self.state.repairing.repairs.get_mut(file) else { return refuse_failure(answer) };
         if matches!(answer, FileAnswer::Failed(DiskError::Full(_))) {
-            // Asked again later, from the front.
-            (repair.phase, repair.since_us) = (Phase::Open, step.now.mono_us);
+            // It stands, and is begun anew after a while, as if the donor had fallen silent.
             return Ok(());
         }
         refuse_failure(answer)?;

@@ -68,6 +68,19 @@ fn whatever_bit_of_a_segment_or_an_index_is_flipped_is_put_right_again() {
 }
 
 #[test]
+fn a_repair_that_finds_no_room_is_tried_again() {
+    let (mut trio, _) = watchful();
+    let file = files(&mut trio, 1, "logs", ".log").remove(0);
+    trio.crowded = true;
+    let before = flip(&mut trio, 1, &file, 100);
+    trio.run_ms(20_000);
+    assert!(trio.disk(1).file_mut(&file).unwrap() != &before);
+    trio.crowded = false;
+    trio.run_ms(20_000);
+    assert!(trio.disk(1).file_mut(&file).unwrap() == &before, "{:#?}", trio.said);
+}
+
+#[test]
 fn looking_finds_damage_that_nobody_has_read() {
     let (mut trio, _) = watchful();
     trio.crash(1);

@@ -13,8 +13,8 @@ use uuid::Uuid;
 use crate::notary::tests::TestNotary;
 use crate::wire::{CopyMessage, Message, SignedHead, Vouched};
 use crate::{
-    Action, Answer, Entropy, Event, Fresh, Limits, Member, Reading, RecoverError, Refusal, Request, Site,
-    SiteConfig, Ticket,
+    Action, Answer, Entropy, Event, FileAnswer, FileWork, Fresh, Limits, Member, Reading, RecoverError,
+    Refusal, Request, Site, SiteConfig, Ticket,
 };
 
 pub(super) struct Trio {
@@ -43,6 +43,8 @@ pub(super) struct Trio {
     fence_timeout_ms: u64,
     /// Who refused whom, and why, where that is to be expected.
     pub(super) hangups: Option<Vec<(u16, u16, String)>>,
+    /// Whether shells write to no file for lack of room.
+    pub(super) crowded: bool,
     /// Which protocol a site speaks from its next start on, if not this version's.
     pub(super) protocols: BTreeMap<u16, u16>,
     /// How many sites the configuration lists, and which of them is the witness.
@@ -139,6 +141,7 @@ impl Trio {
             forge: None,
             entries_sent: Vec::new(),
             hangups: None,
+            crowded: false,
             protocols: BTreeMap::new(),
             sync_ms: BTreeMap::new(),
         };
@@ -411,7 +414,10 @@ impl Trio {
                 self.answers.insert(ticket, answer);
             }
             Action::Files(task) => {
-                let answer = task.work.carry_out(&mut node.disk);
+                let answer = match task.work {
+                    FileWork::Write { file, .. } if self.crowded => FileAnswer::Failed(DiskError::Full(file)),
+                    work => work.carry_out(&mut node.disk),
+                };
                 node.events.push_back(Event::FilesDone { id: task.id, answer });
             }
             Action::Restart => {
