@@ -77,10 +77,14 @@ impl Room {
 
     /// What a start in `folder` that failed like this waits for, and what to do about it.
     pub(crate) fn lack(&self, folder: &Path, error: &str) -> String {
-        let (folder, wanted_bytes) = (folder.display(), self.logs_bytes());
+        let folder = folder.display();
+        let then = match self.logs_bytes() {
+            0 => "there is some".to_owned(),
+            bytes => format!("{bytes} bytes are free"),
+        };
         format!(
-            "{folder} has no room for a start ({error}): the site waits, and goes on by itself once {wanted_bytes} bytes are \
-             free; remove other files from that file system, or make it larger"
+            "{folder} has no room for a start ({error}): the site waits, and goes on by itself once {then}; remove other \
+             files from that file system, or make it larger"
         )
     }
 
