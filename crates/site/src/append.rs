@@ -204,7 +204,7 @@ impl Site {
         Ok(Taken::Waits(seq, Answer::Committed, Until::Durable))
     }
 
-    /// `site (15 bits) | milliseconds of a stamp (42 bits) | count within it (6 bits)`: never given out twice, since
+    /// `site (14 bits) | milliseconds of a stamp (42 bits) | count within it (6 bits)`: never given out twice, since
     /// stamps only increase, across restarts, fresh lives and backups put back.
     fn producer_id(&mut self, now: Now) -> Result<Taken, Refusal> {
         let Some(stamp) = self.mint(now)? else { return Ok(Taken::Deferred) };
@@ -213,7 +213,7 @@ impl Site {
             false => stamp,
         };
         let Some(number) = self.desk.producer_ids.next(drawn) else { return Ok(Taken::Deferred) };
-        let id = u64::from(self.config.own.0 & 0x7fff) << 48 | number;
+        let id = u64::from(self.config.own.0 & 0x3fff) << 48 | number;
         Ok(Taken::Done(Answer::ProducerId(i64::try_from(id).expect("63 bits"))))
     }
 

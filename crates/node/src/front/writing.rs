@@ -7,7 +7,9 @@ use batch::BatchError;
 use kafka::broker::{Acks, ProduceBatch, ProduceRefusal, Produced, ProducerId, ProducerIdRefusal};
 use site::{Acknowledge, Answer, Append, Reading, Refusal, Request};
 use tokio::time::timeout;
+use uuid::Uuid;
 
+use crate::files::random;
 use crate::front::Front;
 
 /// The base offset in an answer whose merged place is not known yet. Some clients add a record's number to it without a
@@ -81,7 +83,7 @@ impl Front {
         batch::keyless(&batch.records, batch::DecompressLimits::default()).unwrap_or_default()
     }
 
-    fn appends_time(&self, topic: uuid::Uuid) -> bool {
+    fn appends_time(&self, topic: Uuid) -> bool {
         let view = self.views.current();
         let topic = view.cluster.topics_by_id.get(&topic);
         topic
@@ -89,16 +91,24 @@ impl Front {
             .is_some_and(|kind| kind == "LogAppendTime")
     }
 
-    /// Draws a producer id that no site has ever given out.
+    /// Draws a producer id that no site has ever given out. A site that takes no records draws one at random: a client asks whom
+    /// it has reached first, keeps to that one, and writes elsewhere only with an id.
     pub(crate) async fn draw_producer_id(&self) -> Result<ProducerId, ProducerIdRefusal> {
-        let not_ready = |why: String| ProducerIdRefusal::NotReady(why);
         match self.request(Request::ProducerId).await {
             Ok(Ok(Answer::ProducerId(id))) => Ok(ProducerId { id, epoch: 0 }),
             Ok(Ok(other)) => unreachable!("a producer id was asked for, not {other:?}"),
-            Ok(Err(refusal)) => Err(not_ready(refusal.to_string())),
-            Err(_) => Err(not_ready("this site is stopping".into())),
+            Ok(Err(refusal)) => {
+                let drawn = random().map_err(|_| ProducerIdRefusal::NotReady(refusal.to_string()))?;
+                Ok(ProducerId { id: random_id(drawn), epoch: 0 })
+            }
+            Err(_) => Err(ProducerIdRefusal::NotReady("this site is stopping".into())),
         }
     }
+}
+
+/// An id out of the half of all ids that no site draws from its stamps: 62 random bits.
+fn random_id(drawn: [u8; 8]) -> i64 {
+    i64::try_from(1 << 62 | u64::from_le_bytes(drawn) >> 2).expect("63 bits")
 }
 
 fn refusal(refusal: &Refusal) -> ProduceRefusal {
@@ -130,5 +140,16 @@ fn bad_batch(error: &BatchError) -> ProduceRefusal {
             ProduceRefusal::TooLarge { bytes: *bytes, bytes_max: *limit }
         }
         _ => ProduceRefusal::Invalid(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::random_id;
+
+    #[test]
+    fn ids_at_random_are_apart_from_those_of_sites() {
+        assert_eq!(random_id([0; 8]), 1 << 62, "the id of the first site that no configuration may list");
+        assert_eq!(random_id([0xff; 8]), i64::MAX);
     }
 }
