@@ -50,30 +50,6 @@ pub struct Order {
 }
 
 impl Order {
-    /// Puts bugs in, for the simulator.
-    #[cfg(feature = "mutants")]
-    pub fn bend(&mut self, sorts_beyond: bool, last_may_leave: bool) {
-        (self.sorts_beyond, self.last_may_leave) = (sorts_beyond, last_may_leave);
-    }
-
-    /// A bug on purpose: others than the members decide what is released.
-    #[cfg(feature = "mutants")]
-    pub fn let_decide(&mut self, deciders: crate::Deciders) {
-        self.holders.deciders = Some(deciders);
-    }
-
-    /// A bug on purpose: who has joined and left since the founders' time is forgotten.
-    #[cfg(feature = "mutants")]
-    pub fn forget_members(&mut self) {
-        self.holders.members.forget_changes();
-    }
-
-    #[cfg(feature = "mutants")]
-    fn kept_to_write(&self, holders: &Holders, away: usize) -> usize {
-        if self.last_may_leave { 0 } else { holders.ended_max().saturating_sub(away) }
-    }
-
-    /// How many sites may still end, so that one more must stay open.
     #[cfg(not(feature = "mutants"))]
     #[expect(clippy::unused_self, reason = "the other build asks itself whether it is bent")]
     fn kept_to_write(&self, holders: &Holders, away: usize) -> usize {
@@ -193,14 +169,6 @@ impl Order {
     /// Releases what can be, at most `max` entries.
     pub fn release(&mut self, max: usize) -> Vec<Release> {
         self.release_where(max, |order, at, journal, stable| at <= stable && order.is_held_enough(journal))
-    }
-
-    /// A bug on purpose: releases without asking for promises, or without asking for a quorum.
-    #[cfg(feature = "mutants")]
-    pub fn release_carelessly(&mut self, max: usize, promises: bool, quorum: bool) -> Vec<Release> {
-        self.release_where(max, |order, at, journal, stable| {
-            (!promises || at <= stable) && (!quorum || order.is_held_enough(journal))
-        })
     }
 
     /// A quorum holds the next entry. Of what is adopted, a quorum held all when the adoption was written; and of what lies
@@ -611,5 +579,7 @@ impl Order {
     }
 }
 
+#[cfg(feature = "mutants")]
+mod bent;
 #[cfg(test)]
 mod tests;
