@@ -12,24 +12,27 @@
 //! is synced, every checksum in it is right, and its digest is the donor's. The donor is whoever answers first, which is the
 //! nearest; anyone who fails is passed over for a while.
 //!
-//! It refuses to take entries, writes or checkpoints while a copy is being put in force, which is a matter of moments.
+//! How a copy is put in force is in `copy/install.rs`.
+
+mod install;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use disk::{Disk, DiskError, FileName};
+use disk::{DiskError, FileName};
 use entry::{JournalId, Seq, SiteId};
 use journal::{Chain, checkpoint};
 use serde::Serialize;
 
-use crate::action::{Action, Refusal};
-use crate::checkpoint::{Checkpoint, Own};
+use crate::action::Action;
+use crate::checkpoint::Checkpoint;
 use crate::donor::Ask;
-use crate::event::Event;
-use crate::files::{FileAnswer, FileWork, Purpose};
+use crate::files::{FileAnswer, FileWork, Purpose, refuse_failure};
 use crate::replicate::control;
 use crate::site::{Fatal, Site, Step};
 use crate::wire::{Chunk, CopyMessage, Extent, Message};
+
+pub(crate) use install::put_in_place;
 
 /// Files that may be waited for at a time.
 const FILES_MAX: usize = 256;
@@ -119,11 +122,6 @@ pub(crate) fn staged(file: &FileName) -> FileName {
     folder("copy").join(file.as_str())
 }
 
-/// Where whole files wait until the checkpoint that relies on them is in force.
-fn waiting(file: &FileName) -> FileName {
-    folder("taken").join(file.as_str())
-}
-
 fn folder(name: &str) -> FileName {
     FileName::root().join(name)
 }
@@ -131,30 +129,6 @@ fn folder(name: &str) -> FileName {
 /// What is under the donor's state's name here: it differs from donor to donor, so it is fetched under one of ours.
 fn state_file() -> FileName {
     folder("copy").join("checkpoint")
-}
-
-/// At a start: gives files that a checkpoint took over their names. Without such a checkpoint, or without the files, the
-/// copy goes on where it was.
-pub(crate) fn put_in_place(disk: &mut dyn Disk, taken: &[String]) -> Result<(), DiskError> {
-    let named = taken.iter().filter_map(|name| FileName::new(name).ok());
-    let mut placed = 0;
-    for file in named {
-        if disk.len(&waiting(&file))?.is_some() {
-            disk.rename(&waiting(&file), &file)?;
-            placed += 1;
-        }
-    }
-    for left in disk.list(&folder("taken"))? {
-        let back = left.as_str().strip_prefix("taken/").and_then(|name| FileName::new(name).ok());
-        match back.filter(|_| taken.is_empty()) {
-            Some(file) => disk.rename(&left, &staged(&file))?,
-            None => disk.remove(&left)?,
-        }
-    }
-    if placed > 0 {
-        disk.list(&folder("copy"))?.iter().try_for_each(|left| disk.remove(left))?;
-    }
-    Ok(())
 }
 
 impl Copying {
@@ -503,102 +477,9 @@ impl Site {
         self.state.copying.passed_over.insert(donor, step.now.mono_us + PASSED_OVER_US);
         self.state.copying.phase = Phase::Asking { asked_us: None };
     }
-
-    /// Everything is here: the donor's state, with this site's privacy, becomes a checkpoint of this site that stands
-    /// before all that its WAL still holds.
-    fn install(&mut self, step: &mut Step<'_>) -> Result<(), Fatal> {
-        if self.state.doubt.gave_up() {
-            // A machine that is opened anew would not know, and without links not learn again, that it is a second one.
-            return Ok(());
-        }
-        let Some(fetch) = self.state.copying.fetch() else { return Ok(()) };
-        let Some(state) = fetch.state.take() else { return Ok(()) };
-        let (names, donor): (Vec<FileName>, _) = (fetch.files.keys().cloned().collect(), fetch.donor);
-        let here = self.logs.extents();
-        let is_here = |file: &FileName, bytes| here.get(file) >= Some(&bytes) || names.contains(file);
-        if !self.is_of_use(&state.chains) || !state.logs.files().all(|(file, bytes)| is_here(&file, bytes)) {
-            self.give_up(donor, "this site has gone on meanwhile", step);
-            return Ok(());
-        }
-        let (restated, readable) = (&self.desk.restated_durably, self.merge.order.position());
-        let own = Own { journal: self.identity.journal(), private: self.private(), restated, readable };
-        let state = state.handed_to(self.config.own, own, &names);
-        let work = FileWork::Install {
-            sync: self.logs.checkpoint().sync,
-            moves: names.iter().map(|file| (staged(file), waiting(file))).collect(),
-            position: self.pipeline.wal.oldest(),
-            state: state.encode(),
-        };
-        self.state.copying.phase = Phase::Installing { done: false, said: false };
-        self.state.tasks.order(Purpose::Install, work, step);
-        Ok(())
-    }
-
-    /// The copy is in force, or there was no room for it.
-    pub(crate) fn install_done(&mut self, answer: FileAnswer, step: &mut Step<'_>) -> Result<(), Fatal> {
-        if let FileAnswer::Failed(error @ DiskError::Full(_)) = &answer {
-            self.alarm(format!("a copy cannot be put in force: {error}"), step);
-        } else {
-            refuse_failure(answer)?;
-        }
-        if let Phase::Installing { done, .. } = &mut self.state.copying.phase {
-            *done = true;
-        }
-        Ok(())
-    }
-
-    /// The machine is let go when the disk has nothing of it under way.
-    pub(crate) fn finish_installing(&mut self, step: &mut Step<'_>) {
-        let busy = self.pipeline.wal.is_writing() || !self.state.tasks.running.is_empty();
-        if let Phase::Installing { done: true, said } = &mut self.state.copying.phase
-            && !busy
-            && !std::mem::replace(said, true)
-        {
-            step.out.push(Action::Restart);
-        }
-    }
-
-    /// While a copy is put in force only the disk is listened to.
-    pub(crate) fn unless_installing(&self, event: Event, step: &mut Step<'_>) -> Option<Event> {
-        if !self.state.copying.is_installing() {
-            return Some(event);
-        }
-        match event {
-            Event::Request { ticket, .. } => {
-                let why = "it is putting a copy of another site's logs in force";
-                step.out.push(Action::Reply { ticket, answer: Err(Refusal::NotReady(why.into())) });
-                None
-            }
-            Event::Written { .. }
-            | Event::WriteRefused { .. }
-            | Event::Prepared { .. }
-            | Event::Checkpointed { .. }
-            | Event::FilesDone { .. } => Some(event),
-            _ => None,
-        }
-    }
-
-    /// A checkpoint is done: a copy may have waited for that.
-    pub(crate) fn resume_install(&mut self, step: &mut Step<'_>) -> Result<(), Fatal> {
-        let waits = self
-            .state
-            .copying
-            .fetch()
-            .is_some_and(|fetch| fetch.state.is_some() && fetch.files.values().all(|file| file.done));
-        if waits { self.install(step) } else { Ok(()) }
-    }
 }
 
 /// Where a file of the donor's waits here.
 fn place_of(name: &FileName) -> FileName {
     if name.is_below(&folder("checkpoint")) { state_file() } else { staged(name) }
-}
-
-/// A disk that failed is the end; one that is full is not.
-pub(crate) fn refuse_failure(answer: FileAnswer) -> Result<(), Fatal> {
-    match answer {
-        FileAnswer::Failed(DiskError::Full(_)) => Ok(()),
-        FileAnswer::Failed(error) => Err(error.into()),
-        _ => Ok(()),
-    }
 }

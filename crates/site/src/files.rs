@@ -96,6 +96,15 @@ pub enum FileAnswer {
     Failed(DiskError),
 }
 
+/// A disk that failed is the end; one that is full is not.
+pub(crate) fn refuse_failure(answer: FileAnswer) -> Result<(), Fatal> {
+    match answer {
+        FileAnswer::Failed(DiskError::Full(_)) => Ok(()),
+        FileAnswer::Failed(error) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
 impl FileWork {
     /// Does it, here and now.
     #[must_use]

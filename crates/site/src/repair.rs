@@ -17,8 +17,8 @@ use entry::SiteId;
 use partition::{Kind, Proven};
 
 use crate::action::Action;
-use crate::copy::refuse_failure;
-use crate::files::{FileAnswer, FileWork, Purpose};
+
+use crate::files::{FileAnswer, FileWork, Purpose, refuse_failure};
 use crate::replicate::control;
 use crate::site::{Fatal, Site, Step};
 use crate::wire::{CHUNK_BYTES_MAX, Chunk, CopyMessage, Extent, Message};
