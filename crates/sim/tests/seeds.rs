@@ -186,6 +186,14 @@ fn what_is_dropped_can_be_copied() {
     check(&[154], &Options { also: vec![Kind::Decay, Kind::Kill, Kind::Isolate], ..Options::default() });
 }
 
+/// A site that had taken over a copy took over another, which held less of a journal than the first: its WAL held some of that, but
+/// from before the first copy.
+#[test]
+fn a_second_copy_holds_no_less_than_the_first() {
+    let also = vec![Kind::Witness];
+    check(&[1239], &Options { sites: 7, steps: 10_000, also, ..Options::default() });
+}
+
 /// A sync failed under a file that was being copied: the next process found it in the page cache, took it for written, and the
 /// power went.
 #[test]

@@ -443,8 +443,11 @@ impl Site {
     /// The least that another's state must hold: what is lacking here, and enough to join up with what this site's WAL
     /// still holds.
     fn least_of_use(&self) -> BTreeMap<JournalId, Seq> {
+        let wal = &self.pipeline.wal;
         let joins = |(journal, next): (JournalId, Seq)| {
-            (journal, self.pipeline.wal.first_on_disk(journal).map_or(next, |first| first.min(next)))
+            // What came with an earlier copy is not in the WAL, and what the WAL holds in front of that joins up with nothing.
+            let first = wal.first_on_disk(journal).filter(|_| wal.next(journal) >= Some(next));
+            (journal, first.map_or(next, |first| first.min(next)))
         };
         let mut least: BTreeMap<JournalId, Seq> = self.journals.frontier().into_iter().map(joins).collect();
         for journal in self.state.copying.lacking.keys() {

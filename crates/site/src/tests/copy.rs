@@ -1,7 +1,9 @@
 //! Taking over what others have dropped, and what must never come of it.
 
+use std::collections::BTreeMap;
+
 use disk::{Disk as _, FileName};
-use entry::{ChainHash, SiteId, TopicId};
+use entry::{ChainHash, JournalId, SiteId, TopicId};
 use journal::checkpoint;
 
 use super::trio::Trio;
@@ -101,6 +103,33 @@ fn a_site_that_was_long_away_keeps_its_own_tail_and_copies_the_rest() {
     fill(&mut trio, topic, &[1, 2, 3], 3);
     let all = logs(&trio, topic);
     assert!(all[0].len() == 159 && all[1] == all[0] && all[2] == all[0]);
+}
+
+#[test]
+fn a_second_copy_may_hold_no_less_than_the_first() {
+    let mut trio = impatient();
+    let topic = create(&mut trio, &[]);
+    fill(&mut trio, topic, &[1, 2, 3], 2);
+    trio.cut(3);
+    fill(&mut trio, topic, &[1, 2], 60);
+    trio.run_ms(1100);
+    trio.heal(3);
+    trio.run_ms(6000);
+    assert_eq!(trio.restarts, 1);
+    // The WAL here holds the first of what site 1 wrote, and nothing of what came with the copy: no later one may hold less.
+    let (site, journal) = (trio.site(3), JournalId::genesis(SiteId(1)));
+    let mut chains: BTreeMap<_, _> = site
+        .journals
+        .frontier()
+        .into_keys()
+        .map(|journal| (journal, site.journals.durable_chain(journal)))
+        .collect();
+    let next = chains[&journal].next;
+    assert!(site.pipeline.wal.first_on_disk(journal).is_some_and(|first| first < next));
+    assert!(site.pipeline.wal.next(journal) < Some(next));
+    assert!(site.is_of_use(&chains));
+    chains.get_mut(&journal).unwrap().next -= 1;
+    assert!(!site.is_of_use(&chains));
 }
 
 #[test]
