@@ -2,8 +2,8 @@
 //!
 //! The last site is the witness. Halves lose each other, or the witness, or both, in one direction or again and again; a half
 //! dies for longer than the fence timeout; the witness's power goes at any operation of its disk; its disk is lost, and in the
-//! end perhaps it is lost for good. Left out is what decision 0025 leaves to an operator: that who was let go on loses its
-//! disk before the others are back, and that the witness and a site with data lose theirs at once.
+//! end perhaps it is lost for good. Left out is what decision 0025 leaves to an operator: that one who was let go on, or is
+//! in that moment, loses its disk before the others are back, and that the witness and a site with data lose theirs at once.
 
 use entry::SiteId;
 
@@ -170,7 +170,20 @@ impl World {
         let without = others.filter_map(|(_, host)| host.misses_its_disk().then_some(())).count();
         let most =
             if self.witness_votes() { self.checkers.members().len() / 2 } else { self.checkers.may_miss() };
-        without < most && self.is_undecided() && self.checkers.is_settled()
+        without < most && self.is_undecided() && self.checkers.is_settled() && !self.is_half_of(site)
+    }
+
+    /// Whether another site is in touch with no more than half of the members, this one counted: it may ask the witness in a
+    /// moment to go on with this one, and does not see at once that its disk is lost.
+    fn is_half_of(&self, site: SiteId) -> bool {
+        let members = self.checkers.members();
+        let hears = |by: SiteId, other: SiteId| {
+            let is_cut = self.net.is_blocked(by, other) || self.net.is_blocked(other, by);
+            [by, site].contains(&other) || !is_cut && self.net.current(by, other).is_some()
+        };
+        self.data_hosts()
+            .filter(|(by, host)| *by != site && host.process.is_some())
+            .any(|(by, _)| 2 * members.iter().filter(|other| hears(by, **other)).count() <= members.len())
     }
 
     /// Whether the witness runs and votes.

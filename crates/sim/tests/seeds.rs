@@ -130,6 +130,8 @@ fn a_witness_lets_one_half_go_on() {
     check(&seeds, &Options { also: also.clone(), ..Options::default() });
     let seeds: Vec<u64> = (1000..1020).chain([243, 10_189, 51_228]).collect();
     check(&seeds, &Options { sites: 5, also: also.clone(), ..Options::default() });
+    // The simulator took the disk of one of two in the moment in which the other asked to go on with it.
+    check(&[2949], &Options { sites: 5, steps: 20_000, also: also.clone(), ..Options::default() });
     let also = [also, vec![Kind::Wipe, Kind::Kill]].concat();
     check(&[3034, 3122], &Options { sites: 5, also, ..Options::default() });
 }
