@@ -48,6 +48,14 @@ pub enum DiskError {
     },
 }
 
+impl DiskError {
+    /// Whether it is only that the disk has no room: the same can be tried again.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, DiskError::Full(_))
+    }
+}
+
 /// Files of one data directory.
 ///
 /// Writes are buffered: until [`Disk::sync`] returns, a power cut may lose them, keep them, or keep part of them, in any

@@ -127,9 +127,7 @@ impl Writer {
 
     fn files(&mut self, task: &FileTask) -> Event {
         match task.work.carry_out(&mut self.files) {
-            FileAnswer::Failed(error) if task.work.writes() && !matches!(error, DiskError::Full(_)) => {
-                stop_now(&error)
-            }
+            FileAnswer::Failed(error) if task.work.writes() && !error.is_full() => stop_now(&error),
             answer => Event::FilesDone { id: task.id, answer },
         }
     }

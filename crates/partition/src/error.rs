@@ -59,7 +59,7 @@ impl LogsError {
     /// Whether it is only that the disk has no room: the same can be tried again.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        matches!(self, LogsError::Disk(DiskError::Full(_)))
+        matches!(self, LogsError::Disk(error) if error.is_full())
     }
 
     pub(crate) fn damaged(file: &FileName, what: &'static str) -> LogsError {

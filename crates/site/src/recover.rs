@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use catalog::{Actor, Catalog, LoadError};
 use clock::{HybridClock, Now, Stamp};
-use disk::{Disk, DiskError, FileName};
+use disk::{Disk, FileName};
 use entry::{Incarnation, JournalId, StorageId};
 use journal::checkpoint::{self, CheckpointError};
 use journal::{ChainError, OpenError, Record, Truncation, Wal, WalOptions, WalPosition};
@@ -82,14 +82,13 @@ impl RecoverError {
     /// Whether it is only that the disk has no room: when it has, the same directory can be opened.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        let error = match self {
-            RecoverError::Logs(error) => return error.is_full(),
+        match self {
+            RecoverError::Logs(error) => error.is_full(),
             RecoverError::Identity(IdentityError::Disk(error))
             | RecoverError::Checkpoint(CheckpointError::Disk(error))
-            | RecoverError::Wal(OpenError::Disk(error)) => error,
-            _ => return false,
-        };
-        matches!(error, DiskError::Full(_))
+            | RecoverError::Wal(OpenError::Disk(error)) => error.is_full(),
+            _ => false,
+        }
     }
 }
 

@@ -144,7 +144,7 @@ impl Fatal {
     /// Whether it is only that the disk has no room: what was not done can be done later.
     pub(crate) fn is_full(&self) -> bool {
         match self {
-            Fatal::Disk(error) => matches!(error, DiskError::Full(_)),
+            Fatal::Disk(error) => error.is_full(),
             Fatal::Logs(error) => error.is_full(),
             Fatal::Wal(_) | Fatal::Entry(_) | Fatal::Note => false,
         }
