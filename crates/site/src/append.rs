@@ -15,6 +15,10 @@ use crate::progress::Target;
 use crate::site::{Site, Step};
 use crate::unreplicated::Own;
 
+/// The highest number a site may have: it is the first 14 bits of the producer ids that the site draws from its stamps, so that
+/// the upper half of all ids is no site's.
+pub const SITE_ID_MAX: u16 = (1 << 14) - 1;
+
 /// What happened to a request that was just looked at.
 pub(crate) enum Taken {
     /// It was journaled; the answer comes when this is met.
@@ -213,7 +217,7 @@ impl Site {
             false => stamp,
         };
         let Some(number) = self.desk.producer_ids.next(drawn) else { return Ok(Taken::Deferred) };
-        let id = u64::from(self.config.own.0 & 0x3fff) << 48 | number;
+        let id = u64::from(self.config.own.0 & SITE_ID_MAX) << 48 | number;
         Ok(Taken::Done(Answer::ProducerId(i64::try_from(id).expect("63 bits"))))
     }
 

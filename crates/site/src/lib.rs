@@ -71,6 +71,7 @@ pub mod wire;
 mod tests;
 
 pub use action::{Action, Answer, CatalogRefusal, Grown, Lane, Refusal};
+pub use append::SITE_ID_MAX;
 pub use config::{Limits, Member, SiteConfig};
 pub use copy::CopyStatus;
 pub use event::{Acknowledge, Append, Commit, Event, Request, Ticket};

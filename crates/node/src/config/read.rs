@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use catalog::AckAll;
+use site::SITE_ID_MAX;
 
 use self::section::Section;
 use self::take::{choice, flag, host, host_port, list, parsed, site_name, text, whole};
@@ -24,8 +25,6 @@ const SECTIONS: &[&str] = &[
 
 /// Bytes in a MiB.
 const MIB: i64 = 1 << 20;
-/// The first 14 bits of each producer id that a site draws from its stamps.
-const SITE_ID_MAX: i64 = (1 << 14) - 1;
 /// Sizes that bound memory.
 const MEMORY_BYTES: RangeInclusive<i64> = (64 << 10)..=(64 << 30);
 /// A record batch travels in one journal entry, which ends at 16 MiB.
@@ -60,7 +59,7 @@ pub(super) fn config(path: &Path, root: &Node) -> Result<Config, ConfigError> {
 fn own(site: &Section<'_>) -> Result<Own, ConfigError> {
     Ok(Own {
         name: site.need("name", site_name)?,
-        id: site.need("id", whole(1..=SITE_ID_MAX))?,
+        id: site.need("id", whole(1..=i64::from(SITE_ID_MAX)))?,
         data_dir: site.need("data_dir", text).map(PathBuf::from)?,
     })
 }
@@ -80,7 +79,7 @@ fn member(member: &Section<'_>) -> Result<Member, ConfigError> {
     let witness = member.or("witness", false, flag)?;
     Ok(Member {
         name: member.need("name", site_name)?,
-        id: member.need("id", whole(1..=SITE_ID_MAX))?,
+        id: member.need("id", whole(1..=i64::from(SITE_ID_MAX)))?,
         peer: member.need("peer", host_port)?,
         // Clients are not told of a witness.
         kafka: if witness { member.or("kafka", String::new(), host)? } else { member.need("kafka", host)? },

@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn ids_at_random_are_apart_from_those_of_sites() {
-        assert_eq!(random_id([0; 8]), 1 << 62, "the id of the first site that no configuration may list");
+        let first = (i64::from(site::SITE_ID_MAX) + 1) << 48;
+        assert_eq!(random_id([0; 8]), first, "the id of the first site that no configuration may list");
         assert_eq!(random_id([0xff; 8]), i64::MAX);
     }
 }
