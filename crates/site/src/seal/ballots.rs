@@ -35,7 +35,7 @@ impl Site {
             let rested = ending
                 .and_then(|ending| ending.tried_us)
                 .is_none_or(|at| now_us.saturating_sub(at) >= BALLOT_US + turn_us);
-            if rested && (begun || self.is_outlived(journal) || self.is_abandoned(journal)) {
+            if rested && (begun || self.is_left(journal)) {
                 self.propose(journal, step);
             } else if rested && self.is_silent(journal, turn_us, step.now) {
                 self.suspect(journal, step);
@@ -99,8 +99,7 @@ impl Site {
         let ending = self.state.seals.journals.get(&journal);
         let opposed = ending.is_some_and(|ending| ending.opposed);
         let forced = ending.is_some_and(|ending| ending.forced) || self.merge.order.is_given_up(journal.site);
-        let gone = self.is_outlived(journal) || self.is_abandoned(journal);
-        let silent = forced || gone || self.is_silent(journal, 0, now);
+        let silent = forced || self.is_left(journal) || self.is_silent(journal, 0, now);
         silent && !opposed && self.may_end(journal)
     }
 

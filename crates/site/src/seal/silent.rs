@@ -39,10 +39,15 @@ impl Site {
 
     /// Whether a journal's owner has lost it: the data directory that it has now was granted a later one. It may not take that
     /// up before this one has ended: the order waits for what was promised of it, and behind that the members may be others.
-    pub(super) fn is_abandoned(&self, journal: JournalId) -> bool {
+    fn is_abandoned(&self, journal: JournalId) -> bool {
         let now = self.peers.frontiers.get(&journal.site).map(|(storage, _)| *storage);
         let granted = self.state.granted.get(&journal.site);
         granted.is_some_and(|grant| grant.incarnation > journal.incarnation && Some(grant.storage) == now)
+    }
+
+    /// Whether nobody will write in a journal any more: its owner writes another one by now, or is about to.
+    pub(super) fn is_left(&self, journal: JournalId) -> bool {
+        self.is_outlived(journal) || self.is_abandoned(journal)
     }
 
     /// Whether another member is known to have voted on a journal's end. Should it have lost that vote before it was durable,
