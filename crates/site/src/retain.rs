@@ -1,10 +1,10 @@
 //! How long the WAL is kept.
 //!
 //! A segment goes once no recovery here needs it and every other member holds its entries. One silent member must not
-//! fill the disk: above a bound the WAL goes on without it, as long as a quorum holds what is dropped; without one that is in
-//! touch and only slow, as long as it is released here besides. Were it not, two sites could each have dropped what the other
-//! lacks, and neither could take over a copy of the other; of two that have released what they dropped, the one that has
-//! come further lacks nothing of the other's. A fenced one is
+//! fill the disk: above a bound the WAL goes on without it, as long as a quorum holds what is dropped and it is released
+//! here. Were it not released, two sites could each have dropped what the other lacks, and neither could take over a copy of
+//! the other; of two that have released what they dropped, the one that has come further lacks nothing of the other's. A
+//! fenced one is
 //! waited for only up to half of that: nobody expects it soon, but one that is back within the hour should not have to
 //! copy. Who is not waited for takes over a copy when it is back. It is said whom the WAL waits for, and loudly whom it
 //! waits for no longer.
@@ -49,16 +49,15 @@ impl Site {
         let careless = self.state.switch.has(Mutant::DroppedWhileNeeded);
         let may_drop = |journal: JournalId, last: Seq, bytes: u64| {
             let lack = others.iter().filter(|(site, _)| peers.holds(*site, journal) <= last);
-            let (mut lacking, mut unfenced, mut in_touch) = (0, 0, false);
-            for (site, fenced) in lack {
+            let (mut lacking, mut unfenced) = (0, 0);
+            for (_, fenced) in lack {
                 lacking += 1;
                 unfenced += usize::from(!fenced);
-                in_touch |= peers.is_greeted(*site);
             }
             let holders = voters.iter().filter(|site| peers.holds(**site, journal) > last);
             let enough = own + holders.count() >= quorum;
             let waited = bytes > most || (unfenced == 0 && bytes > most / FENCED_SHARE);
-            let released = !in_touch || order.next_unreleased(journal) > last;
+            let released = order.next_unreleased(journal) > last;
             careless || lacking == 0 || (waited && enough && released)
         };
         let dropped = self.pipeline.wal.drop_before(step.disk, position, &may_drop)?;
