@@ -4,7 +4,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::head::Kind;
 use crate::{
-    AdoptBody, BatchBody, EntryError, MembersBody, OpenBody, ProgressBody, SealBody, TopicBody, TrimBody,
+    AdoptBody, BatchBody, BeginBody, EntryError, MembersBody, OpenBody, ProgressBody, SealBody, TopicBody,
+    TrimBody,
 };
 
 /// The body of an entry.
@@ -28,6 +29,8 @@ pub enum Body {
     Adopt(AdoptBody),
     /// The members change.
     Members(MembersBody),
+    /// The owner begins this journal, and says what it holds of its former ones.
+    Begin(BeginBody),
     /// The start of a merged log moves.
     Trim(TrimBody),
     /// Time has passed, and nothing else: what is kept for a time goes by the stamps of the order, which stand still where
@@ -49,6 +52,7 @@ impl Body {
             Body::Seal(_) => Kind::Seal,
             Body::Adopt(_) => Kind::Adopt,
             Body::Members(_) => Kind::Members,
+            Body::Begin(_) => Kind::Begin,
             Body::Trim(_) => Kind::Trim,
             Body::Mark => Kind::Mark,
         }
@@ -65,6 +69,7 @@ impl Body {
             Body::Seal(seal) => seal.encode(out),
             Body::Adopt(adopt) => adopt.encode(out),
             Body::Members(members) => members.encode(out),
+            Body::Begin(begin) => begin.encode(out),
             Body::Trim(trim) => trim.encode(out),
         }
     }
@@ -80,6 +85,7 @@ impl Body {
             | Body::Topic(_)
             | Body::Part
             | Body::Mark
+            | Body::Begin(_)
             | Body::Seal(_)
             | Body::Adopt(_)
             | Body::Members(_) => 256,
@@ -98,6 +104,7 @@ impl Body {
             Kind::Seal => SealBody::decode(body).map(Body::Seal),
             Kind::Adopt => AdoptBody::decode(body).map(Body::Adopt),
             Kind::Members => MembersBody::decode(body).map(Body::Members),
+            Kind::Begin => BeginBody::decode(body).map(Body::Begin),
             Kind::Trim => TrimBody::decode(body).map(Body::Trim),
             Kind::Mark if body.is_empty() => Ok(Body::Mark),
             Kind::Mark => Err(EntryError::Body("a mark of time that says more than that")),

@@ -52,6 +52,8 @@ pub enum Kind {
     Adopt = 8,
     /// The members change.
     Members = 9,
+    /// A journal that was granted to a site begins.
+    Begin = 10,
     /// The start of a merged log moves.
     Trim = 20,
     /// Time has passed, and nothing else.
@@ -60,8 +62,8 @@ pub enum Kind {
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Kind> {
-        use Kind::{Adopt, Batch, Catalog, Mark, Members, Open, Part, Progress, Seal, Topic, Trim};
-        let kinds = [Batch, Progress, Catalog, Topic, Part, Open, Seal, Adopt, Members, Trim, Mark];
+        use Kind::{Adopt, Batch, Begin, Catalog, Mark, Members, Open, Part, Progress, Seal, Topic, Trim};
+        let kinds = [Batch, Progress, Catalog, Topic, Part, Open, Seal, Adopt, Members, Begin, Trim, Mark];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }
 

@@ -7,6 +7,7 @@
 //! chain are in [`head`].
 
 mod batch;
+mod begin;
 mod body;
 mod entry;
 pub mod head;
@@ -19,6 +20,7 @@ mod topic;
 mod trim;
 
 pub use batch::BatchBody;
+pub use begin::BeginBody;
 pub use body::Body;
 pub use entry::{Encoded, Entry, EntryError};
 pub use head::{ChainHash, HEAD_BYTES, Head, Kind};

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use clock::Stamp;
 use disk::{Disk, DiskError, FileName};
-use entry::{JournalId, PartitionId, SiteId, TopicId};
+use entry::{JournalId, PartitionId, TopicId};
 
 use crate::SEGMENT_BYTES;
 use crate::error::{LogsError, OffsetError};
@@ -226,16 +226,22 @@ impl Logs {
         self.partitions.get(&(topic, partition)).map_or(0, |held| held.merged.state().readable_end)
     }
 
-    /// The first offset of a site's origin log.
+    /// The first offset of an origin log, which is what a site wrote in its lives up to this one.
     #[must_use]
-    pub fn origin_start(&self, topic: TopicId, partition: PartitionId, site: SiteId) -> u64 {
-        self.partitions.get(&(topic, partition)).map_or(0, |held| held.origin_start(site))
+    pub fn origin_start(&self, topic: TopicId, partition: PartitionId, latest: JournalId) -> u64 {
+        self.partitions.get(&(topic, partition)).map_or(0, |held| held.origin_start(latest))
     }
 
-    /// One past the last offset of a site's origin log.
+    /// One past the last offset of an origin log, which is what a site wrote in its lives up to this one.
     #[must_use]
-    pub fn origin_end(&self, topic: TopicId, partition: PartitionId, site: SiteId) -> u64 {
-        self.partitions.get(&(topic, partition)).map_or(0, |held| held.origin_end(site))
+    pub fn origin_end(&self, topic: TopicId, partition: PartitionId, latest: JournalId) -> u64 {
+        self.partitions.get(&(topic, partition)).map_or(0, |held| held.origin_end(latest))
+    }
+
+    /// Where anything of a journal is.
+    pub fn places_of(&self, journal: JournalId) -> impl Iterator<Item = At> {
+        let here = self.partitions.iter().filter(move |(_, held)| held.has_of(journal));
+        here.map(|(at, _)| *at)
     }
 
     /// What to read of the merged log from `offset` on: at least one batch, if there is one, even above `bytes_max`.
@@ -252,7 +258,7 @@ impl Logs {
         self.partitions.get(&at).map_or(nothing(offset), |held| held.plan_merged(disk, offset, bytes_max))
     }
 
-    /// What to read of a site's origin log from `offset` on. Where one incarnation ends, the next one follows.
+    /// What to read from `offset` on of what a site wrote in its lives up to this one. Where one ends, the next one follows.
     ///
     /// # Errors
     /// [`OffsetError`].
@@ -260,13 +266,13 @@ impl Logs {
         &self,
         disk: &dyn Disk,
         at: At,
-        site: SiteId,
+        latest: JournalId,
         offset: u64,
         bytes_max: usize,
     ) -> Result<Plan, OffsetError> {
         self.partitions
             .get(&at)
-            .map_or(nothing(offset), |held| held.plan_origin(disk, site, offset, bytes_max))
+            .map_or(nothing(offset), |held| held.plan_origin(disk, latest, offset, bytes_max))
     }
 
     /// The first batch of the merged log with a timestamp of at least `timestamp`; `None` if there is none.
@@ -290,7 +296,7 @@ impl Logs {
         self.partitions.get(&at).map_or(Ok(None), |held| held.merged_newest(disk))
     }
 
-    /// The first batch of a site's origin log with a timestamp of at least `timestamp`.
+    /// The first batch that a site wrote in its lives up to this one with a timestamp of at least `timestamp`.
     ///
     /// # Errors
     /// [`LogsError`] if the index cannot be read.
@@ -298,18 +304,23 @@ impl Logs {
         &self,
         disk: &dyn Disk,
         at: At,
-        site: SiteId,
+        latest: JournalId,
         timestamp: i64,
     ) -> Result<Option<TimeHit>, LogsError> {
-        self.partitions.get(&at).map_or(Ok(None), |held| held.origin_by_time(disk, site, timestamp))
+        self.partitions.get(&at).map_or(Ok(None), |held| held.origin_by_time(disk, latest, timestamp))
     }
 
-    /// The first batch of a site's origin log with the highest timestamp of all.
+    /// The first batch that a site wrote in its lives up to this one with the highest timestamp of all.
     ///
     /// # Errors
     /// [`LogsError`] if the index cannot be read.
-    pub fn origin_newest(&self, disk: &dyn Disk, at: At, site: SiteId) -> Result<Option<TimeHit>, LogsError> {
-        self.partitions.get(&at).map_or(Ok(None), |held| held.origin_newest(disk, site))
+    pub fn origin_newest(
+        &self,
+        disk: &dyn Disk,
+        at: At,
+        latest: JournalId,
+    ) -> Result<Option<TimeHit>, LogsError> {
+        self.partitions.get(&at).map_or(Ok(None), |held| held.origin_newest(disk, latest))
     }
 
     /// A digest of all merged batches that end at or below `upto`, appended ones included: equal at two sites exactly

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use disk::{Disk, FileName};
-use entry::{Incarnation, JournalId, PartitionId, SiteId, TopicId};
+use entry::{JournalId, PartitionId, TopicId};
 use serde::{Deserialize, Serialize};
 
 use crate::compacted::{Compacted, CompactedState};
@@ -154,18 +154,23 @@ impl Partition {
         self.origins.entry(journal).or_insert_with(|| OriginLog::new(folder.clone(), journal))
     }
 
-    /// What a site's journals wrote, in the order of its lives.
-    fn lives(&self, site: SiteId) -> impl DoubleEndedIterator<Item = &OriginLog> {
-        let life = |incarnation| JournalId { site, incarnation: Incarnation(incarnation) };
-        self.origins.range(life(0)..=life(u32::MAX)).map(|(_, log)| log).filter(|log| log.start() < log.end())
+    /// What a site wrote in its lives up to this one, in their order.
+    fn lives(&self, latest: JournalId) -> impl DoubleEndedIterator<Item = &OriginLog> {
+        let lives = JournalId::genesis(latest.site)..=latest;
+        self.origins.range(lives).map(|(_, log)| log).filter(|log| log.start() < log.end())
     }
 
-    pub(crate) fn origin_start(&self, site: SiteId) -> u64 {
-        self.lives(site).next().map_or(0, OriginLog::first_readable)
+    /// Whether anything of a journal is here.
+    pub(crate) fn has_of(&self, journal: JournalId) -> bool {
+        self.origins.get(&journal).is_some_and(|log| log.start() < log.end())
     }
 
-    pub(crate) fn origin_end(&self, site: SiteId) -> u64 {
-        self.lives(site).next_back().map_or(0, OriginLog::end)
+    pub(crate) fn origin_start(&self, latest: JournalId) -> u64 {
+        self.lives(latest).next().map_or(0, OriginLog::first_readable)
+    }
+
+    pub(crate) fn origin_end(&self, latest: JournalId) -> u64 {
+        self.lives(latest).next_back().map_or(0, OriginLog::end)
     }
 
     pub(crate) fn plan_merged(
@@ -213,13 +218,13 @@ impl Partition {
     pub(crate) fn plan_origin(
         &self,
         disk: &dyn Disk,
-        site: SiteId,
+        latest: JournalId,
         offset: u64,
         bytes_max: usize,
     ) -> Result<Plan, OffsetError> {
-        check(offset, self.origin_start(site), self.origin_end(site))?;
+        check(offset, self.origin_start(latest), self.origin_end(latest))?;
         let mut picker = Picker::new(offset, bytes_max);
-        for log in self.lives(site).filter(|log| log.end() > offset) {
+        for log in self.lives(latest).filter(|log| log.end() > offset) {
             if !picker.is_full() {
                 log.offer(disk, offset, &mut picker)?;
             }
@@ -230,10 +235,10 @@ impl Partition {
     pub(crate) fn origin_by_time(
         &self,
         disk: &dyn Disk,
-        site: SiteId,
+        latest: JournalId,
         timestamp: i64,
     ) -> Result<Option<TimeHit>, LogsError> {
-        for log in self.lives(site) {
+        for log in self.lives(latest) {
             if let Some(hit) = log.by_time(disk, timestamp)? {
                 return Ok(Some(hit));
             }
@@ -241,9 +246,13 @@ impl Partition {
         Ok(None)
     }
 
-    pub(crate) fn origin_newest(&self, disk: &dyn Disk, site: SiteId) -> Result<Option<TimeHit>, LogsError> {
-        match self.lives(site).filter_map(OriginLog::newest).max() {
-            Some(newest) => self.origin_by_time(disk, site, newest),
+    pub(crate) fn origin_newest(
+        &self,
+        disk: &dyn Disk,
+        latest: JournalId,
+    ) -> Result<Option<TimeHit>, LogsError> {
+        match self.lives(latest).filter_map(OriginLog::newest).max() {
+            Some(newest) => self.origin_by_time(disk, latest, newest),
             None => Ok(None),
         }
     }

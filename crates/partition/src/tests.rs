@@ -67,6 +67,11 @@ struct Model {
     readable: usize,
 }
 
+/// The latest life that there can be: all are read.
+fn last_of(site: u16) -> JournalId {
+    journal(site, u32::MAX)
+}
+
 fn stands(list: &[Stands], start: u64, batch: &[u8]) -> Stands {
     let info = batch::parse(batch).unwrap().info();
     let offset = list.last().map_or(start, |last| last.offset + u64::from(last.records));
@@ -82,12 +87,10 @@ impl Model {
         self.origins.get(&journal)?.get(merged)
     }
 
-    fn site(&self, site: u16) -> Vec<Stands> {
-        self.origins
-            .iter()
-            .filter(|(journal, _)| journal.site.0 == site)
-            .flat_map(|(_, list)| list.clone())
-            .collect()
+    /// What a site wrote in its lives up to this one.
+    fn lives(&self, latest: JournalId) -> Vec<Stands> {
+        let lives = self.origins.range(JournalId::genesis(latest.site)..=latest);
+        lives.flat_map(|(_, list)| list.clone()).collect()
     }
 }
 
@@ -184,18 +187,17 @@ impl Rig {
             Some(time) => self.logs.merged_by_time(&self.disk, at(), time),
             None => self.logs.merged_newest(&self.disk, at()),
         });
-        for site in 0..3 {
-            let list = self.model.site(site);
-            let id = SiteId(site);
+        for latest in (0..3).flat_map(|site| (0..3).map(move |life| journal(site, life))) {
+            let list = self.model.lives(latest);
             // Nothing is gone: who began to read before a later life wrote goes on where that begins.
-            assert_eq!(self.logs.origin_start(at().0, at().1, id), 0);
-            assert_eq!(self.logs.origin_end(at().0, at().1, id), end(&list, 0));
+            assert_eq!(self.logs.origin_start(at().0, at().1, latest), 0);
+            assert_eq!(self.logs.origin_end(at().0, at().1, latest), end(&list, 0));
             self.check_plans(&list, 0, |offset, max| {
-                self.logs.plan_origin(&self.disk, at(), id, offset, max)
+                self.logs.plan_origin(&self.disk, at(), latest, offset, max)
             });
             self.check_times(&list, |time| match time {
-                Some(time) => self.logs.origin_by_time(&self.disk, at(), id, time),
-                None => self.logs.origin_newest(&self.disk, at(), id),
+                Some(time) => self.logs.origin_by_time(&self.disk, at(), latest, time),
+                None => self.logs.origin_newest(&self.disk, at(), latest),
             });
         }
         assert_eq!(self.logs.merged_end(at().0, at().1), end(readable, 0));
@@ -367,7 +369,7 @@ fn nothing_is_readable_where_nobody_wrote() {
     let (disk, logs) = (MemoryDisk::new(), Logs::new());
     assert_eq!(logs.plan_merged(&disk, at(), 0, 100), Ok(Plan::default()));
     let above = OffsetError::AboveEnd { offset: 5, end: 0 };
-    assert_eq!(logs.plan_origin(&disk, at(), SiteId(1), 5, 100), Err(above));
+    assert_eq!(logs.plan_origin(&disk, at(), last_of(1), 5, 100), Err(above));
     assert_eq!(logs.merged_newest(&disk, at()), Ok(None));
 }
 
@@ -376,7 +378,7 @@ fn a_reader_goes_on_in_the_next_life_of_a_site() {
     let mut rig = Rig::new();
     rig.run(&Step::Origin(journal(1, 0), batch(2, 1, 1)));
     rig.run(&Step::Origin(journal(1, 1), batch(1, 2, 2)));
-    let plan = rig.logs.plan_origin(&rig.disk, at(), SiteId(1), 2, 100).unwrap();
+    let plan = rig.logs.plan_origin(&rig.disk, at(), last_of(1), 2, 100).unwrap();
     assert_eq!(plan.slices[0].base_offset, 1 << 40);
     assert_eq!(plan.next_offset, (1 << 40) + 1);
 }
@@ -411,7 +413,7 @@ fn segments_roll_by_content_alone() {
 fn a_damaged_batch_is_not_served_and_its_file_is_named() {
     let mut rig = Rig::new();
     rig.run(&Step::Origin(journal(0, 0), batch(3, 1, 1)));
-    let plan = rig.logs.plan_origin(&rig.disk, at(), SiteId(0), 0, 100).unwrap();
+    let plan = rig.logs.plan_origin(&rig.disk, at(), last_of(0), 0, 100).unwrap();
     let file = plan.slices[0].file.clone();
     for place in 8..plan.slices[0].bytes as usize {
         let mut disk = rig.disk.clone();
@@ -509,7 +511,7 @@ fn what_is_too_far_back_for_memory_is_read_from_the_index_file() {
     assert_eq!(rig.logs.digest(&rig.disk, at(), 700).unwrap(), digest);
     for offset in (0..3000).step_by(97) {
         let merged = rig.logs.plan_merged(&rig.disk, at(), offset, 20_000).unwrap();
-        let origin = rig.logs.plan_origin(&rig.disk, at(), SiteId(0), offset, 20_000).unwrap();
+        let origin = rig.logs.plan_origin(&rig.disk, at(), last_of(0), offset, 20_000).unwrap();
         assert_eq!(merged, origin);
         let (bytes, next) = naive(&list, offset, 20_000);
         assert_eq!((read(&rig.disk, &merged.slices).unwrap().to_vec(), merged.next_offset), (bytes, next));
@@ -546,7 +548,7 @@ fn a_segment_goes_when_nothing_of_it_is_left_and_its_files_two_checkpoints_later
     let kept = crate::Kept { since: Some(Stamp::from_unix_ms(NOON_MS + 9)), bytes: None };
     assert!(logs.expire(&disk, at(), kept).unwrap());
     assert_eq!(logs.merged_start(at().0, at().1), 18);
-    assert!(logs.origin_start(at().0, at().1, SiteId(1)) > 0);
+    assert!(logs.origin_start(at().0, at().1, last_of(1)) > 0);
     assert!(!logs.expire(&disk, at(), kept).unwrap(), "twice is once");
     let old = logs.checkpoint().state;
     assert_eq!(segments(&disk), before, "a checkpoint that knows them may be started from");

@@ -62,7 +62,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 86] = [
+    pub const ALL: [Mutant; 87] = [
         Mutant::AckBeforeSync,
         Mutant::SyncLies,
         Mutant::SyncErrorIgnored,
@@ -149,6 +149,7 @@ impl Mutant {
         Mutant::Inside(site::Mutant::WitnessHolds),
         Mutant::Inside(site::Mutant::WitnessVotesAtOnce),
         Mutant::Inside(site::Mutant::WitnessTellsEarly),
+        Mutant::Inside(site::Mutant::TailsPassedOver),
     ];
 
     /// The faults that a bug needs to show: without them it does no harm.
@@ -216,6 +217,9 @@ impl Mutant {
                 | Within::WitnessHolds
                 | Within::WitnessVotesAtOnce
                 | Within::WitnessTellsEarly => &[Kind::Witness, Kind::Witness],
+                Within::TailsPassedOver => {
+                    &[Kind::Fence, Kind::Fence, Kind::Fence, Kind::Isolate, Kind::Isolate]
+                }
                 Within::SignatureUnchecked => &[Kind::Forge, Kind::Ring, Kind::Block],
                 _ => &[],
             },

@@ -234,6 +234,23 @@ fn a_majority_is_buried_when_none_of_it_is_about_to_end() {
     check(&seeds, &Options { core_only: true, ..Options::default() });
 }
 
+/// I-38. At 29, without that rule, a fenced site's next journal was read before its tail had come; at 2021 and 4006 it
+/// was never shown, because the one before had parted and so never ended.
+#[test]
+fn an_origin_log_passes_nothing_over() {
+    let also = vec![Kind::Fence, Kind::Fence, Kind::Fence, Kind::Isolate, Kind::Isolate];
+    check(&[29], &Options { also, ..Options::default() });
+    let also = vec![Kind::Wipe, Kind::Isolate, Kind::Isolate, Kind::Power];
+    check(&[2021, 4006], &Options { also, ..Options::default() });
+}
+
+/// At 2076 two sites that did not reach each other had each dropped what the other lacked, which a third one held until it
+/// lost its disk. (Decision 0026.)
+#[test]
+fn no_two_sites_drop_what_the_other_lacks() {
+    check(&[2076], &Options { also: vec![Kind::Wipe, Kind::Wipe, Kind::Isolate], ..Options::default() });
+}
+
 /// I-53. At 7 a power cut brought a damaged checkpoint back that a whole one had taken the place of, with an older one.
 #[test]
 fn who_forges_what_others_wrote_deceives_nobody() {

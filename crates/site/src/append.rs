@@ -101,7 +101,7 @@ impl Site {
                 }
                 return Err(refusal);
             }
-            Ok(_) if self.state.start.changes_journals() => return Ok(Taken::Deferred),
+            Ok(_) if self.changes_journals() => return Ok(Taken::Deferred),
             Ok(journal) => journal,
         };
         match request {

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::Action;
 use crate::heads::HeadState;
+use crate::lives::Lives;
 use crate::merge::MergeState;
 use crate::progress::Positions;
 use crate::seal::SealState;
@@ -36,6 +37,8 @@ pub(crate) struct Checkpoint {
     pub(crate) private: Private,
     /// What vouches for the journals.
     pub(crate) heads: HeadState,
+    /// Which lives origin logs show.
+    pub(crate) lives: Lives,
     /// Files that were taken over with this state and wait for their names.
     pub(crate) taken: Vec<String>,
     /// What was readable here before this state was taken over: so many released entries at least.
@@ -47,6 +50,7 @@ pub(crate) struct Own<'a> {
     pub(crate) journal: Option<JournalId>,
     pub(crate) private: Private,
     pub(crate) restated: &'a BTreeSet<TopicId>,
+    pub(crate) lives: &'a Lives,
     pub(crate) readable: u64,
 }
 
@@ -56,6 +60,7 @@ impl Checkpoint {
         Checkpoint {
             merge: self.merge.handed_to(site),
             heads: self.heads.handed_over(&self.chains),
+            lives: self.lives.joined(own.lives),
             restated: own.restated.clone(),
             restated_in: own.journal,
             private: own.private,
@@ -99,6 +104,7 @@ impl Site {
             restated_in: self.identity.journal(),
             private: self.private(),
             heads: self.proofs(),
+            lives: self.state.lives.clone(),
             taken: Vec::new(),
             readable: 0,
         };

@@ -82,6 +82,7 @@ impl Site {
         let origin_offset = self.keep_batch(entry.head.journal, &body, step)?;
         let own = Some(entry.head.journal) == self.identity.journal();
         self.journals.made_durable(entry);
+        self.state.lives.held(entry.head.journal);
         if own {
             self.pipeline.own_durable();
         } else {
@@ -127,6 +128,10 @@ impl Site {
             }
             Body::Adopt(adopt) => {
                 self.check_cut(adopt.journal, adopt.upto, step);
+                Deed::Nothing
+            }
+            Body::Begin(begin) => {
+                self.state.lives.began(entry.head.journal, begin);
                 Deed::Nothing
             }
             Body::Part | Body::Open(_) | Body::Members(_) | Body::Mark => Deed::Nothing,
@@ -177,6 +182,7 @@ impl Site {
                 self.entered(epoch);
                 self.count_own();
             }
+            Note::Shown(latest) => self.lives_shown(latest),
             // It took effect when it was heard, ahead of all that was noted since.
             Note::Ended(..) => {}
             Note::Certificate(certificate) => self.state.heads.learn(certificate),

@@ -69,6 +69,12 @@ impl Journals {
         self.held.iter().map(|(journal, held)| (*journal, held.durable.next)).collect()
     }
 
+    /// The former lives of a journal's site of which anything is durable.
+    pub(crate) fn former(&self, journal: JournalId) -> impl Iterator<Item = JournalId> {
+        let former = self.held.range(JournalId::genesis(journal.site)..journal);
+        former.filter(|(_, held)| held.durable.next > 0).map(|(former, _)| *former)
+    }
+
     /// What was taken in, per journal: a bug on purpose where a frontier is asked for.
     pub(crate) fn taken_in(&self) -> BTreeMap<JournalId, Seq> {
         self.held.iter().map(|(journal, held)| (*journal, held.tip.next)).collect()

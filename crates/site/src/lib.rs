@@ -16,6 +16,7 @@
 //! | `copy`, `donor`, `files` | taking over what others have dropped, and giving it |
 //! | `repair` | looking at every byte, and taking back what is damaged |
 //! | `retain`, `lookback` | how long the WAL is kept, and what of it is read behind a start |
+//! | `lives` | which of a site's lives its origin logs show |
 //! | `jump` | a wall clock that jumped |
 //! | `unreplicated` | how much this site may have that no other has |
 //! | `retention`, `compaction` | what merged logs keep, and for how long |
@@ -41,6 +42,7 @@ mod heads;
 mod identity;
 mod journals;
 mod jump;
+mod lives;
 mod lookback;
 mod members;
 mod merge;

@@ -151,6 +151,8 @@ pub enum Mutant {
     WitnessVotesAtOnce,
     /// The witness tells what it has let happen before its note of that is durable.
     WitnessTellsEarly,
+    /// What a site wrote in a later life is shown as soon as it is here, whatever is missing of those before.
+    TailsPassedOver,
 }
 
 /// The bug that is in this machine, if one is.

@@ -34,6 +34,8 @@ pub enum Note {
     Entered(MemberEpoch),
     /// A site was given up.
     GivenUp(GivenUp),
+    /// Origin logs show a site's lives up to this one.
+    Shown(JournalId),
 }
 
 impl Note {
@@ -100,6 +102,7 @@ mod tests {
             (Note::Vouched(head), &*vouched),
             (Note::Entered(MemberEpoch(3)), "0803"),
             (Note::GivenUp(given_up), "09020101ac02036576650103010500"),
+            (Note::Shown(journal), "0a0301"),
         ];
         for (note, golden) in notes {
             let bytes = note.encode();

@@ -19,6 +19,7 @@ use crate::desk::Desk;
 use crate::heads::{HeadState, Heads};
 use crate::identity::{Identity, IdentityError};
 use crate::journals::Journals;
+use crate::lives::Lives;
 use crate::merge::Merge;
 use crate::mutant::{Mutant, Switch};
 use crate::notary::Notary;
@@ -249,7 +250,7 @@ impl Site {
         let period_ms = config.limits.period_ms;
         let mut state = State::default();
         let mut desk = Desk::default();
-        let mut heads = HeadState::default();
+        let (mut heads, mut lives) = (HeadState::default(), Lives::default());
         let (journals, mut merge, logs, positions, private) = match checkpoint {
             None => {
                 let merge =
@@ -261,7 +262,7 @@ impl Site {
             Some(found) => {
                 let catalog = Catalog::load(cluster, &found.merge.catalog, actor)?;
                 let logs = Logs::restore(disk, &found.logs)?;
-                heads = found.heads;
+                (heads, lives) = (found.heads, found.lives);
                 if found.restated_in == identity.journal() {
                     desk.restated.clone_from(&found.restated);
                     desk.restated_durably = found.restated;
@@ -284,6 +285,7 @@ impl Site {
         // Whoever gave the copy that this site stands on may not have known of an end that was known here.
         state.seals.cuts().into_iter().for_each(|(journal, cut)| merge.order.ends_at(journal, cut.next));
         state.unreplicated = private.unreplicated;
+        state.lives = Lives::restore(lives, journals.frontier().into_keys());
         state.heads = Heads::restore(heads);
         let clock = HybridClock::new(bound, private.ceiling);
         let pipeline = Pipeline::new(wal);
@@ -361,9 +363,11 @@ impl Site {
                     Note::GivenUp(_) if self.state.switch.has(Mutant::DecisionsForgotten) => {}
                     Note::Ceiling(ceiling) => reserved.ceiling = reserved.ceiling.max(ceiling),
                     Note::Released(position) => return Ok(position > self.merge.order.position()),
-                    Note::Granted(..) | Note::Certificate(_) | Note::Vouched(_) | Note::GivenUp(_) => {
-                        return Ok(true);
-                    }
+                    Note::Granted(..)
+                    | Note::Certificate(_)
+                    | Note::Vouched(_)
+                    | Note::GivenUp(_)
+                    | Note::Shown(_) => return Ok(true),
                     Note::Vote(journal, vote) => self.vote_found(journal, vote),
                     Note::Ended(journal, cut) => self.end_found(journal, cut),
                     Note::Entered(epoch) => self.entered(epoch),

@@ -96,6 +96,8 @@ pub(crate) struct State {
     pub(crate) unreplicated: crate::unreplicated::Unreplicated,
     /// The ends of journals.
     pub(crate) seals: crate::seal::Seals,
+    /// Which lives origin logs show.
+    pub(crate) lives: crate::lives::Lives,
     /// What proves others' journals.
     pub(crate) heads: crate::heads::Heads,
     /// What was signed last, and the certificate that goes with it.
@@ -212,6 +214,7 @@ impl Site {
         }
         self.watch_doubt(step);
         self.advance_start(step)?;
+        self.show_lives(step);
         self.tend_seals(step)?;
         self.retry_deferred(step);
         self.retry_held_back(step);
@@ -284,7 +287,7 @@ impl Site {
     pub(crate) fn own_promise(&mut self, now: Now) -> Option<(JournalId, Stamp, Seq)> {
         let journal = self.identity.journal()?;
         let start = &self.state.start;
-        if start.holds_writes().is_some() || start.changes_journals() || self.may_lack_own(journal) {
+        if start.holds_writes().is_some() || self.changes_journals() || self.may_lack_own(journal) {
             // Others may hold entries of ours that are to come back here: below them nothing can be promised.
             return None;
         }
@@ -321,14 +324,14 @@ impl Site {
     /// Whether this site may append to its own journal now; if not, what a client is told.
     pub(crate) fn may_write(&self) -> Result<JournalId, Refusal> {
         let journal = self.may_write_soon()?;
-        match self.state.start.changes_journals() {
-            true => Err(Refusal::NotReady("it was fenced and begins a fresh journal".into())),
+        match self.changes_journals() {
+            true => Err(Refusal::NotReady("it begins a fresh journal".into())),
             false => Ok(journal),
         }
     }
 
     /// The same, or it may in a moment, when it has begun its next journal.
-    fn may_write_soon(&self) -> Result<JournalId, Refusal> {
+    pub(crate) fn may_write_soon(&self) -> Result<JournalId, Refusal> {
         if let Some(reason) = &self.state.halted {
             return Err(Refusal::Halted(reason.clone()));
         }

@@ -101,7 +101,7 @@ impl Start {
     }
 
     /// Whether it leaves its journal for a fresh one, as soon as all of the former one is on the disk.
-    pub(crate) fn changes_journals(&self) -> bool {
+    fn changes_journals(&self) -> bool {
         self.phase == Phase::Open && self.won.is_some()
     }
 
@@ -212,6 +212,11 @@ impl Site {
         Ok(true)
     }
 
+    /// Whether it leaves its journal for a fresh one, or has not begun that yet.
+    pub(crate) fn changes_journals(&self) -> bool {
+        self.state.start.changes_journals() || self.has_to_begin()
+    }
+
     /// Moves the start on, and repeats what was asked for and not answered.
     pub(crate) fn advance_start(&mut self, step: &mut Step<'_>) -> Result<(), Fatal> {
         self.state.start.began_us.get_or_insert(step.now.mono_us);
@@ -219,10 +224,10 @@ impl Site {
         let Some(journal) = self.identity.journal().filter(|journal| !ended(*journal)) else {
             return self.begin_anew(step);
         };
-        if self.state.start.phase == Phase::Open {
-            self.ask_for_opening(journal, step);
-        } else {
-            self.confirm_start(journal, step);
+        match self.state.start.phase {
+            Phase::Open if self.has_to_begin() => self.begin(journal, step),
+            Phase::Open => self.ask_for_opening(journal, step),
+            Phase::Asking | Phase::TakingBack => self.confirm_start(journal, step),
         }
         Ok(())
     }

@@ -155,8 +155,8 @@ impl Site {
                 Extent { start: logs.merged_start(topic, partition), end: logs.merged_end(topic, partition) }
             }
             Reading::Origin(site) => Extent {
-                start: logs.origin_start(topic, partition, site),
-                end: logs.origin_end(topic, partition, site),
+                start: logs.origin_start(topic, partition, self.latest_shown(site)),
+                end: logs.origin_end(topic, partition, self.latest_shown(site)),
             },
         }
     }
@@ -169,6 +169,7 @@ impl Site {
         // A site that has just died may have shown more than it had sent, before its link is known to be down.
         let in_touch = |site: SiteId| self.peers.is_greeted(site) && alive.contains(&site);
         self.merge.unreleased() > 0
+            || self.state.lives.hides()
             || !self.others().all(in_touch)
             || self.peers.journals().into_iter().any(|journal| {
                 let held = self.journals.durable(journal);
@@ -190,7 +191,9 @@ impl Site {
         let (topic, partition, reading) = at;
         match reading {
             Reading::Merged => self.logs.plan_merged(disk, (topic, partition), offset, bytes_max),
-            Reading::Origin(site) => self.logs.plan_origin(disk, (topic, partition), site, offset, bytes_max),
+            Reading::Origin(site) => {
+                self.logs.plan_origin(disk, (topic, partition), self.latest_shown(site), offset, bytes_max)
+            }
         }
     }
 
@@ -209,8 +212,10 @@ impl Site {
         match (reading, timestamp_ms) {
             (Reading::Merged, Some(time)) => self.logs.merged_by_time(disk, log, time),
             (Reading::Merged, None) => self.logs.merged_newest(disk, log),
-            (Reading::Origin(site), Some(time)) => self.logs.origin_by_time(disk, log, site, time),
-            (Reading::Origin(site), None) => self.logs.origin_newest(disk, log, site),
+            (Reading::Origin(site), Some(time)) => {
+                self.logs.origin_by_time(disk, log, self.latest_shown(site), time)
+            }
+            (Reading::Origin(site), None) => self.logs.origin_newest(disk, log, self.latest_shown(site)),
         }
     }
 

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::{Encoded, Entry, EntryError};
 use crate::{
-    AdoptBody, BatchBody, Body, ChainHash, Change, Cut, HEAD_BYTES, Incarnation, JournalId, MemberEpoch,
-    MembersBody, Move, OpenBody, ProgressBody, SealBody, SiteId, StorageId, TopicBody, TopicId,
+    AdoptBody, BatchBody, BeginBody, Body, ChainHash, Change, Cut, HEAD_BYTES, Incarnation, JournalId,
+    MemberEpoch, MembersBody, Move, OpenBody, ProgressBody, SealBody, SiteId, StorageId, TopicBody, TopicId,
 };
 
 fn entry(body: Body) -> Entry {
@@ -37,6 +37,7 @@ fn bodies() -> Vec<Body> {
         Body::Catalog(Bytes::from_static(b"changes")),
         Body::Topic(TopicBody { id: topic, name: "orders".into(), generation: 0, partitions: 4, settings }),
         Body::Part,
+        Body::Begin(BeginBody { former: [(Incarnation(0), 7), (Incarnation(2), 9)].into() }),
         Body::Mark,
         Body::Open(OpenBody { journal, first: 11 }),
         Body::Seal(SealBody { journal, cut }),

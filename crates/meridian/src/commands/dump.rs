@@ -242,6 +242,7 @@ fn about(entry: &Encoded) -> String {
             entry::Change::Remove { site } => format!("removes site {site}: members {}", members.epoch.0),
             entry::Change::GiveUp { site } => format!("gives site {site} up: members {}", members.epoch.0),
         },
+        Ok(entry::Body::Begin(begin)) => format!("begins, after {} former journals", begin.former.len()),
         Ok(entry::Body::Mark) => "marks the time".to_owned(),
         Ok(entry::Body::Trim(trim)) if trim == entry::TrimBody::MARK => "marks the time".to_owned(),
         Ok(entry::Body::Trim(trim)) => {

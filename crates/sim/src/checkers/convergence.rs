@@ -32,6 +32,9 @@ pub(super) fn settled(sites: &[&Site]) -> Verdict {
                 ),
             );
         }
+        if let Some(hidden) = site.hidden_lives().next() {
+            return broken("I-16", format!("site {id} does not show what journal {hidden} holds"));
+        }
         let held: u64 = site.frontier().values().sum();
         if site.released() != held {
             let status = site.status(0);

@@ -1,6 +1,7 @@
 //! I-18: one merged log: (topic, partition, offset) names one batch at every site, at all times; origin logs too.
 //! I-20: what was readable once stays readable. I-19: no batch twice, no batch of an idempotent producer twice.
 //! I-04: nothing is readable that nobody wrote.
+//! I-38: who follows a log passes nothing over: nothing comes into an origin log below what a site has shown of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,6 +40,8 @@ impl Placed {
 pub(super) struct Readings {
     placed: BTreeMap<Log, BTreeMap<u64, Placed>>,
     ends: BTreeMap<(SiteId, Log), u64>,
+    /// Where what each life of a site wrote ends, in its origin logs as they were read at each site.
+    lives: BTreeMap<(SiteId, Log), BTreeMap<Incarnation, u64>>,
     /// How many of a journal's batches of a partition the merged log has passed.
     passed: BTreeMap<(TopicId, PartitionId, JournalId), usize>,
     /// Which batches stand in the merged logs, by offset: whose, and the how many-th of its partition there.
@@ -102,6 +105,7 @@ impl Readings {
     /// What was readable at a site binds it no more.
     pub(super) fn forget(&mut self, id: SiteId) {
         self.ends.retain(|(site, _), _| *site != id);
+        self.lives.retain(|(site, _), _| *site != id);
     }
 
     /// A log grew at a site: what is new there is what is there everywhere.
@@ -114,6 +118,7 @@ impl Readings {
         ensure(end >= offset, "I-20", || {
             format!("{log:?} ended at {offset} at site {id} and ends at {end}")
         })?;
+        self.passes_nothing_over(look, log)?;
         if grown.origin.is_none() && offset < start {
             self.read_gone(look, (grown.topic, grown.partition), start, oracle)?;
         }
@@ -131,11 +136,34 @@ impl Readings {
                     self.compaction.skipped(id, (grown.topic, grown.partition), offset..slice.base_offset)?;
                 }
                 self.read(look, log, slice, oracle)?;
+                if log.2.is_some() {
+                    let end = slice.base_offset + u64::from(slice.records);
+                    let lives = self.lives.entry((id, log)).or_default();
+                    lives.insert(journal_of(slice)?.incarnation, end);
+                }
                 offset = slice.base_offset + u64::from(slice.records);
             }
             offset = plan.next_offset;
         }
         self.ends.insert((id, log), end);
+        Ok(())
+    }
+
+    /// Behind what a former life wrote comes the next one, once a reader has gone on to that.
+    fn passes_nothing_over(&self, Look { id, site, disk }: Look<'_>, log: Log) -> Verdict {
+        let (topic, partition, Some(origin)) = log else { return Ok(()) };
+        let Some(lives) = self.lives.get(&(id, log)) else { return Ok(()) };
+        let at = (topic, partition, Reading::Origin(origin));
+        for (life, end) in lives.iter().take(lives.len().saturating_sub(1)) {
+            // What retention has taken is below the log's start.
+            let Ok(plan) = site.plan(disk, at, *end, 1) else { continue };
+            let Some(next) = plan.slices.first() else { continue };
+            ensure(journal_of(next)?.incarnation != *life, "I-38", || {
+                format!(
+                    "{log:?} at {end}: site {id} has a batch there that was not when it showed what comes behind"
+                )
+            })?;
+        }
         Ok(())
     }
 
@@ -175,6 +203,7 @@ impl Readings {
     pub(super) fn opened(&mut self, look: Look<'_>, oracle: &mut Oracle<'_>) -> Verdict {
         let Look { id, site, .. } = look;
         self.ends.retain(|(at, (topic, ..)), _| *at != id || !site.was_deleted(*topic));
+        self.lives.retain(|(at, (topic, ..)), _| *at != id || !site.was_deleted(*topic));
         let logs: Vec<(Log, u64)> = self
             .ends
             .range((id, LOWEST)..)

@@ -57,8 +57,13 @@ impl Site {
             self.give_up(donor, "this site has gone on meanwhile", step);
             return Ok(());
         }
-        let (restated, readable) = (&self.desk.restated_durably, self.merge.order.position());
-        let own = Own { journal: self.identity.journal(), private: self.private(), restated, readable };
+        let own = Own {
+            journal: self.identity.journal(),
+            private: self.private(),
+            restated: &self.desk.restated_durably,
+            lives: &self.state.lives,
+            readable: self.merge.order.position(),
+        };
         let state = state.handed_to(self.config.own, own, &names);
         let work = FileWork::Install {
             sync: self.logs.checkpoint().sync,

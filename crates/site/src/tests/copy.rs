@@ -14,6 +14,10 @@ use crate::{Limits, NotBelieved, Reading};
 
 /// Short segments, checkpoints often, and a WAL that waits for nobody.
 fn impatient() -> Trio {
+    impatient_fencing_after(0)
+}
+
+fn impatient_fencing_after(fence_timeout_ms: u64) -> Trio {
     Trio::founded_with(
         Limits {
             checkpoint_bytes: 4000,
@@ -23,7 +27,7 @@ fn impatient() -> Trio {
             hot_bytes: 2000,
             ..Limits::default()
         },
-        0,
+        fence_timeout_ms,
     )
 }
 
@@ -79,10 +83,11 @@ fn a_wiped_site_takes_over_what_the_others_have_dropped_and_goes_on() {
 
 #[test]
 fn a_site_that_was_long_away_keeps_its_own_tail_and_copies_the_rest() {
-    let mut trio = impatient();
+    let mut trio = impatient_fencing_after(1000);
     let topic = create(&mut trio, &[]);
     fill(&mut trio, topic, &[1, 2, 3], 10);
     trio.cut(3);
+    trio.run_ms(3000);
     fill(&mut trio, topic, &[3], 40);
     fill(&mut trio, topic, &[1, 2], 40);
     let own = Reading::Origin(SiteId(3));
@@ -107,14 +112,19 @@ fn a_site_that_was_long_away_keeps_its_own_tail_and_copies_the_rest() {
 
 #[test]
 fn a_second_copy_may_hold_no_less_than_the_first() {
-    let mut trio = impatient();
+    let mut trio = impatient_fencing_after(1000);
     let topic = create(&mut trio, &[]);
     fill(&mut trio, topic, &[1, 2, 3], 2);
     trio.cut(3);
+    trio.run_ms(3000);
     fill(&mut trio, topic, &[1, 2], 60);
     trio.run_ms(1100);
     trio.heal(3);
-    trio.run_ms(6000);
+    for _ in 0..60_000 {
+        if trio.restarts == 0 {
+            trio.step_once();
+        }
+    }
     assert_eq!(trio.restarts, 1);
     // The WAL here holds the first of what site 1 wrote, and nothing of what came with the copy: no later one may hold less.
     let (site, journal) = (trio.site(3), JournalId::genesis(SiteId(1)));
