@@ -49,11 +49,30 @@ def test_a_clock_that_was_behind_is_believed_once_it_shows_what_the_others_show(
     far = cluster[FAR]
     run("topic", "create", "orders", "--partitions", 1, "--bootstrap", cluster[HOME].address())
     eventually("it holds the others' entries back", lambda: "held back" in alarms(far))
+    eventually("it takes no writes", lambda: "behind what other sites show" in far.readiness())
     far.shift_clock(0)
     eventually("it believes its clock", lambda: "other site(s) show the same time: it is believed" in far.said(100_000))
     eventually("it knows the topic", lambda: "orders" in run("topic", "list", "--bootstrap", far.address(FAR)))
     clients.Confluent.write(far.address(), "orders", 0, ["set right"])
     cluster.converge("orders", 1)
+    cluster.verify()
+
+
+@pytest.mark.parametrize("shifted", [0], indirect=True)
+def test_clients_of_a_site_whose_clock_is_set_back_write_elsewhere_until_it_is_set_right(shifted):
+    cluster = shifted
+    topic, far = cluster.create("orders", 1), cluster[FAR]
+    clients.Confluent.write(far.address(), topic, 0, ["before"])
+    far.shift_clock(-6_700)
+    eventually("it takes no writes", lambda: "behind what other sites show" in far.readiness())
+    assert "behind what other sites show" in alarms(far)
+    clients.Confluent.write(far.address(), topic, 0, ["meanwhile"])
+    assert clients.end(far.address(), f"{FAR}.{topic}", 0) == 1, "another site has taken it"
+    far.shift_clock(0)
+    eventually("it takes writes again", lambda: far.readiness() == "ok")
+    assert alarms(far) == ""
+    clients.Confluent.write(far.address(), topic, 0, ["set right"])
+    cluster.converge(topic, 3)
     cluster.verify()
 
 

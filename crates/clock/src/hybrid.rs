@@ -221,6 +221,12 @@ impl HybridClock {
         (jump_ms > 0).then_some(jump_ms)
     }
 
+    /// Whether the wall clock was set back by more than the bound while this clock went by it.
+    #[must_use]
+    pub fn was_set_back(&self, now: Now) -> bool {
+        self.wall.is_set_back(now)
+    }
+
     /// An operator says that the wall clock is right after all.
     pub fn accept_jump(&mut self, now: Now) {
         self.wall.accept(now);

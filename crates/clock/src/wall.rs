@@ -52,6 +52,11 @@ impl Wall {
         if now.wall_ms.saturating_sub(expected_ms) > self.bound_ms { expected_ms } else { now.wall_ms }
     }
 
+    /// Whether the reading lies further back than it should by more than the bound.
+    pub(crate) fn is_set_back(&self, now: Now) -> bool {
+        now.wall_ms.saturating_add(self.bound_ms) < self.expected_ms(now)
+    }
+
     /// Believes the reading, whatever it is.
     pub(crate) fn accept(&mut self, now: Now) {
         self.believed = Some(now);
@@ -88,6 +93,8 @@ mod tests {
         let mut wall = Wall::new(500);
         assert_eq!(wall.read(at(0, 3_600_000)), Ok(3_600_000));
         assert_eq!(wall.read(at(10, 10)), Ok(10));
+        assert!(wall.is_set_back(at(10, 10)) && wall.is_set_back(at(60_000, 3_659_499)));
+        assert!(!wall.is_set_back(at(60_000, 3_659_500)));
         assert_eq!(wall.read(at(20, 3_600_020)), Ok(3_600_020));
     }
 

@@ -17,7 +17,7 @@
 //! | `repair` | looking at every byte, and taking back what is damaged |
 //! | `retain`, `lookback` | how long the WAL is kept, and what of it is read behind a start |
 //! | `lives` | which of a site's lives its origin logs show |
-//! | `jump` | a wall clock that jumped |
+//! | `jump`, `behind` | a wall clock that jumped, and one that is behind |
 //! | `unreplicated` | how much this site may have that no other has |
 //! | `retention`, `compaction` | what merged logs keep, and for how long |
 //! | `members` | who the members are, and what an operator may change of it |
@@ -27,6 +27,7 @@
 
 mod action;
 mod append;
+mod behind;
 mod checkpoint;
 mod compaction;
 mod config;

@@ -12,6 +12,7 @@ use entry::{Entry, EntryError, JournalId, Seq};
 use partition::{Logs, LogsError};
 
 use crate::action::{Action, Grown, Refusal};
+use crate::behind::Behind;
 use crate::config::SiteConfig;
 use crate::copy::Copying;
 use crate::desk::Desk;
@@ -60,6 +61,8 @@ pub(crate) struct State {
     pub(crate) doubt: Doubt,
     /// Why the wall clock is not believed, while it is not.
     pub(crate) clock_jumped: Option<String>,
+    /// What is known of the wall clock being behind, while it is.
+    pub(crate) clock_behind: Option<Behind>,
     /// Whether the operator asked to stop, and since when (monotonic microseconds).
     pub(crate) stopping_us: Option<u64>,
     /// When the last pulse went out (monotonic microseconds), and whether there is news since.
@@ -208,6 +211,7 @@ impl Site {
         }
         self.retry_due(step)?;
         self.watch_clock(step);
+        self.watch_behind(step);
         self.keep_ceiling(step);
         if !self.renew_storage(step)? {
             return Ok(());
@@ -360,6 +364,9 @@ impl Site {
     /// Whether clients may write here: as [`Site::may_write`], or a moment later, and there is room for what they write.
     pub(crate) fn may_take(&self) -> Result<JournalId, Refusal> {
         let journal = self.may_write_soon()?;
+        if let Some(behind) = &self.state.clock_behind {
+            return Err(Refusal::Clock(behind.text.clone()));
+        }
         if self.pipeline.is_low() && !self.state.switch.has(Mutant::LowTakesRecords) {
             return Err(Refusal::DiskFull);
         }

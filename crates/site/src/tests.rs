@@ -1,6 +1,7 @@
 //! Three sites in one test, with links that deliver at once: what the machine does when nothing goes wrong. (What it
 //! does when things go wrong is the simulator's subject.)
 
+mod behind;
 mod compaction;
 mod copy;
 mod fencing;

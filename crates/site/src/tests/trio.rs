@@ -21,7 +21,7 @@ pub(super) struct Trio {
     now_us: u64,
     nodes: BTreeMap<u16, Node>,
     /// How far each site's wall clock is ahead.
-    wall_ahead_ms: BTreeMap<u16, u64>,
+    wall_ahead_ms: BTreeMap<u16, i64>,
     cut: Option<u16>,
     /// Two sites that do not hear each other, and others well.
     apart: Option<(u16, u16)>,
@@ -158,11 +158,12 @@ impl Trio {
 
     fn now(&self, id: u16) -> Now {
         let ahead_ms = self.wall_ahead_ms.get(&id).copied().unwrap_or(0);
-        Now { mono_us: self.now_us, wall_ms: 1_767_225_600_000 + self.now_us / 1000 + ahead_ms }
+        let true_ms = 1_767_225_600_000 + self.now_us / 1000;
+        Now { mono_us: self.now_us, wall_ms: true_ms.saturating_add_signed(ahead_ms) }
     }
 
     /// Sets a site's wall clock.
-    pub(super) fn set_ahead_ms(&mut self, id: u16, ahead_ms: u64) {
+    pub(super) fn set_ahead_ms(&mut self, id: u16, ahead_ms: i64) {
         self.wall_ahead_ms.insert(id, ahead_ms);
     }
 
