@@ -1,4 +1,5 @@
-//! What the sites say of their merged logs: where every batch stands and why, and the turns of the journals.
+//! What the sites say of their merged logs: where every batch stands and why, and the turns of the journals; and which
+//! clocks the run itself had set wrong, and when.
 //!
 //! The turns come from each site's status and must be the same everywhere. The places come from one site's files, through
 //! `meridian dump index`, and who sent each batch from reading its logs: by then all sites have the same digests. Topics of a run keep append times, so that a batch tells
@@ -53,7 +54,7 @@ pub(crate) fn collect(scene: &mut Scene, topics: &[String], bound_ms: u64) -> an
         placings.extend(of_log);
     }
     let turns = first.turns.iter().map(turn).collect();
-    let evidence = Evidence { bound_ms, placings, turns };
+    let evidence = Evidence { bound_ms, placings, turns, shifts: scene.shifts.clone() };
     Ok(std::fs::write(scene.folder.join(FILE), serde_json::to_string(&evidence)?)?)
 }
 

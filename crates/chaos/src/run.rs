@@ -160,6 +160,7 @@ fn found(arguments: &Arguments, folder: &Path, means: Means) -> anyhow::Result<S
         up: sites.into_iter().collect(),
         misconduct: Vec::new(),
         began: Instant::now(),
+        shifts: Vec::new(),
     };
     create_topics(&scene)?;
     await_topics(&scene)?;

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use admin::SiteStatus;
 use admin::client::{self, Address};
 use anyhow::Context as _;
+use history::Shift;
 use launch::{Cluster, LaunchError, PortBlock};
 use rustix::process::{Pid, Signal, kill_process};
 use wan::{Emulator, Link, Matrix};
@@ -37,6 +38,8 @@ pub(crate) struct Scene {
     /// What sites did that they must not do, whatever happens to them.
     pub(crate) misconduct: Vec<String>,
     pub(crate) began: Instant,
+    /// Clocks that were set wrong; until the end of time, where they still are.
+    pub(crate) shifts: Vec<Shift>,
 }
 
 impl Scene {
@@ -66,6 +69,18 @@ impl Scene {
     pub(crate) fn accuse(&mut self, what: String) {
         self.say(&format!("!! {what}"));
         self.misconduct.push(what);
+    }
+
+    /// Sets a site's clock wrong, or right, and keeps when that was.
+    pub(crate) fn shift_clock(&mut self, site: &str, ahead_ms: i64) -> anyhow::Result<()> {
+        let from_ms = unix_ms();
+        self.cluster.shift_clock(site, ahead_ms)?;
+        let wrong = self.shifts.iter_mut().filter(|shift| shift.site == site && shift.until_ms == u64::MAX);
+        wrong.for_each(|shift| shift.until_ms = unix_ms());
+        if ahead_ms != 0 {
+            self.shifts.push(Shift { site: site.to_owned(), from_ms, until_ms: u64::MAX, ahead_ms });
+        }
+        Ok(())
     }
 
     /// Says a word to all writers, and waits until nothing that they write is under way.
@@ -179,6 +194,11 @@ impl Scene {
             self.everyone().iter().position(|known| known == site).context("a site of the cluster")?;
         Ok(format!("http://{}", self.cluster.plan().http(index)))
     }
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Why a site does not take clients within so long; `None` as soon as it does.

@@ -147,7 +147,7 @@ pub(crate) fn undo(scene: &mut Scene, struck: Struck) -> anyhow::Result<bool> {
         Struck::Full(site) => scene.disks[&site].clear()?,
         Struck::Backup { site, copy } => return losses::restore(scene, &site, &copy),
         Struck::Wipe(site) => return losses::wipe(scene, &site),
-        Struck::Clock(site) => scene.cluster.shift_clock(&site, 0)?,
+        Struck::Clock(site) => scene.shift_clock(&site, 0)?,
         Struck::Fence { site, ended, cut } => return fences::go_on(scene, &site, ended, cut),
         Struck::Client(client) => scene.strangers[client].start()?,
         Struck::Over => {}
@@ -254,7 +254,7 @@ fn failed_sync(scene: &mut Scene, site: &str, mut tracer: Tracer) -> anyhow::Res
 
 /// Forward or back, by so many milliseconds.
 fn step_clock(
-    scene: &Scene,
+    scene: &mut Scene,
     dice: &mut Dice,
     site: String,
     (least, most): (f64, f64),
@@ -262,6 +262,6 @@ fn step_clock(
     let by_ms = dice.between(least, most);
     let ahead_ms = if dice.once_in(2) { by_ms } else { -by_ms };
     scene.say(&format!("the clock of {site} is {ahead_ms:.0} ms ahead"));
-    scene.cluster.shift_clock(&site, ahead_ms as i64)?;
+    scene.shift_clock(&site, ahead_ms as i64)?;
     Ok(Struck::Clock(site))
 }

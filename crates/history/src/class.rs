@@ -48,6 +48,8 @@ pub enum Class {
     NonmonotonicSend,
     /// As above, but the records went to different sites, and lie no further apart than the sites' clocks may.
     SwappedSend,
+    /// As above, but further apart, and the clock of the site that took the later record had been set behind so far.
+    ShiftedSend,
     /// As above, but the earlier record came late: it lay beyond the end of its fenced site's journal, and was adopted.
     AdoptedLate,
     /// As above, but the earlier record came late: its journal came into the order after it was written.
@@ -101,6 +103,7 @@ impl Class {
             C::IntNonmonotonicPoll,
             C::NonmonotonicSend,
             C::SwappedSend,
+            C::ShiftedSend,
             C::AdoptedLate,
             C::OpenedLate,
             C::GivenUpLate,
@@ -135,6 +138,7 @@ impl Class {
             Class::IntNonmonotonicPoll => "int-nonmonotonic-poll",
             Class::NonmonotonicSend => "nonmonotonic-send",
             Class::SwappedSend => "swapped-send",
+            Class::ShiftedSend => "shifted-send",
             Class::AdoptedLate => "adopted-late",
             Class::OpenedLate => "opened-late",
             Class::GivenUpLate => "given-up-late",

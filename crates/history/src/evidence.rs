@@ -67,7 +67,20 @@ pub struct Turn {
     pub what: TurnKind,
 }
 
-/// All that sites say.
+/// A clock that was set wrong for a while, by whoever made the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shift {
+    /// Whose.
+    pub site: String,
+    /// From when on, in Unix milliseconds.
+    pub from_ms: u64,
+    /// Until when.
+    pub until_ms: u64,
+    /// By how much it was ahead; below 0, it was behind.
+    pub ahead_ms: i64,
+}
+
+/// All that sites say, and whoever made the run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
@@ -77,6 +90,9 @@ pub struct Evidence {
     pub placings: Vec<Placing>,
     /// The journals' turns.
     pub turns: Vec<Turn>,
+    /// Clocks that were set wrong.
+    #[serde(default)]
+    pub shifts: Vec<Shift>,
 }
 
 /// Why a batch stands where it stands.
@@ -100,11 +116,13 @@ pub(crate) struct Witness<'e> {
     placings: BTreeMap<&'e Place, Vec<&'e Placing>>,
     turns: BTreeMap<(&'e str, u64), Vec<TurnKind>>,
     sealed: BTreeMap<&'e str, u64>,
+    shifts: &'e [Shift],
 }
 
 impl<'e> Witness<'e> {
     pub(crate) fn new(evidence: &'e Evidence) -> Self {
-        let mut witness = Self { bound_ms: evidence.bound_ms, ..Self::default() };
+        let (bound_ms, shifts) = (evidence.bound_ms, evidence.shifts.as_slice());
+        let mut witness = Self { bound_ms, shifts, ..Self::default() };
         for placing in &evidence.placings {
             witness.placings.entry(&placing.place).or_default().push(placing);
         }
@@ -144,6 +162,22 @@ impl<'e> Witness<'e> {
             std::cmp::Ordering::Greater if turns.contains(&TurnKind::Opened) => Reason::Opened,
             _ => Reason::None,
         }
+    }
+
+    /// How far behind a batch's site was, beyond the bound, because its clock was set so: 0 unless the batch can have been taken
+    /// while that stood. Its client says within which time it was taken, and a stamp lies from what the clock shows up to the
+    /// bound ahead of it.
+    pub(crate) fn behind_ms(&self, placing: &Placing, (began_ms, ended_ms): (u64, u64)) -> u64 {
+        let stood = |shift: &&Shift| {
+            let latest = placing.time_ms.saturating_add_signed(shift.ahead_ms.saturating_neg());
+            let earliest = latest.saturating_sub(self.bound_ms);
+            shift.from_ms.max(began_ms).max(earliest) <= shift.until_ms.min(ended_ms).min(latest)
+        };
+        let site = placing.journal.rsplit_once('.').map(|(site, _)| site);
+        let of_site =
+            self.shifts.iter().filter(|shift| Some(shift.site.as_str()) == site && shift.ahead_ms < 0);
+        let behind = of_site.filter(stood).map(|shift| shift.ahead_ms.unsigned_abs());
+        behind.filter(|behind_ms| *behind_ms > self.bound_ms).max().unwrap_or(0)
     }
 
     /// How many entries may sort at a stamp because a journal's tail was adopted there.

@@ -34,7 +34,7 @@ mod writers;
 pub use check::check;
 pub use class::{Class, Span};
 pub use event::{Event, Kind, Place, Spot};
-pub use evidence::{Evidence, Placing, Turn, TurnKind};
+pub use evidence::{Evidence, Placing, Shift, Turn, TurnKind};
 pub use gather::{Call, Deed, Gather, GatherError, History, Log, LogId, Outcome, Polled, Sent};
 pub use lag::Lag;
 pub use report::{Excuse, Finding, Late, Promises, Report, Verdict};

@@ -35,11 +35,11 @@ impl Promises {
     /// What Meridian promises to producers and consumers without transactions.
     ///
     /// Allowed are: other producers' records between one's own; records of one producer that changes its site in the order of
-    /// the sites' clocks, as far as these may differ; records of one producer that came late with a fenced site's tail or a
-    /// journal's opening, where the sites prove it; a retry's second copy in an origin log; what a client sent
-    /// again under another identity, having given up on the first; reads that are behind, and reads of several partitions that
-    /// are not of one moment (the G-single and G2 families); and writes of different sites in the order of their clocks
-    /// rather than of real time. What a process has polled from a merged log, its later writes never precede, anywhere.
+    /// the sites' clocks, as far as these may differ, or as one of them was set behind by who made the run; records of one
+    /// producer that came late with a fenced site's tail or a journal's opening, where the sites prove it; a retry's second
+    /// copy in an origin log; what a client sent again under another identity, having given up on the first; reads that are
+    /// behind, and reads of several partitions that are not of one moment (the G-single and G2 families); and writes of
+    /// different sites in the order of their clocks rather than of real time. What a process has polled from a merged log, its later writes never precede, anywhere.
     #[must_use]
     pub fn meridian() -> Self {
         let behind = [Span::Data, Span::Process, Span::Realtime];
@@ -47,6 +47,7 @@ impl Promises {
             behind.iter().flat_map(|span| [Class::GSingle(*span), Class::G2(*span)]).collect();
         allowed.remove(&Class::GSingle(Span::Data));
         allowed.extend([Class::IntSendSkip, Class::SwappedSend, Class::OriginDuplicate, Class::ExcusedLoss]);
+        allowed.insert(Class::ShiftedSend);
         allowed.extend([Class::AdoptedLate, Class::OpenedLate, Class::GivenUpLate, Class::Resent]);
         allowed.extend([Class::G0(Span::Realtime), Class::G1c(Span::Realtime)]);
         Self { allowed, ..Self::default() }

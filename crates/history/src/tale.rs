@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::check::check;
 use crate::class::Class;
 use crate::event::{Event, Kind, Place};
-use crate::evidence::{Evidence, Placing, Turn, TurnKind};
+use crate::evidence::{Evidence, Placing, Shift, Turn, TurnKind};
 use crate::gather::{Gather, History};
 use crate::report::{Promises, Report};
 
@@ -136,6 +136,24 @@ impl Tale {
     /// The sites say that this happened to a journal.
     pub(crate) fn turn(&mut self, journal: &str, stamp: u64, what: TurnKind) -> &mut Self {
         self.evidence.turns.push(Turn { journal: journal.to_owned(), stamp, what });
+        self
+    }
+
+    /// What comes next is asked for at this time.
+    pub(crate) fn since_ms(&mut self, ms: u64) -> &mut Self {
+        self.clock_us = ms * 1000;
+        self
+    }
+
+    /// The last call was answered at this time.
+    pub(crate) fn until_ms(&mut self, ms: u64) -> &mut Self {
+        self.done().at_us = ms * 1000;
+        self.since_ms(ms)
+    }
+
+    /// The clock of a site was set so.
+    pub(crate) fn shifted(&mut self, site: &str, from_ms: u64, until_ms: u64, ahead_ms: i64) -> &mut Self {
+        self.evidence.shifts.push(Shift { site: site.to_owned(), from_ms, until_ms, ahead_ms });
         self
     }
 

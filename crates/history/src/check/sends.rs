@@ -4,15 +4,16 @@
 //! found. Two that stand the wrong way round may do so for a reason, which the sites' evidence must prove: the earlier one
 //! came late, with its journal's tail (`adopted-late`) or its journal's opening (`opened-late`); or its client had given it
 //! up and sent the later one under another identity, while the request lay at a site that stood still (`given-up-late`); or
-//! two sites took them, and their stamps differ by no more than clocks may (`swapped-send`). Within one journal there is no reason. Without any
-//! evidence, origin logs must tell that they went to different sites.
+//! two sites took them, and their stamps differ by no more than clocks may (`swapped-send`), or by no more than that and what
+//! the clock of the site that took the later one had been set behind at that moment (`shifted-send`). Within one journal
+//! there is no reason. Without any evidence, origin logs must tell that they went to different sites.
 
 use std::collections::BTreeMap;
 
 use crate::analysis::Analysis;
 use crate::class::Class;
-use crate::evidence::Reason;
-use crate::gather::{LogId, Outcome};
+use crate::evidence::{Placing, Reason};
+use crate::gather::{Call, LogId, Outcome};
 use crate::report::{Finding, Report};
 use crate::writers::numbered;
 
@@ -63,13 +64,23 @@ fn why(analysis: &Analysis<'_>, log: LogId, before: Stands, after: Stands) -> Cl
         return Class::NonmonotonicSend;
     }
     let gave_up = analysis.history.calls[before.call as usize].outcome == Outcome::Info;
+    let reach_ms = shifted_ms(analysis, other, &analysis.history.calls[after.call as usize]);
     match analysis.witness.reason(one) {
         Reason::Adopted => Class::AdoptedLate,
         Reason::Opened => Class::OpenedLate,
         Reason::OwnStamp if one.time_ms <= other.time_ms + analysis.witness.bound_ms => Class::SwappedSend,
+        Reason::OwnStamp if one.time_ms <= other.time_ms + reach_ms => Class::ShiftedSend,
         Reason::OwnStamp if gave_up && one.sent_as != other.sent_as => Class::GivenUpLate,
         Reason::OwnStamp | Reason::None => Class::NonmonotonicSend,
     }
+}
+
+/// How far the stamp of a record may lie behind those of other sites because its site's clock had been set behind.
+fn shifted_ms(analysis: &Analysis<'_>, placing: &Placing, call: &Call) -> u64 {
+    let ended_us = if call.outcome == Outcome::Ok { call.completed_us } else { u64::MAX };
+    let behind_ms = analysis.witness.behind_ms(placing, (call.invoked_us / 1000, ended_us / 1000));
+    let by_itself = behind_ms > 0 && analysis.witness.reason(placing) == Reason::OwnStamp;
+    if by_itself { analysis.witness.bound_ms + behind_ms } else { 0 }
 }
 
 fn at_different_sites(analysis: &Analysis<'_>, log: LogId, one: u64, other: u64) -> bool {
@@ -160,6 +171,53 @@ mod tests {
     fn stamps_of_two_sites_differ_within_the_bound() {
         assert_eq!(reversed(("us.0", 20, 20), ("eu.0", 25, 25)).counts(), only(Class::SwappedSend, 1));
         assert_eq!(reversed(("us.0", 20, 20), ("eu.0", 26, 26)).counts(), only(Class::NonmonotonicSend, 1));
+    }
+
+    /// One producer has 10 taken at 30,000, then sends 11 and is answered between 33,000 and 34,000; 11 is stamped so much lower.
+    fn reversed_by(behind_ms: u64) -> Tale {
+        let mut tale = Tale::new();
+        tale.send(1, "t", 10).since_ms(33_000).send(1, "t", 11).until_ms(34_000).bound(500);
+        let later_ms = 30_000 - behind_ms;
+        tale.poll(2, "t", &[(0, 11), (1, 10)]).placed("t", "us.0", later_ms, later_ms);
+        tale.placed("t", "eu.0", 30_000, 30_000);
+        tale
+    }
+
+    #[test]
+    fn a_clock_that_was_set_behind_reaches_further_back_while_it_was() {
+        let verdict = |behind_ms: u64, shift: (&str, u64, u64, i64)| {
+            let mut tale = reversed_by(behind_ms);
+            tale.shifted(shift.0, shift.1, shift.2, shift.3);
+            let counts = tale.counts();
+            assert_eq!(counts.values().sum::<u64>(), 1, "{counts:?}");
+            counts.into_keys().next().unwrap()
+        };
+        let shifted = ("us", 20_000, 60_000, -6_700);
+        assert_eq!(verdict(3_500, shifted), Class::ShiftedSend);
+        assert_eq!(verdict(400, shifted), Class::SwappedSend, "clocks may differ by that much anyway");
+        assert_eq!(verdict(3_500, ("eu", 20_000, 60_000, -6_700)), Class::NonmonotonicSend, "another site's");
+        assert_eq!(verdict(3_500, ("us", 34_001, 60_000, -6_700)), Class::NonmonotonicSend, "it was later");
+        assert_eq!(verdict(3_500, ("us", 20_000, 32_999, -6_700)), Class::NonmonotonicSend, "it was earlier");
+        assert_eq!(verdict(3_500, ("us", 20_000, 60_000, -5_900)), Class::NonmonotonicSend, "by less");
+        assert_eq!(verdict(3_500, ("us", 20_000, 60_000, 6_700)), Class::NonmonotonicSend, "the other way");
+        assert_eq!(reversed_by(3_500).counts(), only(Class::NonmonotonicSend, 1));
+    }
+
+    #[test]
+    fn a_shift_excuses_no_more_than_itself() {
+        let mut tale = reversed_by(600);
+        tale.shifted("us", 20_000, 60_000, -500);
+        assert_eq!(tale.counts(), only(Class::NonmonotonicSend, 1), "it is not beyond the bound");
+        // Stamped 29,900 by a clock 3,600 behind: what another stamped up to 4,100 above may have been sent before it.
+        let late = |earlier_ms: u64| {
+            let mut tale = Tale::new();
+            tale.send(1, "t", 10).since_ms(33_000).send(1, "t", 11).until_ms(34_000).bound(500);
+            tale.poll(2, "t", &[(0, 11), (1, 10)]).placed("t", "us.0", 29_900, 29_900);
+            tale.placed("t", "eu.0", earlier_ms, earlier_ms).shifted("us", 20_000, 60_000, -3_600);
+            tale.counts()
+        };
+        assert_eq!(late(34_000), only(Class::ShiftedSend, 1));
+        assert_eq!(late(34_001), only(Class::NonmonotonicSend, 1));
     }
 
     #[test]
