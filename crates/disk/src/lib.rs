@@ -97,10 +97,10 @@ pub trait Disk {
     /// [`DiskError::Missing`] or [`DiskError::Failed`]; after a failure the file's tail is suspect for ever.
     fn sync(&mut self, file: &FileName) -> Result<(), DiskError>;
 
-    /// Gives the file another name, replacing what bore it; atomic and durable when it returns.
+    /// Gives the file another name, replacing what bore it; atomic and durable when it returns. A name takes room, too.
     ///
     /// # Errors
-    /// [`DiskError::Missing`] or [`DiskError::Failed`].
+    /// [`DiskError::Missing`], [`DiskError::Full`] or [`DiskError::Failed`].
     fn rename(&mut self, from: &FileName, to: &FileName) -> Result<(), DiskError>;
 
     /// Removes the file; removing what is not there is no error.

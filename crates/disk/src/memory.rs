@@ -97,6 +97,10 @@ impl Disk for MemoryDisk {
     }
 
     fn rename(&mut self, from: &FileName, to: &FileName) -> Result<(), DiskError> {
+        let is_new = !self.files.contains_key(to);
+        if is_new && self.capacity_bytes.is_some_and(|capacity| self.used_bytes() >= capacity) {
+            return Err(DiskError::Full(to.clone()));
+        }
         let bytes = self.files.remove(from).ok_or_else(|| DiskError::Missing(from.clone()))?;
         self.files.insert(to.clone(), bytes);
         Ok(())
@@ -130,6 +134,8 @@ mod tests {
         disk.write(&file, 0, b"abcd").unwrap();
         disk.write(&file, 0, b"efgh").unwrap();
         assert_eq!(disk.write(&file, 4, b"i"), Err(DiskError::Full(file.clone())));
+        let other = FileName::new("b").unwrap();
+        assert_eq!(disk.rename(&file, &other), Err(DiskError::Full(other)));
         disk.leave_room(None);
         disk.write(&file, 4, b"i").unwrap();
     }

@@ -445,7 +445,11 @@ impl Wal {
             return disk.remove(file);
         }
         let spare = self.spares.name(&self.folder);
-        disk.rename(file, &spare)?;
+        match disk.rename(file, &spare) {
+            // There is more use for the room that it takes.
+            Err(error) if error.is_full() => return disk.remove(file),
+            renamed => renamed?,
+        }
         self.spares.files.push((spare, len));
         Ok(())
     }

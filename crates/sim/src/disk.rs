@@ -316,6 +316,10 @@ impl Disk for SimDisk {
     }
 
     fn rename(&mut self, from: &FileName, to: &FileName) -> Result<(), DiskError> {
+        let is_bounded = self.capacity_bytes < u64::MAX;
+        if is_bounded && !self.files.contains_key(to) && self.used_bytes() >= self.capacity_bytes {
+            return Err(DiskError::Full(to.clone()));
+        }
         self.change(from)?;
         self.give_up(from);
         let mut file = self.files.remove(from).ok_or_else(|| DiskError::Missing(from.clone()))?;

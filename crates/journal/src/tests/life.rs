@@ -1,7 +1,7 @@
 //! A WAL's ordinary life: commits, rolls, reading back, dropping, using files again.
 
 use bytes::Bytes;
-use disk::{Disk, MemoryDisk};
+use disk::{Disk, FileName, MemoryDisk};
 
 use super::entries::{Minter, journal};
 use super::{commit, filled, folder, open, options, reopen, segment};
@@ -181,6 +181,19 @@ fn stale_frames_of_a_former_life_are_seen_and_left_alone() {
     assert_eq!((seen.len(), stale), (4, 3));
     let (_, played, truncated) = reopen(&mut disk, position).unwrap();
     assert_eq!((played.len(), truncated), (4, None));
+}
+
+#[test]
+fn on_a_full_disk_what_is_dropped_gives_its_room_back() {
+    let mut disk = MemoryDisk::new();
+    let (mut wal, _) = filled(&mut disk, &[10; 9]);
+    disk.leave_room(Some(0));
+    let dropped = wal.drop_before(&mut disk, wal.position(), &|_, _, _| true).unwrap();
+    assert_eq!(dropped, [1, 2].map(segment));
+    let spare = FileName::new("wal/0000000002.spare").unwrap();
+    assert_eq!(disk.list(&folder()).unwrap(), [spare, segment(3)], "the first makes room for another's name");
+    wal.push_note(Bytes::from_static(b"new"));
+    commit(&mut wal, &mut disk);
 }
 
 #[test]
