@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::carry::{Carrier, Ending};
 use crate::files::{Files, random};
+use crate::room::Room;
 use crate::timepiece::Timepiece;
 
 /// Something for the engine.
@@ -45,12 +46,13 @@ pub(crate) struct Inbox {
 const PEERS_WAIT_BYTES: usize = 32 << 20;
 /// Commands taken at a time: what comes in one go shares one settling and one sync.
 const COMMANDS_AT_ONCE: usize = 256;
-/// How long it waits for room before another machine is opened.
+/// How often it looks for room where there was none to open another machine.
 const REOPEN: Duration = Duration::from_millis(500);
 
 pub(crate) struct Engine {
     pub(crate) site: Site,
     pub(crate) files: Files,
+    pub(crate) room: Room,
     pub(crate) carrier: Carrier,
     pub(crate) timepiece: Timepiece,
     pub(crate) config: SiteConfig,
@@ -96,6 +98,10 @@ impl Engine {
 
     /// Lets go of the machine and opens another on the same data directory, at once or when there is room for that.
     fn reopen(&mut self) {
+        if self.reopens_at.is_some() && !self.room.may_start() {
+            self.reopens_at = Some(Instant::now() + REOPEN);
+            return;
+        }
         let actor = match random() {
             Ok(actor) => actor,
             Err(error) => return self.carrier.end(Ending::Halted(error.to_string())),
@@ -105,7 +111,7 @@ impl Engine {
         match Site::open(config, entropy, notary, now, &mut self.files) {
             Err(error) if error.is_full() => {
                 if self.reopens_at.replace(Instant::now() + REOPEN).is_none() {
-                    tracing::warn!(%error, "waiting for room to start again from a copy");
+                    tracing::warn!("{}", self.room.lack(&error.to_string()));
                 }
             }
             Ok((site, recovery)) => {

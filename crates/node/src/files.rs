@@ -38,6 +38,11 @@ impl Files {
         Files { root: root.into(), open_max, open: Arc::default() }
     }
 
+    /// The data directory.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Where a file is.
     #[must_use]
     pub fn path(&self, file: &FileName) -> PathBuf {

@@ -5,7 +5,6 @@
 //! to do (in its log, and to whoever asks whether it is ready), and goes on by itself.
 
 use std::io::ErrorKind;
-use std::path::Path;
 use std::time::Duration;
 
 use admin::SocketError;
@@ -19,9 +18,9 @@ use crate::run::ServeError;
 /// How often it looks for room.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Opens what lies in `folder`; as long as there is no room for that, tells why and waits.
+/// Opens a data directory; as long as there is no room for that, tells why and waits.
 pub(crate) async fn when_there_is_room<T>(
-    (folder, mut room): (&Path, Room),
+    mut room: Room,
     waits: &watch::Sender<String>,
     mut open: impl FnMut() -> Result<T, ServeError>,
 ) -> Result<T, ServeError> {
@@ -31,7 +30,7 @@ pub(crate) async fn when_there_is_room<T>(
             Err(error) if is_full(&error) => error,
             other => return other,
         };
-        tell(&room.lack(folder, &error.to_string()), waits);
+        tell(&room.lack(&error.to_string()), waits);
         tokio::time::sleep(LOOK).await;
         while !room.may_start() {
             tokio::time::sleep(LOOK).await;
@@ -64,7 +63,6 @@ fn is_full(error: &ServeError) -> bool {
 #[cfg(test)]
 mod tests {
     use std::io::{Error, ErrorKind};
-    use std::path::Path;
 
     use disk::{DiskError, FileName};
     use tokio::sync::watch;
@@ -88,8 +86,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let room = Room::new(Files::new(folder.path().to_owned()), 8 << 10);
         let (waits, told) = watch::channel("it is starting".to_owned());
-        let outcome = when_there_is_room((Path::new("/data/eu"), room), &waits, || outcomes.remove(0)).await;
-        let said = told.borrow().clone();
+        let outcome = when_there_is_room(room, &waits, || outcomes.remove(0)).await;
+        let said = told.borrow().replace(&folder.path().display().to_string(), "DATA");
         (outcome, outcomes.len(), said)
     }
 
@@ -98,7 +96,7 @@ mod tests {
         let (outcome, left, said) =
             opened(vec![Err(unusable(ErrorKind::StorageFull)), Err(full()), Ok(7)]).await;
         assert!(matches!(outcome, Ok(7)) && left == 0);
-        for part in ["/data/eu", "logs/merged.index", "1024 bytes are free", "remove other files"] {
+        for part in ["DATA has no room", "logs/merged.index", "1024 bytes are free", "remove other files"] {
             assert!(said.contains(part), "{said}");
         }
     }

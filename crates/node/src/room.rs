@@ -9,7 +9,6 @@
 //! logs. Thus a site recovers on a disk without a free byte, reads, sends and votes, and takes records when there is room.
 //! Where even that is too little, nothing ends: what is durable waits for its place in the logs, and a start waits too.
 
-use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -75,9 +74,9 @@ impl Room {
         self.files.free_bytes().map_or(true, |free_bytes| free_bytes >= self.logs_bytes())
     }
 
-    /// What a start in `folder` that failed like this waits for, and what to do about it.
-    pub(crate) fn lack(&self, folder: &Path, error: &str) -> String {
-        let folder = folder.display();
+    /// What a start that failed like this waits for, and what to do about it.
+    pub(crate) fn lack(&self, error: &str) -> String {
+        let folder = self.files.root().display();
         let then = match self.logs_bytes() {
             0 => "there is some".to_owned(),
             bytes => format!("{bytes} bytes are free"),

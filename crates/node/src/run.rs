@@ -207,7 +207,7 @@ pub(crate) async fn start(
     let checkpoints =
         writer.clone().start("checkpoint").map_err(thread("starting the checkpoints' thread"))?;
     let copies = writer.start("copies").map_err(thread("starting the copies' thread"))?;
-    room.watch(engine.clone()).map_err(thread("starting the thread that looks for room"))?;
+    room.clone().watch(engine.clone()).map_err(thread("starting the thread that looks for room"))?;
     let (views, readable) = (Arc::new(Views::new(setup.clients.clone())), Arc::new(Readable::default()));
     let (ended_out, ended) = watch::channel(None);
     let ends = Ends {
@@ -227,7 +227,7 @@ pub(crate) async fn start(
     let front =
         Arc::new(Front { engine, files: files.clone(), views, readable, groups, early, metrics: counts });
     let (carrier, config) = (Carrier::new(ends), setup.site);
-    let machine = Engine { site, files, carrier, timepiece, config, notary, reopens_at: None };
+    let machine = Engine { site, files, room, carrier, timepiece, config, notary, reopens_at: None };
     machine.start(Inbox { commands, peers }).map_err(thread("starting the site's thread"))?;
 
     let kafka = kafka::Front::new(Arc::clone(&front), setup.limits.with_connections(shares.connections));
@@ -254,7 +254,7 @@ async fn open(
     waits: &watch::Sender<String>,
 ) -> Result<Opened, ServeError> {
     let (mut hold, mut files) = (None, files.clone());
-    let opened = when_there_is_room((&setup.data, room.clone()), waits, || {
+    let opened = when_there_is_room(room.clone(), waits, || {
         let (config, now) = (setup.site.clone(), timepiece.now());
         if hold.is_none() {
             hold = Some(hold::take(&setup.data, now.wall_ms)?);

@@ -130,6 +130,9 @@ pub(crate) struct CheckpointState {
 /// How many entries one event may release: what keeps a long backlog from stopping the machine.
 const RELEASE_AT_ONCE: usize = 4096;
 
+/// Why a site writes nothing while another machine is about to take its place.
+pub(crate) const INSTALLS: &str = "it is putting a copy of another site's logs in force";
+
 /// The machine cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fatal {
@@ -341,6 +344,9 @@ impl Site {
         }
         if self.state.stopping_us.is_some() {
             return Err(Refusal::Stopping);
+        }
+        if self.state.copying.is_installing() {
+            return Err(Refusal::NotReady(INSTALLS.into()));
         }
         if let Some(refusal) = self.no_member() {
             return Err(refusal);

@@ -9,7 +9,7 @@ use crate::action::{Action, Refusal};
 use crate::checkpoint::Own;
 use crate::event::Event;
 use crate::files::{FileAnswer, FileWork, Purpose, refuse_failure};
-use crate::site::{Fatal, Site, Step};
+use crate::site::{Fatal, INSTALLS, Site, Step};
 
 /// Where whole files wait until the checkpoint that relies on them is in force.
 fn waiting(file: &FileName) -> FileName {
@@ -107,8 +107,8 @@ impl Site {
         }
         match event {
             Event::Request { ticket, .. } => {
-                let why = "it is putting a copy of another site's logs in force";
-                step.out.push(Action::Reply { ticket, answer: Err(Refusal::NotReady(why.into())) });
+                let answer = Err(Refusal::NotReady(INSTALLS.into()));
+                step.out.push(Action::Reply { ticket, answer });
                 None
             }
             Event::Written { .. }
