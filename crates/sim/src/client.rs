@@ -56,6 +56,8 @@ pub struct Allowed {
     pub kept: Option<Kept>,
     /// Whether what only one site has of the topic `audit` is bounded by its age too.
     pub floods: bool,
+    /// Whether it changes its site also when it was answered.
+    pub roams: bool,
     /// How many batches it sends at a time: from, and less than.
     pub at_once: (u64, u64),
     /// How many sites there are.
@@ -131,6 +133,9 @@ impl Client {
 
     /// Something new to ask of a site; changes of topics are made up out of names, the rest needs a topic.
     pub fn think(&mut self, site: &Site, checkers: &mut Checkers, allowed: Allowed) {
+        if allowed.roams && self.rng.chance(500) {
+            self.move_on(allowed.sites);
+        }
         let topics: Vec<_> = site.topics().cloned().collect();
         let dice = self.rng.below(100);
         if topics.is_empty() || dice < 4 {

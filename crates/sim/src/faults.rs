@@ -143,6 +143,10 @@ impl World {
                 self.jump(site);
                 Ok(())
             }
+            Kind::Behind => {
+                self.set_back(site, for_us);
+                Ok(())
+            }
             Kind::Stop => self.feed(site, Event::Stop),
             Kind::Forge => {
                 if let Some(host) = self.hosts.get_mut(&site) {
@@ -182,6 +186,27 @@ impl World {
             host.jumped |= jump > 300;
             host.troubled_us = self.now_us;
         }
+    }
+
+    /// Stamps stand still until the clock has come to within the bound of where it was: it stays behind for longer than that.
+    fn set_back(&mut self, site: SiteId, for_us: u64) {
+        let back_ms = self.dice.faults.between(1_000, 4_000);
+        if self.hosts.values().any(|host| host.set_back_ms > 0) {
+            return;
+        }
+        let Some(host) = self.hosts.get_mut(&site) else { return };
+        host.set_back_ms = back_ms as i64;
+        host.clock.offset_ms -= host.set_back_ms;
+        let lasts_us = back_ms * 1000 + for_us;
+        host.troubled_us = self.now_us + lasts_us;
+        self.at(lasts_us, What::SetRight(site));
+    }
+
+    pub(crate) fn set_right(&mut self, site: SiteId) {
+        let Some(host) = self.hosts.get_mut(&site).filter(|host| host.set_back_ms > 0) else { return };
+        host.clock.offset_ms += std::mem::take(&mut host.set_back_ms);
+        host.jumped = true;
+        host.troubled_us = host.troubled_us.max(self.now_us);
     }
 
     /// What happens to a disk while a process uses it.
@@ -502,6 +527,7 @@ impl World {
             host.forges_us = 0..0;
             let is_step = right_ms.abs_diff(host.clock.offset_ms) > 300 || host.jumped;
             host.clock.offset_ms = right_ms;
+            host.set_back_ms = 0;
             host.clock.drift_ppm = 0;
             host.jumped = false;
             let is_old = std::mem::replace(&mut host.config.protocol, PROTOCOL) < PROTOCOL;

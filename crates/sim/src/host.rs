@@ -33,6 +33,8 @@ pub struct Host {
     pub life: u64,
     /// What runs on it.
     pub process: Option<Process>,
+    /// By how many milliseconds the wall clock is set back.
+    pub set_back_ms: i64,
     /// Whether the wall clock has jumped ahead while this process ran.
     pub jumped: bool,
     /// Whether the disk was put back to what it was some time before.

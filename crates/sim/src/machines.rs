@@ -59,6 +59,7 @@ impl World {
             process: None,
             image: None,
             flight: None,
+            set_back_ms: 0,
             jumped: false,
             put_back: false,
             disk_is_new: false,

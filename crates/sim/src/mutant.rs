@@ -62,7 +62,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 87] = [
+    pub const ALL: [Mutant; 88] = [
         Mutant::AckBeforeSync,
         Mutant::SyncLies,
         Mutant::SyncErrorIgnored,
@@ -150,6 +150,7 @@ impl Mutant {
         Mutant::Inside(site::Mutant::WitnessVotesAtOnce),
         Mutant::Inside(site::Mutant::WitnessTellsEarly),
         Mutant::Inside(site::Mutant::TailsPassedOver),
+        Mutant::Inside(site::Mutant::BehindWrites),
     ];
 
     /// The faults that a bug needs to show: without them it does no harm.
@@ -220,6 +221,7 @@ impl Mutant {
                 Within::TailsPassedOver => {
                     &[Kind::Fence, Kind::Fence, Kind::Fence, Kind::Isolate, Kind::Isolate]
                 }
+                Within::BehindWrites => &[Kind::Behind, Kind::Behind],
                 Within::SignatureUnchecked => &[Kind::Forge, Kind::Ring, Kind::Block],
                 _ => &[],
             },

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use batch::{Builder, NewRecord};
 use bytes::Bytes;
+use clock::Stamp;
 use entry::{Body, Encoded, JournalId, PartitionId, Seq, TopicId};
 
 use crate::checkers::truth::Truth;
@@ -18,10 +19,12 @@ pub struct Submission {
     pub topic: TopicId,
     /// Which partition of it.
     pub partition: PartitionId,
-    /// Whether it may be written at most once.
-    pub idempotent: bool,
+    /// Its producer's id, if it has one: then it may be written at most once.
+    pub producer: Option<i64>,
     /// Whether it was acknowledged.
     pub acknowledged: bool,
+    /// The last one of its producer in the same partition that had been acknowledged before this one was made.
+    before: Option<usize>,
     /// The entries that hold it.
     entries: Vec<(JournalId, Seq)>,
     /// Where it is readable.
@@ -42,6 +45,8 @@ pub struct Alone {
 pub struct Submissions {
     all: Vec<Submission>,
     by_entry: BTreeMap<(JournalId, Seq), usize>,
+    /// The last one of each producer and partition that was acknowledged.
+    acknowledged: BTreeMap<(i64, TopicId, PartitionId), usize>,
     /// Topics that somebody asked to delete: what is written to them may be dropped.
     doomed: BTreeSet<TopicId>,
     /// Topics of which one site may have only so much that no other has.
@@ -81,11 +86,14 @@ impl Submissions {
             }
             builder.push(&new);
         }
+        let producer = numbering.map(|(id, _)| id);
+        let before = producer.and_then(|id| self.acknowledged.get(&(id, topic, partition)).copied());
         self.all.push(Submission {
             topic,
             partition,
-            idempotent: numbering.is_some(),
+            producer,
             acknowledged: false,
+            before,
             entries: Vec::new(),
             offsets: Vec::new(),
         });
@@ -112,7 +120,12 @@ impl Submissions {
 
     /// A client was told that it is written.
     pub fn acknowledge(&mut self, number: usize) {
-        self.all[number].acknowledged = true;
+        let submission = &mut self.all[number];
+        submission.acknowledged = true;
+        if let Some(id) = submission.producer {
+            let last = self.acknowledged.entry((id, submission.topic, submission.partition)).or_default();
+            *last = number.max(*last);
+        }
     }
 
     /// Somebody asked to delete a topic.
@@ -151,6 +164,12 @@ impl Submissions {
         }
     }
 
+    /// The earliest stamp of what a producer had been told to be written, when it made the batch with these records.
+    pub(crate) fn stamped_before(&self, truth: &Truth, records: &Bytes) -> Option<Stamp> {
+        let before = &self.all[self.all.get(number_of(records)?)?.before?];
+        before.entries.iter().filter_map(|(journal, seq)| Some(truth.at(*journal, *seq)?.stamp)).min()
+    }
+
     /// Whether this entry holds this submission.
     pub(crate) fn is_at(&self, number: usize, journal: JournalId, seq: Seq) -> bool {
         self.by_entry.get(&(journal, seq)) == Some(&number)
@@ -179,7 +198,7 @@ impl Submissions {
                 entry.1, entry.0
             )
         })?;
-        ensure(!submission.idempotent || submission.offsets.is_empty(), "I-19", || {
+        ensure(submission.producer.is_none() || submission.offsets.is_empty(), "I-19", || {
             format!("submission {number} is readable at {:?} and again at {offset}", submission.offsets)
         })?;
         submission.offsets.push(offset);
@@ -192,7 +211,7 @@ impl Submissions {
         let Some(submission) = number.and_then(|number| self.all.get(number)) else {
             return broken("I-04", format!("entry {seq} of {journal} holds a batch that nobody sent"));
         };
-        let copy = submission.idempotent && !submission.offsets.is_empty();
+        let copy = submission.producer.is_some() && !submission.offsets.is_empty();
         ensure(copy || self.doomed.contains(&submission.topic), "I-03", || {
             format!("entry {seq} of {journal} (submission {number:?}) was left out of the merged log")
         })

@@ -84,12 +84,14 @@ pub enum Kind {
     Upgrade,
     /// A half of the members or more are lost, and an operator has the others go on without them.
     Force,
+    /// A wall clock is set back by much more than the bound, and set right after a while; one at a time.
+    Behind,
     /// The last site is a witness; when it strikes, halves lose each other or are lost, or the witness is (`witness`).
     Witness,
 }
 
 /// Kinds that happen only where they are asked for.
-const ASKED: [Kind; 12] = [
+const ASKED: [Kind; 13] = [
     Kind::Restore,
     Kind::Forge,
     Kind::Add,
@@ -102,6 +104,7 @@ const ASKED: [Kind; 12] = [
     Kind::Upgrade,
     Kind::Force,
     Kind::Witness,
+    Kind::Behind,
 ];
 
 /// Kinds that came last: drawn from a stream of their own.

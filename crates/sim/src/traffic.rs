@@ -6,6 +6,7 @@ use site::{Answer, Event, Refusal, Request, Ticket};
 use crate::checkers::{Verdict, ensure};
 use crate::client::Allowed;
 use crate::shell::awaits_release;
+use crate::swarm::Kind;
 use crate::world::{Ticketed, What, World};
 
 /// For how long a machine must have been let alone before it owes an answer in time, in microseconds.
@@ -28,6 +29,7 @@ impl World {
             compacted: swarm.compacted,
             kept: swarm.kept,
             floods: swarm.bounds.is_some(),
+            roams: swarm.kinds.contains(&Kind::Behind),
             at_once: if self.now_us < self.floods_until_us { FLOOD } else { USUAL },
             sites,
         };

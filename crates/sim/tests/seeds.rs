@@ -204,6 +204,15 @@ fn what_a_failed_sync_left_is_not_relied_on() {
     check(&[543], &Options { also, ..Options::default() });
 }
 
+/// I-59: whoever goes from site to site finds what it wrote in that order, to within the bound, though one clock after the other
+/// is set back by seconds.
+#[test]
+fn a_clock_that_is_behind_takes_no_writes() {
+    let also = vec![Kind::Behind, Kind::Behind];
+    check(&(0..40).collect::<Vec<_>>(), &Options { also: also.clone(), ..Options::default() });
+    check(&(1000..1010).collect::<Vec<_>>(), &Options { sites: 5, also, ..Options::default() });
+}
+
 /// What was wrong at these was a checker: a vote that was cast before its site entered the next epoch, and told with the same
 /// sync, was taken for one that came too late (50084); so was what a site knew of others' storages when it accepted first, though it
 /// had accepted once more since (50098).

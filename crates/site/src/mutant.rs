@@ -153,6 +153,8 @@ pub enum Mutant {
     WitnessTellsEarly,
     /// What a site wrote in a later life is shown as soon as it is here, whatever is missing of those before.
     TailsPassedOver,
+    /// A site that knows that its clock is behind takes what clients write.
+    BehindWrites,
 }
 
 /// The bug that is in this machine, if one is.

@@ -370,7 +370,8 @@ impl Site {
     /// Whether clients may write here: as [`Site::may_write`], or a moment later, and there is room for what they write.
     pub(crate) fn may_take(&self) -> Result<JournalId, Refusal> {
         let journal = self.may_write_soon()?;
-        if let Some(behind) = &self.state.clock_behind {
+        let behind = self.state.clock_behind.as_ref();
+        if let Some(behind) = behind.filter(|_| !self.state.switch.has(Mutant::BehindWrites)) {
             return Err(Refusal::Clock(behind.text.clone()));
         }
         if self.pipeline.is_low() && !self.state.switch.has(Mutant::LowTakesRecords) {

@@ -164,6 +164,41 @@ fn longer_in_one_place_than_the_topic_allows() {
     assert_eq!(breaks(history.held(1, &entries[2])), "I-55");
 }
 
+/// Site 2 takes a batch at 10,000; its producer sends the next one to site 1, whose clock shows 6,000 and on, and which stamps it
+/// at `stamp_ms` when it has said for `said_ms` what others promise: so far ahead, and rising so fast.
+fn stamped_by_a_clock_behind(stamp_ms: u64, said_ms: u64, others: &[u64]) -> &'static str {
+    let at = |ms| Stamp::from_unix_ms(BASE_UNIX_MS + ms);
+    let (mut history, members) = (History::new(), [1, 2, 3].map(SiteId).into());
+    let before = history.entry(2, 0, at(10_000).raw());
+    history.held(2, &before).unwrap();
+    history.checkers.submissions.acknowledge(history.submitted);
+    (history.submitted, history.bytes) = history.checkers.submissions.make((TOPIC, 0), 1, 0, Some((7, 1)));
+    for ms in (0..=said_ms).step_by(100) {
+        history.checkers.shows(SiteId(1), BASE_UNIX_MS + 6_000 + ms);
+        let promised = (2..)
+            .zip(others)
+            .map(|(site, rises)| (JournalId::genesis(SiteId(site)), (at(10_000 + rises * ms), 0)));
+        let pulse = Pulse { promises: promised.collect(), ..Pulse::default() };
+        history.checkers.behind.sent(SiteId(1), &Message::Pulse(pulse), &members);
+    }
+    let entry = history.entry(1, 0, at(stamp_ms).raw());
+    breaks(history.checkers.wrote(actor(1), std::slice::from_ref(&entry)))
+}
+
+#[test]
+fn a_batch_in_front_of_an_earlier_one_by_a_clock_that_is_known_to_be_behind() {
+    assert_eq!(stamped_by_a_clock_behind(6_900, 900, &[1, 1]), "I-59");
+    assert_eq!(
+        stamped_by_a_clock_behind(6_600, 900, &[1, 1]),
+        "nothing",
+        "stamped before that was known, maybe"
+    );
+    assert_eq!(stamped_by_a_clock_behind(6_900, 900, &[1]), "nothing", "one word against another");
+    assert_eq!(stamped_by_a_clock_behind(6_900, 900, &[1, 0]), "nothing", "one of them stands still");
+    assert_eq!(stamped_by_a_clock_behind(9_500, 4_000, &[1, 1]), "nothing", "within the bound");
+    assert_eq!(stamped_by_a_clock_behind(9_499, 4_000, &[1, 1]), "I-59");
+}
+
 #[test]
 fn a_message_about_what_is_not_held() {
     let mut history = History::new();

@@ -3,6 +3,7 @@
 //! They look at what leaves the machine (writes, messages, replies, readable logs) and at the platters, never at what a
 //! site believes. All of them work step by step; a step costs what it changed.
 
+mod behind;
 mod clock;
 mod compaction;
 mod convergence;
@@ -106,6 +107,7 @@ pub struct Checkers {
     /// What clients asked for.
     pub submissions: Submissions,
     clock: clock::Clocks,
+    behind: behind::Behind,
     durability: durability::Durability,
     logs: logs::Readings,
     release: release::Releases,
@@ -138,6 +140,7 @@ impl Checkers {
             truth: Truth::default(),
             submissions: Submissions::default(),
             clock: clock::Clocks::default(),
+            behind: behind::Behind::default(),
             durability: durability::Durability::default(),
             logs: logs::Readings::default(),
             release: release::Releases::new(founders),
@@ -163,6 +166,7 @@ impl Checkers {
             history::wrote(&mut self.truth, by, entry)?;
             if Some(entry.head.journal) == by.journal && self.truth.known(entry).is_none() {
                 self.clock.minted(by.site, entry)?;
+                self.behind.minted(&self.truth, &self.submissions, by.site, entry)?;
             }
         }
         Ok(())
@@ -295,6 +299,7 @@ impl Checkers {
     /// A site's process is gone; what was on its way to the disk may or may not be there.
     pub fn ended(&mut self, site: SiteId) {
         self.truth.ended(site);
+        self.behind.ended(site);
     }
 
     /// An image of a site's disk is taken, to be put back later.
@@ -381,6 +386,7 @@ impl Checkers {
         frontier::sent(&self.truth, by, message)?;
         if Some(by.site) != self.witness {
             self.clock.sent(by, message);
+            self.behind.sent(by.site, message, self.release.places.latest().1);
         }
         self.votes.sent(&self.truth, by, message)?;
         if Some(by.site) == self.witness {
@@ -474,6 +480,7 @@ impl Checkers {
     /// A site's wall clock shows this.
     pub fn shows(&mut self, site: SiteId, wall_ms: u64) {
         self.clock.shows(site, wall_ms);
+        self.behind.shows(site, wall_ms);
     }
 
     /// Whether anybody has said that a journal has ended.
