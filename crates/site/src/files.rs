@@ -195,6 +195,8 @@ fn install(
 pub(crate) enum Purpose {
     /// A peer asked.
     Give(entry::SiteId, crate::donor::Ask),
+    /// A peer asked, over a link that is gone, and with it the room that was set aside.
+    Unasked,
     /// A part of a file that is being copied is written, or the whole of it summed up.
     Copy(FileName),
     /// A copy is put in force.
@@ -224,6 +226,12 @@ impl Tasks {
         self.running.insert(id, purpose);
         step.out.push(Action::Files(FileTask { id, work }));
     }
+
+    /// What a site has asked for over its former link is of no use to it: it asks anew.
+    pub(crate) fn unask(&mut self, by: entry::SiteId) {
+        let asked = |purpose: &&mut Purpose| matches!(purpose, Purpose::Give(site, _) if *site == by);
+        self.running.values_mut().filter(asked).for_each(|purpose| *purpose = Purpose::Unasked);
+    }
 }
 
 impl Site {
@@ -237,6 +245,7 @@ impl Site {
         let purpose = self.state.tasks.running.remove(&id).expect("the shell answers each task once");
         match purpose {
             Purpose::Give(site, ask) => self.given(site, ask, answer, step),
+            Purpose::Unasked => {}
             Purpose::Copy(file) => self.copy_file_done(&file, answer, step)?,
             Purpose::Install => self.install_done(answer, step)?,
             Purpose::Look(file, bytes) => self.looked(&file, bytes, answer, step)?,

@@ -18,6 +18,7 @@ use crate::wire::{Hello, JOURNALS_MAX, Message};
 impl Site {
     pub(crate) fn link_up(&mut self, site: SiteId, step: &mut Step<'_>) {
         self.peers.links.insert(site, Peer::new(self.window()));
+        self.state.tasks.unask(site);
         self.peers.sources.retain(|_, source| source.site != site);
         self.accepted_by(site, step);
         step.out.push(control(site, Message::Hello(self.hello(site))));
