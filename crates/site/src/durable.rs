@@ -3,6 +3,7 @@
 //! Live and in recovery the same code runs over the same sequence: entries and notes in the order in which the WAL holds
 //! them. That is why recovery ends where the crash began.
 
+use catalog::Catalog;
 use entry::{Body, Encoded, JournalId};
 use journal::Record;
 use order::{Effect, Release};
@@ -216,8 +217,10 @@ impl Site {
                 None
             }
             Outcome::Topic(topic) => {
-                if self.admission.topic(topic.id).is_none() {
-                    let _ = self.admission.restate(&topic);
+                let partitions = |of: &Catalog| of.topic(topic.id).map(|known| known.partitions);
+                let before = partitions(&self.admission);
+                let _ = self.admission.restate(&topic);
+                if partitions(&self.admission) != before {
                     step.out.push(Action::ViewChanged);
                 }
                 None
