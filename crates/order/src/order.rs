@@ -425,8 +425,14 @@ impl Order {
 
     /// The journals that are not sealed and take part, or have entries that wait.
     pub fn unsealed(&self) -> impl Iterator<Item = JournalId> {
+        self.journals.keys().copied().filter(|journal| self.is_unsealed(*journal))
+    }
+
+    /// Whether a journal is not sealed and takes part, or has entries that wait.
+    #[must_use]
+    pub fn is_unsealed(&self, journal: JournalId) -> bool {
         let counts = |journal: &Journal| !journal.is_sealed() && (journal.is_open() || journal.is_waiting());
-        self.journals.iter().filter(move |(_, journal)| counts(journal)).map(|(id, _)| *id)
+        self.journals.get(&journal).is_some_and(counts)
     }
 
     /// Which opening a journal waits for: the seq after its parting, 0 if it never took part; `None` if it takes part,

@@ -398,7 +398,14 @@ impl Site {
             return;
         }
         let first = self.identity.incarnation.map_or(1, |last| last.0 + 1);
+        let is_alone = self.other_voters().next().is_none();
         let start = &mut self.state.start;
+        if is_alone && self.identity.incarnation.is_some() {
+            // Nobody is left to ask, and nobody else has known its lives better.
+            start.won = Some(Incarnation(first));
+            step.out.push(Action::ViewChanged);
+            return;
+        }
         if start.asked_us.is_some_and(|at| step.now.mono_us.saturating_sub(at) < REPEAT_US) {
             return;
         }

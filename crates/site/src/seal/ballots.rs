@@ -1,6 +1,8 @@
 //! Who asks the members to end a journal: which ones are taken up, and how a ballot comes to its decision. How members answer
 //! is in `seal`.
 
+use std::collections::BTreeSet;
+
 use agree::{Ballot, Proposal, Said, Storages};
 use clock::Now;
 use entry::{Cut, JournalId, SiteId, StorageId};
@@ -16,8 +18,7 @@ impl Site {
         if !self.votes() || 1 + others < self.quorum() {
             return;
         }
-        let unsealed: Vec<JournalId> = self.merge.order.unsealed().collect();
-        for journal in unsealed {
+        for journal in self.to_look_after() {
             let turn_us = self.turn_us(journal);
             let now_us = step.now.mono_us;
             // A journal that was just opened has not been silent for long, whatever is known of it.
@@ -41,6 +42,14 @@ impl Site {
                 self.suspect(journal, step);
             }
         }
+    }
+
+    /// Journals that take part, and those that have parted while their ends were voted on: what was begun is finished, since
+    /// who has not come so far in the order waits for what the voters report.
+    fn to_look_after(&self) -> BTreeSet<JournalId> {
+        let order = &self.merge.order;
+        let voted_on = |journal: &JournalId| self.is_under_vote(*journal) && !order.is_sealed(*journal);
+        order.unsealed().chain(self.known_journals().filter(voted_on)).collect()
     }
 
     pub(super) fn propose(&mut self, journal: JournalId, step: &mut Step<'_>) {
@@ -99,7 +108,8 @@ impl Site {
         let ending = self.state.seals.journals.get(&journal);
         let opposed = ending.is_some_and(|ending| ending.opposed);
         let forced = ending.is_some_and(|ending| ending.forced) || self.merge.order.is_given_up(journal.site);
-        let silent = forced || self.is_left(journal) || self.is_silent(journal, 0, now);
+        let is_missed = self.merge.order.is_unsealed(journal) && self.is_silent(journal, 0, now);
+        let silent = forced || self.is_left(journal) || is_missed;
         silent && !opposed && self.may_end(journal)
     }
 
