@@ -253,6 +253,17 @@ fn an_origin_log_passes_nothing_over() {
     check(&[2021, 4006], &Options { also, ..Options::default() });
 }
 
+/// At 33122 a topic had grown, and only what was restated of it was left: sites that knew it smaller went on showing it so.
+/// At 52 a site had parted while its end was voted on, and nobody finished that: one that had not come so far in the order waited
+/// for ever for what the voters had frozen.
+#[test]
+fn what_is_left_of_a_topic_or_of_a_vote_counts() {
+    let grown = Options { also: vec![Kind::Force], steps: 30_000, ..Options::default() };
+    check(&[33_122], &grown);
+    let also = vec![Kind::Behind, Kind::Add, Kind::Remove];
+    check(&[52], &Options { also, ..Options::default() });
+}
+
 /// At 2076 two sites that did not reach each other had each dropped what the other lacked, which a third one held until it
 /// lost its disk. (Decision 0026.)
 #[test]

@@ -17,6 +17,19 @@ use crate::{Options, Report, run};
 const SIZES: [(u16, u64); 8] =
     [(3, 6_000), (3, 6_000), (3, 30_000), (5, 6_000), (3, 6_000), (5, 20_000), (3, 12_000), (7, 10_000)];
 
+/// What else is asked of sites, or happens to them only where it is asked for.
+const ELSE: [Kind; 9] = [
+    Kind::Retain,
+    Kind::Low,
+    Kind::Flood,
+    Kind::Upgrade,
+    Kind::Crowd,
+    Kind::Behind,
+    Kind::Decay,
+    Kind::Restore,
+    Kind::Forge,
+];
+
 /// What a thread did.
 #[derive(Debug, Default)]
 struct Done {
@@ -60,8 +73,8 @@ pub fn long(wanted: &Wanted, minutes: u64) -> Result<(), String> {
     }
 }
 
-/// In one seed of three the members change, and in one of three something else is asked of sites than to bear faults, unless
-/// other faults were asked for.
+/// In one seed of three the members change, and in one of three something else is asked of sites or happens to them, unless other
+/// faults were asked for.
 fn sized(seed: u64, options: &Options) -> Options {
     let (sites, steps) = SIZES[(seed % SIZES.len() as u64) as usize];
     let mut options = Options { sites, steps, ..options.clone() };
@@ -69,7 +82,7 @@ fn sized(seed: u64, options: &Options) -> Options {
         options.also = match seed % 3 {
             0 => Vec::new(),
             1 => vec![Kind::Add, Kind::Remove],
-            _ => vec![[Kind::Retain, Kind::Low, Kind::Flood, Kind::Upgrade][(seed / 3 % 4) as usize]],
+            _ => vec![ELSE[(seed / 3 % ELSE.len() as u64) as usize]],
         };
     }
     options
