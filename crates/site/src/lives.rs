@@ -146,14 +146,15 @@ impl Site {
         }
         let said = self.state.lives.said_last(latest.site);
         let said_of = |journal: JournalId| said.and_then(|said| said.get(&journal.incarnation)).copied();
-        let here = self.journals.former(latest);
         let told = said.into_iter().flat_map(|said| said.keys());
         let told = told.map(|incarnation| JournalId { site: latest.site, incarnation: *incarnation });
-        let mut former = here.chain(told.filter(|journal| *journal < latest));
+        // Who has lost its disk knows of its own former lives by others only.
+        let known = self.known_journals().chain(self.peers.journals()).chain(told);
+        let mut former = known.filter(|journal| journal.site == latest.site && *journal < latest);
         former.all(|journal| self.is_whole(journal, said_of(journal).unwrap_or(0)))
     }
 
-    /// Whether all that is known of a former life is here, its owner having held this much of it.
+    /// Whether all that is known of a former life is here, if anything is, its owner having held this much of it.
     fn is_whole(&self, journal: JournalId, owned: Seq) -> bool {
         if self.journals.is_quarantined(journal) {
             // More of it is never taken.
@@ -162,8 +163,9 @@ impl Site {
         let (held, cut) = (self.journals.durable(journal), self.state.seals.cut(journal));
         let order = &self.merge.order;
         let ended = cut.is_some() || order.is_sealed(journal) || order.parted_first(journal).is_some();
-        let known = cut.map_or(0, |cut| cut.next).max(owned);
-        ended && held >= known && self.peers.greeted().all(|site| self.peers.holds(site, journal) <= held)
+        let elsewhere = self.peers.greeted().map(|site| self.peers.holds(site, journal)).max();
+        let known = cut.map_or(0, |cut| cut.next).max(owned).max(elsewhere.unwrap_or(0));
+        held >= known && (ended || held == 0)
     }
 
     fn speak_of_hidden(&mut self, site: SiteId, step: &mut Step<'_>) {
