@@ -244,13 +244,21 @@ fn a_majority_is_buried_when_none_of_it_is_about_to_end() {
 }
 
 /// I-38. At 29, without that rule, a fenced site's next journal was read before its tail had come; at 2021 and 4006 it
-/// was never shown, because the one before had parted and so never ended.
+/// was never shown, because the one before had parted and so never ended. At 52010 a site that had lost its disk knew of its
+/// former journal by others only.
 #[test]
 fn an_origin_log_passes_nothing_over() {
+    check(&[52_010], &Options { also: vec![Kind::Witness], ..Options::default() });
     let also = vec![Kind::Fence, Kind::Fence, Kind::Fence, Kind::Isolate, Kind::Isolate];
     check(&[29], &Options { also, ..Options::default() });
     let also = vec![Kind::Wipe, Kind::Isolate, Kind::Isolate, Kind::Power];
     check(&[2021, 4006], &Options { also, ..Options::default() });
+}
+
+/// At 44229 a site that was given up and had lost its disk let another that was given up tell it how all had voted.
+#[test]
+fn who_is_given_up_tells_nobody_how_to_vote() {
+    check(&[44_229], &Options { sites: 5, also: vec![Kind::Force], ..Options::default() });
 }
 
 /// At 33122 a topic had grown, and only what was restated of it was left: sites that knew it smaller went on showing it so.

@@ -15,7 +15,7 @@ use crate::wire::{Message, Votes};
 impl Site {
     /// A wiped site's way back into the quorums.
     pub(super) fn come_back(&mut self, step: &mut Step<'_>) -> Result<(), Fatal> {
-        if self.identity.synced || !self.is_member(self.config.own) || self.was_added_here() {
+        if self.identity.synced || !self.is_voter(self.config.own) || self.was_added_here() {
             return Ok(());
         }
         let (now_us, quorum, epoch) = (step.now.mono_us, self.quorum(), self.merge.order.epoch());
@@ -83,7 +83,7 @@ impl Site {
             return self.told_for_entering(from, to, told);
         }
         let epoch = self.merge.order.epoch();
-        let counts = told.entered == epoch && self.state.seals.rejoin.epoch == epoch && self.is_member(from);
+        let counts = told.entered == epoch && self.state.seals.rejoin.epoch == epoch && self.is_voter(from);
         if self.identity.synced || !counts || !self.state.seals.rejoin.told.insert(from) {
             return;
         }
