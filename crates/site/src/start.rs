@@ -397,15 +397,18 @@ impl Site {
         if !self.is_voter(self.config.own) {
             return;
         }
-        let first = self.identity.incarnation.map_or(1, |last| last.0 + 1);
-        let is_alone = self.other_voters().next().is_none();
-        let start = &mut self.state.start;
-        if is_alone && self.identity.incarnation.is_some() {
-            // Nobody is left to ask, and nobody else has known its lives better.
-            start.won = Some(Incarnation(first));
+        if self.other_voters().next().is_none()
+            && let Some(last) = self.identity.incarnation
+        {
+            // Nobody is left to ask: the number behind all that this directory has had, or has heard of.
+            let heard = self.known_journals().filter(|journal| journal.site == self.config.own);
+            let latest = heard.map(|journal| journal.incarnation).max().map_or(last, |heard| heard.max(last));
+            self.state.start.won = Some(Incarnation(latest.0 + 1));
             step.out.push(Action::ViewChanged);
             return;
         }
+        let first = self.identity.incarnation.map_or(1, |last| last.0 + 1);
+        let start = &mut self.state.start;
         if start.asked_us.is_some_and(|at| step.now.mono_us.saturating_sub(at) < REPEAT_US) {
             return;
         }
