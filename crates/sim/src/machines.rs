@@ -166,7 +166,8 @@ impl World {
         if std::mem::take(&mut host.put_back) {
             self.checkers.put_back(site, found.clone());
         }
-        if std::mem::take(&mut host.took_over) {
+        let took_over = std::mem::take(&mut host.took_over);
+        if took_over {
             self.checkers.took_over(site, &found)?;
         }
         if let Some(flight) = flight {
@@ -182,12 +183,13 @@ impl World {
             } else {
                 entries.clone().all(is_found)
             };
-            if found {
-                if !self.hosts.get(&site).is_some_and(|host| host.is_durable(&flight)) {
-                    return broken("I-02", format!("site {site} shows a commit that is not on its platter"));
-                }
+            let on_platter = self.hosts.get(&site).is_some_and(durable);
+            if found && on_platter {
                 self.checkers.durable(by, &flight.records)?;
                 self.checkers.ended(site);
+            } else if found && !took_over {
+                // But for what came with a copy, whatever became of the commit.
+                return broken("I-02", format!("site {site} shows a commit that is not on its platter"));
             }
         }
         let Some(host) = self.hosts.get(&site) else { return Ok(()) };

@@ -255,6 +255,12 @@ fn an_origin_log_passes_nothing_over() {
     check(&[2021, 4006], &Options { also, ..Options::default() });
 }
 
+/// The simulator's own mistake: what came with a copy was taken for what a kill had cut off on its way to the WAL.
+#[test]
+fn a_copy_may_hold_what_a_kill_cut_off() {
+    check(&[902_085], &Options { sites: 5, steps: 20_000, ..Options::default() });
+}
+
 /// At 44229 a site that was given up and had lost its disk let another that was given up tell it how all had voted.
 #[test]
 fn who_is_given_up_tells_nobody_how_to_vote() {
