@@ -97,9 +97,8 @@ impl Disk for MemoryDisk {
     }
 
     fn rename(&mut self, from: &FileName, to: &FileName) -> Result<(), DiskError> {
-        let is_new = !self.files.contains_key(to);
-        if is_new && self.capacity_bytes.is_some_and(|capacity| self.used_bytes() >= capacity) {
-            return Err(DiskError::Full(to.clone()));
+        if !self.files.contains_key(to) {
+            self.make_room(to, 1)?;
         }
         let bytes = self.files.remove(from).ok_or_else(|| DiskError::Missing(from.clone()))?;
         self.files.insert(to.clone(), bytes);

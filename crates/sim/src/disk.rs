@@ -316,9 +316,8 @@ impl Disk for SimDisk {
     }
 
     fn rename(&mut self, from: &FileName, to: &FileName) -> Result<(), DiskError> {
-        let is_bounded = self.capacity_bytes < u64::MAX;
-        if is_bounded && !self.files.contains_key(to) && self.used_bytes() >= self.capacity_bytes {
-            return Err(DiskError::Full(to.clone()));
+        if !self.files.contains_key(to) {
+            self.make_room(to, 1)?;
         }
         self.change(from)?;
         self.give_up(from);
