@@ -48,17 +48,13 @@ impl Site {
         let (voters, order): (Vec<SiteId>, _) = (self.other_voters().collect(), &self.merge.order);
         let careless = self.state.switch.has(Mutant::DroppedWhileNeeded);
         let may_drop = |journal: JournalId, last: Seq, bytes: u64| {
-            let lack = others.iter().filter(|(site, _)| peers.holds(*site, journal) <= last);
-            let (mut lacking, mut unfenced) = (0, 0);
-            for (_, fenced) in lack {
-                lacking += 1;
-                unfenced += usize::from(!fenced);
-            }
+            let mut lack = others.iter().filter(|(site, _)| peers.holds(*site, journal) <= last).peekable();
+            let (is_lacked, all_fenced) = (lack.peek().is_some(), lack.all(|(_, fenced)| *fenced));
             let holders = voters.iter().filter(|site| peers.holds(**site, journal) > last);
             let enough = own + holders.count() >= quorum;
-            let waited = bytes > most || (unfenced == 0 && bytes > most / FENCED_SHARE);
+            let waited = bytes > most || (all_fenced && bytes > most / FENCED_SHARE);
             let released = order.next_unreleased(journal) > last;
-            careless || lacking == 0 || (waited && enough && released)
+            careless || !is_lacked || (waited && enough && released)
         };
         let dropped = self.pipeline.wal.drop_before(step.disk, position, &may_drop)?;
         self.state.alarms.retain(|text| !dropped.iter().any(|file| text.starts_with(file.as_str())));
