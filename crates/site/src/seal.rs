@@ -137,10 +137,9 @@ impl Seals {
     /// Votes that are not durable yet may be among them: what is not told binds nobody, and keeping it harms nobody.
     pub(crate) fn snapshot(&self) -> SealState {
         let votes = self.journals.iter().map(|(journal, ending)| (*journal, ending.vote));
-        let cuts = self.journals.iter().filter_map(|(journal, ending)| Some((*journal, ending.cut?)));
         SealState {
             votes: votes.collect(),
-            cuts: cuts.collect(),
+            cuts: self.cuts(),
             renewed: self.renewed.clone(),
             left: self.left.clone(),
             entered: self.entered,
@@ -167,7 +166,7 @@ impl Seals {
 
     /// The journals that ended, and where.
     pub(crate) fn cuts(&self) -> BTreeMap<JournalId, Cut> {
-        self.snapshot().cuts
+        self.journals.iter().filter_map(|(journal, ending)| Some((*journal, ending.cut?))).collect()
     }
 
     /// Up to where this site reports its journals for the quorum of a release, where that is less than it holds.
