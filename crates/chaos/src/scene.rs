@@ -112,8 +112,10 @@ impl Scene {
     /// Stops a site cleanly.
     pub(crate) fn stop(&mut self, site: &str) -> anyhow::Result<()> {
         self.up.remove(site);
-        if !self.cluster.stop(site)? {
-            self.accuse(format!("{site} did not stop within its time when it was asked to"));
+        if let Some(threads) = self.cluster.stop(site)? {
+            self.accuse(format!(
+                "{site} did not stop within its time when it was asked to; its threads: {threads}"
+            ));
         }
         Ok(())
     }

@@ -130,13 +130,13 @@ impl Cluster {
         }
     }
 
-    /// Stops a site cleanly. True if it did by itself in time; otherwise it was killed.
+    /// Stops a site cleanly. One that does not end by itself in time is killed, and what its threads were at is returned.
     ///
     /// # Errors
     /// If there is no such site, or the signal cannot be sent.
-    pub fn stop(&mut self, site: &str) -> Result<bool, LaunchError> {
+    pub fn stop(&mut self, site: &str) -> Result<Option<String>, LaunchError> {
         self.index(site)?;
-        self.processes.remove(site).map_or(Ok(true), |mut process| process.stop(site, STOP_PATIENCE))
+        self.processes.remove(site).map_or(Ok(None), |mut process| process.stop(site, STOP_PATIENCE))
     }
 
     /// Prepares an empty data directory for a site that lost what it had: the others admit it when it starts.

@@ -64,10 +64,10 @@ impl Process {
         self.child.try_wait().ok().flatten()
     }
 
-    /// Asks it to stop and waits until it has; kills it after `patience`. True if it stopped by itself.
-    pub(crate) fn stop(&mut self, site: &str, patience: Duration) -> Result<bool, LaunchError> {
+    /// Asks it to stop and waits until it has; kills it after `patience`, and then tells what its threads were at.
+    pub(crate) fn stop(&mut self, site: &str, patience: Duration) -> Result<Option<String>, LaunchError> {
         if self.ended().is_some() {
-            return Ok(true);
+            return Ok(None);
         }
         let refused = |reason: String| LaunchError::Signal { site: site.to_owned(), reason };
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
@@ -76,12 +76,13 @@ impl Process {
         let until = Instant::now() + patience;
         while Instant::now() < until {
             if self.ended().is_some() {
-                return Ok(true);
+                return Ok(None);
             }
             std::thread::sleep(POLL);
         }
+        let threads = threads(self.child.id());
         self.kill();
-        Ok(false)
+        Ok(Some(threads))
     }
 
     /// Ends it at once, as a power cut would.
@@ -98,9 +99,36 @@ impl Drop for Process {
     }
 }
 
+/// Each thread of a process: its name, its state (a letter, proc(5)) and where in the kernel it waits.
+fn threads(process: u32) -> String {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { return String::new() };
+    let of = |thread: &Path, file: &str| std::fs::read_to_string(thread.join(file)).unwrap_or_default();
+    let said = threads.flatten().map(|thread| {
+        let (thread, stat) = (thread.path(), of(&thread.path(), "stat"));
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.get(..1)).unwrap_or("?").to_owned();
+        format!("{} {state} {}", of(&thread, "comm").trim(), of(&thread, "wchan").trim())
+    });
+    said.collect::<Vec<_>>().join(", ")
+}
+
 /// The last lines of a log.
 pub(crate) fn log_end(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    /// A thread that waits is named, with its state.
+    #[test]
+    fn threads_are_told() {
+        let (hold, wait) = std::sync::mpsc::channel::<()>();
+        let sleeper = std::thread::Builder::new().name("sleeper".to_owned()).spawn(move || wait.recv());
+        while !super::threads(std::process::id()).contains("sleeper S ") {
+            std::thread::yield_now();
+        }
+        drop(hold);
+        assert!(sleeper.expect("a thread").join().expect("no panic").is_err());
+    }
 }
