@@ -47,19 +47,22 @@ pub fn look_for(mutant: Mutant, first: u64) -> Option<(u64, &'static str)> {
     })
 }
 
-/// Looks for all of them and prints a table, each row when it is there: the whole takes long.
+/// Looks for those that are named, or for all if none is, and prints a table, each row when it is there: the whole takes long.
 ///
 /// # Errors
-/// The names of those that were not found.
-pub fn mutants() -> Result<(), String> {
+/// The names of those that were not found, or a name that is none.
+pub fn mutants(names: &[String]) -> Result<(), String> {
+    let named = |name: &String| Mutant::named(name).ok_or(format!("no mutant is called {name}"));
+    let named = names.iter().map(named).collect::<Result<Vec<Mutant>, String>>()?;
+    let wanted = if named.is_empty() { Mutant::ALL.to_vec() } else { named };
     // What a bug makes a site say in its last words is in its violation.
     std::panic::set_hook(Box::new(|_| {}));
     println!(
         "| bug | with faults | seeds until found (median of {TRIALS}) | most | broke |\n| --- | --- | ---: | ---: | --- |"
     );
-    let parts = shared_out(threads(), Mutant::ALL.len() as u64, |numbers| {
+    let parts = shared_out(threads(), wanted.len() as u64, |numbers| {
         let missed = |number: u64| {
-            let found = found(Mutant::ALL[number as usize]);
+            let found = found(wanted[number as usize]);
             println!("{found}");
             found.median().is_none().then(|| found.mutant.to_string())
         };
