@@ -1,5 +1,7 @@
 //! What goes wrong, carried out, and how it ends.
 
+use std::collections::BTreeSet;
+
 use disk::{Disk, FileName};
 use entry::{Encoded, SiteId, StorageId};
 use journal::Seen;
@@ -471,15 +473,22 @@ impl World {
 
     /// Loses the disk of a site that does not run, if the others that lost theirs are back but for fewer than a minority.
     pub(crate) fn lose_disk(&mut self, site: SiteId) {
-        let needed: Vec<SiteId> = self.hosts.keys().copied().filter(|it| self.is_needed(*it)).collect();
-        let others = self.hosts.iter_mut().filter(|(other, _)| **other != site && needed.contains(other));
-        let without = others.filter_map(|(_, host)| host.misses_its_disk().then_some(())).count();
+        let everyone = || self.hosts.keys().copied();
+        let needed: BTreeSet<SiteId> = everyone().filter(|it| self.is_needed(*it)).collect();
+        let asked_for: BTreeSet<SiteId> = everyone().filter(|it| self.may_be_needed(*it)).collect();
+        let others = self.hosts.iter_mut().filter(|(other, _)| **other != site);
+        let is_without = |(other, host): (&SiteId, &mut Host)| match needed.contains(other) {
+            true => host.misses_its_disk(),
+            false => asked_for.contains(other) && host.disk_is_new,
+        };
+        let without = others.map(is_without).filter(|is_without| *is_without).count();
         let is_one_too_many = match self.witness() {
             Some(witness) => !self.may_lose_beside(witness, site),
             None => without >= self.checkers.may_miss() || self.removes() || self.forces(),
         };
+        let is_needed = needed.contains(&site) || asked_for.contains(&site);
         let Some(host) = self.hosts.get_mut(&site).filter(|host| host.process.is_none()) else { return };
-        if host.is_buried || (is_one_too_many && (needed.contains(&site) || host.config.witness.is_some())) {
+        if host.is_buried || (is_one_too_many && (is_needed || host.config.witness.is_some())) {
             return;
         }
         let fresh = Fresh { storage: StorageId(self.dice.faults.wide()), wal_nonce: self.dice.faults.wide() };

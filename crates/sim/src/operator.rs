@@ -68,6 +68,12 @@ impl World {
         adds || self.checkers.members().contains(&site)
     }
 
+    /// Whether a machine's disk may come to matter: it was asked for to be a member, which may take effect long after the
+    /// operator has given up waiting for it.
+    pub(crate) fn may_be_needed(&self, site: SiteId) -> bool {
+        self.operator.asked.contains(&(site, true)) && !self.checkers.removed().contains(&site)
+    }
+
     /// Whether somebody is about to be removed, so that those who stay must keep their disks.
     pub(crate) fn removes(&self) -> bool {
         self.operator.errands.values().any(|errand| !errand.adds)

@@ -278,6 +278,14 @@ fn what_is_left_of_a_topic_or_of_a_vote_counts() {
     check(&[52], &Options { also, ..Options::default() });
 }
 
+/// At 1001161 the simulator's operator had given up on adding a site, lost its disk while another one was without, and the
+/// site was added after all.
+#[test]
+fn who_was_asked_for_keeps_its_disk_while_another_is_without() {
+    let also = vec![Kind::Add, Kind::Remove];
+    check(&[1_001_161], &Options { also, ..Options::default() });
+}
+
 /// At 2076 two sites that did not reach each other had each dropped what the other lacked, which a third one held until it
 /// lost its disk. (Decision 0026.)
 #[test]
