@@ -173,9 +173,10 @@ fn messages() -> Vec<Vec<u8>> {
         Message::Entries(Vouched { head, entries: entries().concat().into() }),
         Message::Certificate(Bytes::from_static(b"a certificate")),
         Message::OpenMe { journal: journal(), first: 4 },
-        Message::AskIncarnation(Incarnation(2)),
+        Message::AskIncarnation(Incarnation(2), StorageId(5)),
         Message::Incarnation {
             asked: Incarnation(2),
+            storage: StorageId(5),
             granted: false,
             next: Incarnation(3),
             epoch: MemberEpoch(1),

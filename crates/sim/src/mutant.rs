@@ -62,7 +62,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 88] = [
+    pub const ALL: [Mutant; 89] = [
         Mutant::AckBeforeSync,
         Mutant::SyncLies,
         Mutant::SyncErrorIgnored,
@@ -151,6 +151,7 @@ impl Mutant {
         Mutant::Inside(site::Mutant::WitnessTellsEarly),
         Mutant::Inside(site::Mutant::TailsPassedOver),
         Mutant::Inside(site::Mutant::BehindWrites),
+        Mutant::Inside(site::Mutant::GrantedAgain),
     ];
 
     /// The faults that a bug needs to show: without them it does no harm.
@@ -222,6 +223,7 @@ impl Mutant {
                     &[Kind::Fence, Kind::Fence, Kind::Fence, Kind::Isolate, Kind::Isolate]
                 }
                 Within::BehindWrites => &[Kind::Behind, Kind::Behind],
+                Within::GrantedAgain => &[Kind::Wipe, Kind::Wipe],
                 Within::SignatureUnchecked => &[Kind::Forge, Kind::Ring, Kind::Block],
                 _ => &[],
             },

@@ -209,7 +209,7 @@ fn message_name(message: &Message) -> String {
         }
         Message::Certificate(_) => "certificate".into(),
         Message::OpenMe { journal, first } => format!("openme:{journal}@{first}"),
-        Message::AskIncarnation(asked) => format!("ask:{}", asked.0),
+        Message::AskIncarnation(asked, _) => format!("ask:{}", asked.0),
         Message::Incarnation { asked, granted, .. } => format!("incarnation:{}:{granted}", asked.0),
         Message::Copy(message) => copy_name(message),
         Message::Seal(journal, attempt, said) => format!("seal:{journal}#{attempt}:{}", seal_word(said)),

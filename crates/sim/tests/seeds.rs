@@ -278,6 +278,13 @@ fn what_is_left_of_a_topic_or_of_a_vote_counts() {
     check(&[52], &Options { also, ..Options::default() });
 }
 
+/// At 1011222 a backup was put back twice, and the second time a site granted the journal that the first life had been
+/// granted: it took the directory for the one that it had known before. (Decision 0023.)
+#[test]
+fn no_journal_is_granted_twice() {
+    check(&[1_011_222], &Options::default());
+}
+
 /// At 1001161 the simulator's operator had given up on adding a site, lost its disk while another one was without, and the
 /// site was added after all.
 #[test]

@@ -87,8 +87,10 @@ impl Site {
                 }
             }
             Message::OpenMe { journal, first } => self.sponsor(journal, first, step),
-            Message::AskIncarnation(asked) => self.asked_for_incarnation(from, asked, step),
-            Message::Incarnation { asked, granted, next, epoch } if epoch == self.merge.order.epoch() => {
+            Message::AskIncarnation(asked, storage) => self.asked_for_incarnation(from, asked, storage, step),
+            Message::Incarnation { asked, storage, granted, next, epoch }
+                if epoch == self.merge.order.epoch() && storage == self.identity.storage =>
+            {
                 self.incarnation_answer(from, asked, granted, next, step);
             }
             Message::Incarnation { .. } => {}

@@ -155,6 +155,8 @@ pub enum Mutant {
     TailsPassedOver,
     /// A site that knows that its clock is behind takes what clients write.
     BehindWrites,
+    /// A journal's number that was granted before is granted again, whichever data directory asks.
+    GrantedAgain,
 }
 
 /// The bug that is in this machine, if one is.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use clock::Stamp;
-use entry::{JournalId, Seq, SiteId, StorageId};
+use entry::{Incarnation, JournalId, Seq, SiteId, StorageId};
 
 use crate::action::Lane;
 use crate::notary::CertificateId;
@@ -45,6 +45,8 @@ pub(crate) struct Peer {
     pub(crate) credit: i64,
     /// Certificates that it has shown.
     pub(crate) certificates: BTreeMap<CertificateId, Bytes>,
+    /// The number that was granted to it over this link, as which data directory.
+    pub(crate) granted: Option<(Incarnation, StorageId)>,
 }
 
 /// Certificates that are remembered of one link; one that is forgotten comes again with the next need.
@@ -71,7 +73,7 @@ pub(crate) struct Source {
 
 impl Peer {
     pub(crate) fn new(credit: i64) -> Peer {
-        Peer { greeted: None, cursors: BTreeMap::new(), credit, certificates: BTreeMap::new() }
+        Peer { greeted: None, cursors: BTreeMap::new(), credit, certificates: BTreeMap::new(), granted: None }
     }
 
     /// It shows a certificate; whether that is any good is found out when something is to be checked by it.

@@ -21,6 +21,7 @@ use crate::durable::DISK_FULL;
 use crate::identity::Identity;
 use crate::mutant::Mutant;
 use crate::notes::Note;
+use crate::peers::Peer;
 use crate::replicate::control;
 use crate::site::{Fatal, Site, Step};
 use crate::wire::{Hello, Message};
@@ -207,6 +208,8 @@ impl Site {
             return Ok(false);
         }
         self.state.start.fresh_storage = None;
+        // What was granted was so to the directory that it was.
+        (self.state.start.claim, self.state.start.won) = (None, None);
         self.state.pulse.news = true;
         self.alarm(PUT_BACK.to_owned(), step);
         Ok(true)
@@ -414,18 +417,25 @@ impl Site {
         }
         start.asked_us = Some(step.now.mono_us);
         let asked = start.claim.get_or_insert((Incarnation(first), BTreeSet::new())).0;
+        let storage = self.identity.storage;
         for site in self.peers.greeted() {
-            step.out.push(control(site, Message::AskIncarnation(asked)));
+            step.out.push(control(site, Message::AskIncarnation(asked, storage)));
         }
     }
 
-    /// Grants a number at most once, to one data directory, durably before it says so.
-    pub(crate) fn asked_for_incarnation(&mut self, from: SiteId, asked: Incarnation, step: &mut Step<'_>) {
-        let Some((storage, _)) = self.peers.frontiers.get(&from) else { return };
+    /// Grants a number at most once, durably before it says so: to one data directory, which says itself who it is, since what
+    /// others know may be of one that it was before; and over one link, since a directory that was put back may be the same
+    /// one again.
+    pub(crate) fn asked_for_incarnation(
+        &mut self,
+        from: SiteId,
+        asked: Incarnation,
+        storage: StorageId,
+        step: &mut Step<'_>,
+    ) {
         if !self.votes() || !self.is_voter(from) {
             return;
         }
-        let storage = *storage;
         let seen = self.peers.journals().into_iter().chain(self.journals.frontier().into_keys());
         let highest = seen.filter(|journal| journal.site == from).map(|journal| journal.incarnation).max();
         let last = self.state.granted.get(&from).copied();
@@ -434,18 +444,21 @@ impl Site {
             .max(highest)
             .map_or(Incarnation(1), |it| Incarnation(it.0 + 1))
             .max(self.grants_from(from).unwrap_or(Incarnation(1)));
+        let Some(peer) = self.peers.links.get_mut(&from) else { return };
         if asked >= next && !self.pipeline.is_full() {
             let grant = Grant { incarnation: asked, storage, durable: false };
+            peer.granted = Some((asked, storage));
             self.state.granted.insert(from, grant);
             self.pipeline.note(Note::Granted(from, asked, storage));
             return;
         }
-        let again = last.is_some_and(|grant| (grant.incarnation, grant.storage) == (asked, storage));
+        let twice = self.state.switch.has(Mutant::GrantedAgain)
+            && last.is_some_and(|grant| grant.incarnation == asked && grant.durable);
+        let again = twice || peer.granted == Some((asked, storage));
         if !again || last.is_some_and(|grant| grant.durable) {
-            step.out.push(control(
-                from,
-                Message::Incarnation { asked, granted: again, next, epoch: self.merge.order.epoch() },
-            ));
+            let epoch = self.merge.order.epoch();
+            let answer = Message::Incarnation { asked, storage, granted: again, next, epoch };
+            step.out.push(control(from, answer));
         }
     }
 
@@ -462,9 +475,11 @@ impl Site {
             return;
         }
         self.state.granted.insert(site, Grant { incarnation, storage, durable: true });
-        if self.peers.is_greeted(site) && self.votes() {
+        let to_this_link = |peer: &Peer| peer.granted == Some((incarnation, storage));
+        if self.peers.links.get(&site).is_some_and(to_this_link) && self.votes() {
             let epoch = self.merge.order.epoch();
-            let answer = Message::Incarnation { asked: incarnation, granted: true, next: incarnation, epoch };
+            let (asked, next) = (incarnation, incarnation);
+            let answer = Message::Incarnation { asked, storage, granted: true, next, epoch };
             step.out.push(control(site, answer));
         }
     }

@@ -49,12 +49,14 @@ pub enum Message {
         /// The first entry after the parting.
         first: Seq,
     },
-    /// A site that does not know its last incarnation asks for this one.
-    AskIncarnation(Incarnation),
+    /// A site that does not know its last incarnation asks for this one, for this data directory.
+    AskIncarnation(Incarnation, StorageId),
     /// It is yours (`granted`), or this is the lowest number that could be.
     Incarnation {
         /// Which number was asked for.
         asked: Incarnation,
+        /// For which data directory.
+        storage: StorageId,
         /// Whether it is granted.
         granted: bool,
         /// If not: the lowest number that this site has not granted.
@@ -276,8 +278,10 @@ impl Message {
             Message::Entries(entries) => entries.encode(5),
             Message::Certificate(certificate) => framed(30, certificate),
             Message::OpenMe { journal, first } => framed(6, &(journal, first)),
-            Message::AskIncarnation(asked) => framed(7, asked),
-            Message::Incarnation { asked, granted, next, epoch } => framed(8, &(asked, granted, next, epoch)),
+            Message::AskIncarnation(asked, storage) => framed(7, &(asked, storage)),
+            Message::Incarnation { asked, storage, granted, next, epoch } => {
+                framed(8, &(asked, storage, granted, next, epoch))
+            }
             Message::Copy(message) => message.encode(),
             Message::Seal(journal, attempt, said) => framed(9, &(journal, attempt, said)),
             Message::AskVotes(storage, enters) => framed(10, &(storage, enters)),
@@ -311,10 +315,15 @@ impl Message {
             4 => read(kind, &body).map(Message::Enough),
             5 => Vouched::decode(kind, &body).map(Message::Entries),
             6 => read(kind, &body).map(|(journal, first)| Message::OpenMe { journal, first }),
-            7 => read(kind, &body).map(Message::AskIncarnation),
+            7 => read(kind, &body).map(|(asked, storage)| Message::AskIncarnation(asked, storage)),
             8 => {
-                let incarnation =
-                    |(asked, granted, next, epoch)| Message::Incarnation { asked, granted, next, epoch };
+                let incarnation = |(asked, storage, granted, next, epoch)| Message::Incarnation {
+                    asked,
+                    storage,
+                    granted,
+                    next,
+                    epoch,
+                };
                 read(kind, &body).map(incarnation)
             }
             copy::FIRST_KIND..=copy::LAST_KIND => CopyMessage::decode(kind, &body),
@@ -375,9 +384,10 @@ mod tests {
             Message::Entries(super::signed::sample()),
             Message::Certificate(Bytes::from_static(b"certificate")),
             Message::OpenMe { journal, first: 4 },
-            Message::AskIncarnation(Incarnation(2)),
+            Message::AskIncarnation(Incarnation(2), StorageId(5)),
             Message::Incarnation {
                 asked: Incarnation(2),
+                storage: StorageId(5),
                 granted: false,
                 next: Incarnation(3),
                 epoch: MemberEpoch(1),
