@@ -4,8 +4,9 @@
 //! on to the next life where nothing more is there of the one before, and what came in there later would be passed
 //! over. So a life is shown when all before it are whole here: they have ended, and everything is here up to their ends;
 //! all that the owner held of them when it began the latest life, which is the first thing that it says there
-//! ([`entry::BeginBody`]); and all that those hold who are in touch. Entries beyond an end come late, after a fence, and
-//! may well come after the first of the next life.
+//! ([`entry::BeginBody`]); and all that others are known to hold. Entries beyond an end come late, after a fence, and
+//! may well come after the first of the next life. A member that has lost its disk knows nothing of what others hold: it
+//! shows no later life before it counts again.
 //!
 //! What was shown once is shown for good: a life is noted, durably, before it is.
 
@@ -144,6 +145,9 @@ impl Site {
         if self.merge.order.removed().contains(&latest.site) {
             return true;
         }
+        if !self.identity.synced && self.is_voter(self.config.own) {
+            return false;
+        }
         let said = self.state.lives.said_last(latest.site);
         let said_of = |journal: JournalId| said.and_then(|said| said.get(&journal.incarnation)).copied();
         let told = said.into_iter().flat_map(|said| said.keys());
@@ -163,7 +167,8 @@ impl Site {
         let (held, cut) = (self.journals.durable(journal), self.state.seals.cut(journal));
         let order = &self.merge.order;
         let ended = cut.is_some() || order.is_sealed(journal) || order.parted_first(journal).is_some();
-        let elsewhere = self.peers.greeted().map(|site| self.peers.holds(site, journal)).max();
+        let others = self.peers.greeted().chain(self.others());
+        let elsewhere = others.map(|site| self.peers.holds(site, journal)).max();
         let known = cut.map_or(0, |cut| cut.next).max(owned).max(elsewhere.unwrap_or(0));
         held >= known && (ended || held == 0)
     }
@@ -179,7 +184,7 @@ impl Site {
         let name = self.config.name_of(site);
         format!(
             "origin logs of {name} stand still here: it has begun another journal, and not all of the one before has come; \
-             they go on when that has come, or when {name} is removed"
+             they go on when that has come, or when the site that has it is removed"
         )
     }
 
