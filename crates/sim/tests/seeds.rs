@@ -235,6 +235,12 @@ fn a_majority_goes_on_without_the_rest() {
     check(&seeds, &Options { core_only: true, ..Options::default() });
 }
 
+/// At 830125 each of two lacked what the other held, since a third, dead by now, had dropped it; both asked for a copy.
+#[test]
+fn what_one_has_dropped_comes_from_another() {
+    check(&[830_125], &Options { core_only: true, ..Options::default() });
+}
+
 /// What was wrong at these was the simulator: it buried a site while another's end was voted on or had just been asked for
 /// (215, 844, 941, 1270, 2088), and took a disk for a quick one as soon as the faults had ended (969).
 #[test]
@@ -276,6 +282,13 @@ fn what_is_left_of_a_topic_or_of_a_vote_counts() {
     check(&[33_122], &grown);
     let also = vec![Kind::Behind, Kind::Add, Kind::Remove];
     check(&[52], &Options { also, ..Options::default() });
+}
+
+/// At 1021050 one of two that had lost its disk, in touch with the witness alone, showed its next life before it had heard what
+/// there was of the one before. (Decision 0033.)
+#[test]
+fn who_lost_its_disk_shows_nothing_before_it_counts() {
+    check(&[1_021_050], &Options { steps: 30_000, also: vec![Kind::Witness], ..Options::default() });
 }
 
 /// At 1011222 a backup was put back twice, and the second time a site granted the journal that the first life had been

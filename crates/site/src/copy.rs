@@ -16,7 +16,7 @@
 
 mod install;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use disk::{DiskError, FileName};
@@ -48,8 +48,10 @@ const TRIES_MAX: u8 = 3;
 /// What is taken over, and how far that has come.
 #[derive(Debug, Default)]
 pub(crate) struct Copying {
-    /// Journals of which others have dropped what is not here, and from where on they still have them.
-    lacking: BTreeMap<JournalId, Seq>,
+    /// Who has dropped what of a journal is not here, and from where on it still has that.
+    dropped: BTreeMap<(JournalId, SiteId), Seq>,
+    /// Journals of which nobody in touch has more that has not dropped what is not here.
+    lacking: BTreeSet<JournalId>,
     phase: Phase,
     /// Until when a donor is not asked again, in monotonic microseconds.
     passed_over: BTreeMap<SiteId, u64>,
@@ -139,7 +141,17 @@ impl Copying {
 
     /// Whether entries of this journal are of no use before a copy was taken over.
     pub(crate) fn lacks(&self, journal: JournalId) -> bool {
-        self.lacking.contains_key(&journal)
+        self.lacking.contains(&journal)
+    }
+
+    /// Whether this site has dropped what is not here of this journal.
+    pub(crate) fn has_dropped(&self, site: SiteId, journal: JournalId) -> bool {
+        self.dropped.contains_key(&(journal, site))
+    }
+
+    /// Whether files are on their way, or being put in force.
+    fn is_under_way(&self) -> bool {
+        matches!(self.phase, Phase::Fetching(_) | Phase::Installing { .. })
     }
 
     /// Whether a copy is being put in force.
@@ -186,7 +198,7 @@ impl Site {
         step: &mut Step<'_>,
     ) -> Result<(), Fatal> {
         match message {
-            CopyMessage::Dropped { journal, first } => self.heard_dropped(journal, first),
+            CopyMessage::Dropped { journal, first } => self.heard_dropped(from, journal, first),
             CopyMessage::WhoHas(least) => self.who_has(from, &least, step)?,
             CopyMessage::Offer(extent) => self.offered(from, &extent, step)?,
             CopyMessage::Want(chunk) => self.asked(from, Ask::Want(chunk)),
@@ -197,17 +209,28 @@ impl Site {
         Ok(())
     }
 
-    fn heard_dropped(&mut self, journal: JournalId, first: Seq) {
+    fn heard_dropped(&mut self, from: SiteId, journal: JournalId, first: Seq) {
         if self.journals.next(journal) < first {
-            self.state.copying.lacking.insert(journal, first);
+            self.state.copying.dropped.insert((journal, from), first);
         }
+    }
+
+    /// What only a copy brings: of which somebody has dropped what is not here, and nobody else in touch has it. Once files are
+    /// on their way, whoever turns up changes nothing: half a copy is worth more than what may follow.
+    fn lacking(&self, now_us: u64) -> BTreeSet<JournalId> {
+        let copying = &self.state.copying;
+        let dropped = copying.dropped.keys().map(|(journal, _)| *journal);
+        if copying.is_under_way() {
+            return dropped.filter(|journal| copying.lacking.contains(journal)).collect();
+        }
+        dropped.filter(|journal| !self.is_to_be_had(*journal, now_us)).collect()
     }
 
     /// Moves a copy on: asks who has one, asks for more, gives a donor up.
     pub(crate) fn advance_copy(&mut self, step: &mut Step<'_>) -> Result<(), Fatal> {
-        let journals = &self.journals;
-        self.state.copying.lacking.retain(|journal, first| journals.next(*journal) < *first);
-        let now_us = step.now.mono_us;
+        let (journals, now_us) = (&self.journals, step.now.mono_us);
+        self.state.copying.dropped.retain(|(journal, _), first| journals.next(*journal) < *first);
+        self.state.copying.lacking = self.lacking(now_us);
         match &mut self.state.copying.phase {
             Phase::Idle if self.state.copying.lacking.is_empty() => {}
             Phase::Idle => {
@@ -450,7 +473,7 @@ impl Site {
             (journal, first.map_or(next, |first| first.min(next)))
         };
         let mut least: BTreeMap<JournalId, Seq> = self.journals.frontier().into_iter().map(joins).collect();
-        for journal in self.state.copying.lacking.keys() {
+        for journal in &self.state.copying.lacking {
             least.insert(*journal, self.journals.next(*journal) + 1);
         }
         least

@@ -35,7 +35,7 @@ impl Site {
                 continue;
             }
             let next = self.journals.next(journal);
-            let Some(best) = self.best_source(journal, next, step.now.mono_us) else { continue };
+            let Some(best) = self.best_source(journal, step.now.mono_us) else { continue };
             let current = self.peers.sources.get(&journal).map(|source| source.site);
             if current == Some(best) {
                 self.watch_source(journal, next, step);
@@ -50,19 +50,33 @@ impl Site {
 
     /// The owner if it is greeted, unless only others have more (its disk was lost); else who is asked already, unless
     /// another has more; else whoever has most.
-    fn best_source(&self, journal: JournalId, next: Seq, mono_us: u64) -> Option<SiteId> {
-        let trusted = |site: &SiteId| !self.is_distrusted(*site, journal, mono_us);
-        let more = |site: &SiteId| self.peers.holds(*site, journal) > next && trusted(site);
+    fn best_source(&self, journal: JournalId, mono_us: u64) -> Option<SiteId> {
         let owner = journal.site;
-        let asks_owner = self.peers.is_greeted(owner) && trusted(&owner);
-        if asks_owner && (more(&owner) || !self.peers.greeted().any(|site| more(&site))) {
+        let asks_owner = self.peers.is_greeted(owner) && self.may_ask(owner, journal, mono_us);
+        if asks_owner && (self.gives(owner, journal, mono_us) || !self.is_to_be_had(journal, mono_us)) {
             return Some(owner);
         }
+        let gives = |site: &SiteId| self.gives(*site, journal, mono_us);
         let current = self.peers.sources.get(&journal).map(|source| source.site);
-        if let Some(current) = current.filter(|site| self.peers.is_greeted(*site) && more(site)) {
+        if let Some(current) = current.filter(|site| self.peers.is_greeted(*site) && gives(site)) {
             return Some(current);
         }
-        self.peers.greeted().filter(more).max_by_key(|site| self.peers.holds(*site, journal))
+        self.peers.greeted().filter(gives).max_by_key(|site| self.peers.holds(*site, journal))
+    }
+
+    /// Whether a site may give what comes next of a journal: it has not dropped that, and is trusted with it.
+    fn may_ask(&self, site: SiteId, journal: JournalId, mono_us: u64) -> bool {
+        !self.state.copying.has_dropped(site, journal) && !self.is_distrusted(site, journal, mono_us)
+    }
+
+    /// Whether it has that, too.
+    fn gives(&self, site: SiteId, journal: JournalId, mono_us: u64) -> bool {
+        self.peers.holds(site, journal) > self.journals.next(journal) && self.may_ask(site, journal, mono_us)
+    }
+
+    /// Whether somebody in touch gives more of a journal than is here.
+    pub(crate) fn is_to_be_had(&self, journal: JournalId, mono_us: u64) -> bool {
+        self.peers.greeted().any(|site| self.gives(site, journal, mono_us))
     }
 
     /// What was passed over (the disk was full, a stamp was too far ahead) does not come again by itself: who has more
