@@ -284,6 +284,12 @@ fn what_is_left_of_a_topic_or_of_a_vote_counts() {
     check(&[52], &Options { also, ..Options::default() });
 }
 
+/// At 1021889 one of three was to go on that was still copying what the lost two had agreed on to be the end of a journal.
+#[test]
+fn who_lacks_what_only_the_lost_had_is_not_let_go_on() {
+    check(&[1_021_889], &Options { also: vec![Kind::Force], ..Options::default() });
+}
+
 /// At 1021050 one of two that had lost its disk, in touch with the witness alone, showed its next life before it had heard what
 /// there was of the one before. (Decision 0033.)
 #[test]

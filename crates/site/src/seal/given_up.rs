@@ -113,6 +113,14 @@ impl Site {
                 "{name} cannot be reached either, and all who remain must agree: bring it back, or name it too"
             ));
         }
+        if let Some(journal) = self.unreachable_end(&remain) {
+            return Err(format!(
+                "those who remain lack entries of {} that were agreed on, and would wait for them for ever: bring a site back \
+                 that has them until they are here; if there is none, found a new cluster with what `meridian dump segment \
+                 --records` reads here",
+                self.journal_name(journal)
+            ));
+        }
         let lost = sites.iter().copied().collect();
         if self.witness().is_some() && self.leaves_half(&lost) && !self.state.seals.witness.refused {
             return Err(
@@ -120,6 +128,16 @@ impl Site {
             );
         }
         self.may_decide(remain.len() == 1)
+    }
+
+    /// A journal of which none of those who remain holds all that lies before its end.
+    fn unreachable_end(&self, remain: &[SiteId]) -> Option<JournalId> {
+        let held = |journal: JournalId| {
+            let there = remain.iter().map(|site| self.peers.holds(*site, journal)).max().unwrap_or(0);
+            there.max(self.journals.durable(journal))
+        };
+        let cuts = self.state.seals.cuts();
+        cuts.into_iter().find(|(journal, cut)| held(*journal) < cut.next).map(|(journal, _)| journal)
     }
 
     /// Says why not, if this site is not the one to ask.
