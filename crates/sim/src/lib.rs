@@ -248,7 +248,10 @@ fn whole(world: &mut World) -> Verdict {
     let until_us = world.now_us + AGREE_WITHIN_US;
     while world.options.core_only && !world.bury()? {
         world.run_steps(10)?;
-        checkers::ensure(world.now_us <= until_us, "I-47", || "no majority came back".into())?;
+        if world.now_us > until_us {
+            world.waits_for_operator = world.nobody_writes();
+            return checkers::ensure(world.waits_for_operator, "I-47", || "no majority came back".into());
+        }
     }
     let (mut until_us, latest_us) = (world.now_us + AGREE_WITHIN_US, world.now_us + COPIES_WITHIN_US);
     let mut copied = world.copied_bytes();

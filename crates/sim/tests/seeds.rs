@@ -235,6 +235,14 @@ fn a_majority_goes_on_without_the_rest() {
     check(&seeds, &Options { core_only: true, ..Options::default() });
 }
 
+/// At 900071 a fence, a lost disk and a clean stop left nobody to write (decision 0015); at 920030 who was dead for good alone had
+/// the end of what it had written before it was fenced, so that its next life is not shown before it is removed.
+#[test]
+fn what_takes_an_operator_is_no_fault() {
+    check(&[900_071], &Options { core_only: true, ..Options::default() });
+    check(&[920_030], &Options { core_only: true, steps: 12_000, ..Options::default() });
+}
+
 /// At 830125 each of two lacked what the other held, since a third, dead by now, had dropped it; both asked for a copy.
 #[test]
 fn what_one_has_dropped_comes_from_another() {
