@@ -59,8 +59,8 @@ use world::World;
 
 /// How long the sites may take to agree once faults have ended, in microseconds of their time.
 const AGREE_WITHIN_US: u64 = 60_000_000;
-/// The same while some site takes files over from another: over the slowest links with the smallest windows that takes minutes.
-const COPIES_WITHIN_US: u64 = 600_000_000;
+/// The same while something still comes over from another: over the slowest links with the smallest windows that takes minutes.
+const ALL_OVER_WITHIN_US: u64 = 600_000_000;
 /// How long it may take to go on without sites that are lost, and to have them back one by one, in microseconds.
 const FORCED_WITHIN_US: u64 = 240_000_000;
 
@@ -253,16 +253,16 @@ fn whole(world: &mut World) -> Verdict {
             return checkers::ensure(world.waits_for_operator, "I-47", || "no majority came back".into());
         }
     }
-    let (mut until_us, latest_us) = (world.now_us + AGREE_WITHIN_US, world.now_us + COPIES_WITHIN_US);
-    let mut copied = world.copied_bytes();
+    let (mut until_us, latest_us) = (world.now_us + AGREE_WITHIN_US, world.now_us + ALL_OVER_WITHIN_US);
+    let mut come_over = world.come_over();
     loop {
         world.run_steps(100)?;
         let verdict = world.agree();
         if verdict.is_ok() {
             return world.read_all_again();
         }
-        let before = std::mem::replace(&mut copied, world.copied_bytes());
-        if copied > before {
+        let before = std::mem::replace(&mut come_over, world.come_over());
+        if come_over > before {
             until_us = latest_us.min(world.now_us + AGREE_WITHIN_US);
         }
         if world.now_us > until_us {

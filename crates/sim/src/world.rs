@@ -436,10 +436,11 @@ impl World {
         self.checkers.agree(&self.pairs())
     }
 
-    /// How much has come over of the files that sites take over at the moment.
-    pub(crate) fn copied_bytes(&self) -> u64 {
+    /// How much has come over: bytes of the files that sites take over at the moment, and entries that they hold.
+    pub(crate) fn come_over(&self) -> u64 {
         let running = self.hosts.values().filter_map(|host| host.process.as_ref());
-        running.filter_map(|process| process.site.copy_status()).map(|copy| copy.bytes_done).sum()
+        let copied = |site: &Site| site.copy_status().map_or(0, |copy| copy.bytes_done);
+        running.map(|process| copied(&process.site) + process.site.frontier().values().sum::<u64>()).sum()
     }
 
     /// Whether the order waits for an operator, as decision 0015 says that it may.

@@ -292,6 +292,12 @@ fn what_is_left_of_a_topic_or_of_a_vote_counts() {
     check(&[52], &Options { also, ..Options::default() });
 }
 
+/// At 1031922 a backlog came over a slow link with a small window for longer than the simulator waited.
+#[test]
+fn what_still_comes_over_is_waited_for() {
+    check(&[1_031_922], &Options { steps: 30_000, also: vec![Kind::Witness], ..Options::default() });
+}
+
 /// At 1021889 one of three was to go on that was still copying what the lost two had agreed on to be the end of a journal.
 #[test]
 fn who_lacks_what_only_the_lost_had_is_not_let_go_on() {
