@@ -292,6 +292,12 @@ fn what_is_left_of_a_topic_or_of_a_vote_counts() {
     check(&[52], &Options { also, ..Options::default() });
 }
 
+/// At 1041362 the simulator looked for what retention had taken in an origin log that did not show it yet.
+#[test]
+fn what_a_hidden_life_holds_is_not_gone() {
+    check(&[1_041_362], &Options { steps: 30_000, also: vec![Kind::Retain], ..Options::default() });
+}
+
 /// At 1031922 a backlog came over a slow link with a small window for longer than the simulator waited.
 #[test]
 fn what_still_comes_over_is_waited_for() {

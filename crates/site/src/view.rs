@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use catalog::Topic;
 use clock::Stamp;
 use disk::Disk;
-use entry::{JournalId, MemberEpoch, PartitionId, Seq, SiteId, StorageId, TopicId};
+use entry::{Incarnation, JournalId, MemberEpoch, PartitionId, Seq, SiteId, StorageId, TopicId};
 use order::{Blocker, Turn};
 use partition::{LogsError, OffsetError, Plan, TimeHit};
 use serde::Serialize;
@@ -195,6 +195,21 @@ impl Site {
                 self.logs.plan_origin(disk, (topic, partition), self.latest_shown(site), offset, bytes_max)
             }
         }
+    }
+
+    /// As [`Site::plan`] of an origin log, with the lives in it that are not shown yet: what the merged log shows stands there.
+    ///
+    /// # Errors
+    /// [`OffsetError`] if the log has no such offset, or an index does not read.
+    pub fn plan_unshown(
+        &self,
+        disk: &dyn Disk,
+        (topic, partition, origin): (TopicId, PartitionId, SiteId),
+        offset: u64,
+        bytes_max: usize,
+    ) -> Result<Plan, OffsetError> {
+        let latest = JournalId { site: origin, incarnation: Incarnation(u32::MAX) };
+        self.logs.plan_origin(disk, (topic, partition), latest, offset, bytes_max)
     }
 
     /// The first batch with a timestamp of at least `timestamp_ms`; with `None`, the first with the highest of all.

@@ -185,10 +185,9 @@ impl Readings {
         let index = disk.read(&file, 0, usize::try_from(len).unwrap_or(0)).unwrap_or_default();
         for place in partition::places(&index).flatten().filter(|place| (read..start).contains(&place.offset))
         {
-            let at = (topic, partition, Reading::Origin(place.journal.site));
-            let Ok(Some(slice)) =
-                site.plan(disk, at, place.origin_offset, 1).map(|plan| plan.slices.into_iter().next())
-            else {
+            let at = (topic, partition, place.journal.site);
+            let plan = site.plan_unshown(disk, at, place.origin_offset, 1);
+            let Ok(Some(slice)) = plan.map(|plan| plan.slices.into_iter().next()) else {
                 return broken("I-20", format!("site {id} has let go of {log:?} at {}", place.offset));
             };
             self.read(look, log, &Slice { base_offset: place.offset, ..slice }, oracle)?;
