@@ -157,6 +157,8 @@ pub struct Process {
     pub paused_until_us: u64,
     /// After how many actions of one step it dies.
     pub dies_after: Option<usize>,
+    /// Whether the step that it has just made is its last.
+    pub halts: bool,
     /// The protocol that it speaks.
     pub protocol: u16,
     /// The protocols that others said they speak.
@@ -293,6 +295,7 @@ impl Process {
             tick_us: None,
             paused_until_us: 0,
             dies_after: None,
+            halts: false,
         }
     }
 }

@@ -316,6 +316,8 @@ impl World {
             ticketed.asked.sites = ticketed.asked.sites.min(now.unwrap_or(1).max(1));
             ticketed.asked.released &= process.site.topic(append.topic).is_some_and(awaits_release);
             ticketed.asked.released &= !self.checkers.has_other_history(id);
+            // What it has released in its last moment is readable once it is back.
+            ticketed.asked.released &= !process.halts;
         }
         if let (Ok(answer), Some(process)) = (&answer, &host.process) {
             self.checkers.replied(host.actor(), &process.site, &ticketed.asked, answer)?;

@@ -357,6 +357,7 @@ impl World {
             low.heard(now_us, waiting + begun.sum::<usize>());
         }
         let dies_after = process.dies_after.take();
+        process.halts = actions.iter().any(|action| matches!(action, Action::Halt(_)));
         actions.iter().for_each(|action| self.trace.mark(trace::action_mark(action)));
         self.trace.line(now_us, Some(id), || format!("{} →{}", told.join(","), trace::actions(&actions)));
         self.read(id, &actions)?;

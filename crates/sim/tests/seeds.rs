@@ -292,6 +292,13 @@ fn what_is_left_of_a_topic_or_of_a_vote_counts() {
     check(&[52], &Options { also, ..Options::default() });
 }
 
+/// At 1050672 a site halted over what it misread in the step in which it told a client that something was released: what was
+/// readable it could say only in its next life.
+#[test]
+fn what_a_last_step_released_is_readable_afterwards() {
+    check(&[1_050_672], &Options { steps: 2_759, also: vec![Kind::Witness], ..Options::default() });
+}
+
 /// At 1041362 the simulator looked for what retention had taken in an origin log that did not show it yet.
 #[test]
 fn what_a_hidden_life_holds_is_not_gone() {
