@@ -224,11 +224,7 @@ pub(crate) fn await_ready(
 
 /// Whether every thread of a process is stopped.
 fn stands_still(process: u32) -> bool {
-    let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { return false };
-    threads.flatten().all(|thread| {
-        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-        // A thread that has just ended says nothing.
-        matches!(state, Some('T' | 't' | 'Z' | 'X') | None)
-    })
+    let threads = launch::threads(process);
+    // A thread that has just ended says nothing.
+    !threads.is_empty() && threads.iter().all(|it| matches!(it.state, Some('T' | 't' | 'Z' | 'X') | None))
 }

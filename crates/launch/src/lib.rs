@@ -16,8 +16,10 @@ mod plan;
 mod ports;
 mod process;
 mod ready;
+mod threads;
 
 pub use cluster::Cluster;
 pub use error::LaunchError;
 pub use plan::{Network, Plan, Ports, SITES_MAX};
 pub use ports::PortBlock;
+pub use threads::{Thread, threads};

@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::error::LaunchError;
 use crate::plan::Plan;
+use crate::threads::{Thread, threads};
 
 /// Lines of a log that an error shows.
 const LOG_LINES: usize = 12;
@@ -80,9 +81,9 @@ impl Process {
             }
             std::thread::sleep(POLL);
         }
-        let threads = threads(self.child.id());
+        let threads: Vec<String> = threads(self.child.id()).iter().map(Thread::to_string).collect();
         self.kill();
-        Ok(Some(threads))
+        Ok(Some(threads.join(", ")))
     }
 
     /// Ends it at once, as a power cut would.
@@ -99,36 +100,9 @@ impl Drop for Process {
     }
 }
 
-/// Each thread of a process: its name, its state (a letter, proc(5)) and where in the kernel it waits.
-fn threads(process: u32) -> String {
-    let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { return String::new() };
-    let of = |thread: &Path, file: &str| std::fs::read_to_string(thread.join(file)).unwrap_or_default();
-    let said = threads.flatten().map(|thread| {
-        let (thread, stat) = (thread.path(), of(&thread.path(), "stat"));
-        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.get(..1)).unwrap_or("?").to_owned();
-        format!("{} {state} {}", of(&thread, "comm").trim(), of(&thread, "wchan").trim())
-    });
-    said.collect::<Vec<_>>().join(", ")
-}
-
 /// The last lines of a log.
 pub(crate) fn log_end(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    /// A thread that waits is named, with its state.
-    #[test]
-    fn threads_are_told() {
-        let (hold, wait) = std::sync::mpsc::channel::<()>();
-        let sleeper = std::thread::Builder::new().name("sleeper".to_owned()).spawn(move || wait.recv());
-        while !super::threads(std::process::id()).contains("sleeper S ") {
-            std::thread::yield_now();
-        }
-        drop(hold);
-        assert!(sleeper.expect("a thread").join().expect("no panic").is_err());
-    }
 }
