@@ -249,8 +249,7 @@ fn whole(world: &mut World) -> Verdict {
     while world.options.core_only && !world.bury()? {
         world.run_steps(10)?;
         if world.now_us > until_us {
-            world.waits_for_operator = world.nobody_writes();
-            return checkers::ensure(world.waits_for_operator, "I-47", || "no majority came back".into());
+            return world.unless_nobody_writes(checkers::broken("I-47", "no majority came back"));
         }
     }
     let (mut until_us, latest_us) = (world.now_us + AGREE_WITHIN_US, world.now_us + ALL_OVER_WITHIN_US);
@@ -266,8 +265,7 @@ fn whole(world: &mut World) -> Verdict {
             until_us = latest_us.min(world.now_us + AGREE_WITHIN_US);
         }
         if world.now_us > until_us {
-            world.waits_for_operator = world.nobody_writes();
-            return if world.waits_for_operator { Ok(()) } else { verdict };
+            return world.unless_nobody_writes(verdict);
         }
     }
 }

@@ -444,9 +444,10 @@ impl World {
         running.map(|process| copied(&process.site) + process.site.frontier().values().sum::<u64>()).sum()
     }
 
-    /// Whether the order waits for an operator, as decision 0015 says that it may.
-    pub(crate) fn nobody_writes(&self) -> bool {
-        self.checkers.nobody_writes(&self.pairs())
+    /// Unless the order waits for an operator, as decision 0015 says that it may, what was found holds.
+    pub(crate) fn unless_nobody_writes(&mut self, found: Verdict) -> Verdict {
+        self.waits_for_operator = self.checkers.nobody_writes(&self.pairs());
+        if self.waits_for_operator { Ok(()) } else { found }
     }
 
     /// What is readable is read again: of a compacted log less is left by now.
