@@ -106,11 +106,16 @@ impl Lives {
     }
 }
 
+/// No life of a site is later.
+pub(crate) fn beyond_all(site: SiteId) -> JournalId {
+    JournalId { site, incarnation: Incarnation(u32::MAX) }
+}
+
 impl Site {
     /// The latest life of a site that its origin logs show.
     pub(crate) fn latest_shown(&self, site: SiteId) -> JournalId {
         match self.state.switch.has(Mutant::TailsPassedOver) {
-            true => JournalId { site, incarnation: Incarnation(u32::MAX) },
+            true => beyond_all(site),
             false => self.state.lives.shown(site),
         }
     }

@@ -4,10 +4,9 @@
 //! fill the disk: above a bound the WAL goes on without it, as long as a quorum holds what is dropped and it is released
 //! here. Were it not released, two sites could each have dropped what the other lacks, and neither could take over a copy of
 //! the other; of two that have released what they dropped, the one that has come further lacks nothing of the other's. A
-//! fenced one is
-//! waited for only up to half of that: nobody expects it soon, but one that is back within the hour should not have to
-//! copy. Who is not waited for takes over a copy when it is back. It is said whom the WAL waits for, and loudly whom it
-//! waits for no longer.
+//! fenced one is waited for only up to half of that: nobody expects it soon, but one that is back within the hour should
+//! not have to copy. Who is not waited for takes over a copy when it is back. It is said whom the WAL waits for, and
+//! loudly whom it waits for no longer.
 
 use entry::{JournalId, Seq, SiteId};
 use journal::WalPosition;

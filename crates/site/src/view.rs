@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use catalog::Topic;
 use clock::Stamp;
 use disk::Disk;
-use entry::{Incarnation, JournalId, MemberEpoch, PartitionId, Seq, SiteId, StorageId, TopicId};
+use entry::{JournalId, MemberEpoch, PartitionId, Seq, SiteId, StorageId, TopicId};
 use order::{Blocker, Turn};
 use partition::{LogsError, OffsetError, Plan, TimeHit};
 use serde::Serialize;
 
 use crate::copy::CopyStatus;
 use crate::identity::Identity;
+use crate::lives::beyond_all;
 use crate::merge::Counts;
 use crate::progress::Position;
 use crate::repair::RepairCounts;
@@ -208,8 +209,7 @@ impl Site {
         offset: u64,
         bytes_max: usize,
     ) -> Result<Plan, OffsetError> {
-        let latest = JournalId { site: origin, incarnation: Incarnation(u32::MAX) };
-        self.logs.plan_origin(disk, (topic, partition), latest, offset, bytes_max)
+        self.logs.plan_origin(disk, (topic, partition), beyond_all(origin), offset, bytes_max)
     }
 
     /// The first batch with a timestamp of at least `timestamp_ms`; with `None`, the first with the highest of all.
