@@ -148,7 +148,7 @@ fn messages() -> Vec<Vec<u8>> {
         votes: BTreeMap::from([(journal(), Vote::default())]),
         held: BTreeMap::from([(journal(), 4)]),
         remain: BTreeSet::from([SiteId(1), SiteId(2)]),
-        witness: Some((StorageId(8), BTreeSet::from([StorageId(7)]))),
+        storages: BTreeMap::from([(SiteId(9), (StorageId(8), BTreeSet::from([StorageId(7)])))]),
     };
     let asked = AskWitness {
         storage: StorageId(8),

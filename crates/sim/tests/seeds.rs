@@ -331,6 +331,21 @@ fn no_journal_is_granted_twice() {
     check(&[1_011_222], &Options::default());
 }
 
+/// At 1070857 a site lost its disk, with the second of its lives on it, while a member was added. It stood in front of that change,
+/// which waited for the end of its former journal; and that for its being granted another one, for which it asked in vain.
+#[test]
+fn who_lost_its_disk_comes_back_under_others_members() {
+    check(&[1_070_857], &Options { also: vec![Kind::Add, Kind::Remove], ..Options::default() });
+}
+
+/// At 860010 a site lost its disk twice, and one that had not been told so took its votes for those of the first time. (Decision
+/// 0012.)
+#[test]
+fn who_lost_two_disks_is_believed_by_all() {
+    let also = vec![Kind::Wipe];
+    check(&[860_010], &Options { sites: 5, core_only: true, also, ..Options::default() });
+}
+
 /// At 1001161 the simulator's operator had given up on adding a site, lost its disk while another one was without, and the
 /// site was added after all.
 #[test]

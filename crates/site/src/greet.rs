@@ -89,8 +89,9 @@ impl Site {
             Message::OpenMe { journal, first } => self.sponsor(journal, first, step),
             Message::AskIncarnation(asked, storage) => self.asked_for_incarnation(from, asked, storage, step),
             Message::Incarnation { asked, storage, granted, next, epoch }
-                if epoch == self.merge.order.epoch() && storage == self.identity.storage =>
+                if storage == self.identity.storage =>
             {
+                let granted = granted.then_some(epoch);
                 self.incarnation_answer(from, asked, granted, next, step);
             }
             Message::Incarnation { .. } => {}

@@ -394,7 +394,8 @@ impl Site {
                 self.say_of(from, journal, Said::Refused { ballot, promised }, step);
             }
             // It is asked again.
-            Err(NoVote::NotHeld | NoVote::Gone) => {}
+            Err(NoVote::NotHeld) => {}
+            Err(NoVote::Gone) => self.ask_for_storages(step),
         }
     }
 

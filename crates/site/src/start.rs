@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crdt::Frontier;
 use disk::DiskError;
-use entry::{Body, Incarnation, JournalId, OpenBody, Seq, SiteId, StorageId};
+use entry::{Body, Incarnation, JournalId, MemberEpoch, OpenBody, Seq, SiteId, StorageId};
 use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, Refusal};
@@ -484,12 +484,14 @@ impl Site {
         }
     }
 
-    /// A site answered our claim.
+    /// A site answered our claim. It granted it as a member of an epoch, which is to be the one known here; a number that is taken
+    /// is so in all of them, and to ask for one that is not may be what it takes to come to know the next epoch: as long as
+    /// nobody is granted a later journal, the former one does not end.
     pub(crate) fn incarnation_answer(
         &mut self,
         from: SiteId,
         asked: Incarnation,
-        granted: bool,
+        granted: Option<MemberEpoch>,
         next: Incarnation,
         step: &mut Step<'_>,
     ) {
@@ -498,17 +500,22 @@ impl Site {
         if !self.is_voter(from) {
             return;
         }
+        let here = self.merge.order.epoch();
         let start = &mut self.state.start;
         let Some((claimed, grants)) = start.claim.as_mut().filter(|_| start.won.is_none()) else { return };
-        if granted && asked == *claimed {
-            grants.insert(from);
-            if grants.len() >= quorum {
-                start.won = Some(asked);
-                step.out.push(Action::ViewChanged);
+        match granted {
+            Some(epoch) if epoch == here && asked == *claimed => {
+                grants.insert(from);
+                if grants.len() >= quorum {
+                    start.won = Some(asked);
+                    step.out.push(Action::ViewChanged);
+                }
             }
-        } else if next > *claimed {
-            start.claim = Some((next, BTreeSet::new()));
-            start.asked_us = None;
+            None if next > *claimed => {
+                start.claim = Some((next, BTreeSet::new()));
+                start.asked_us = None;
+            }
+            _ => {}
         }
     }
 }

@@ -134,8 +134,9 @@ pub struct Votes {
     pub held: BTreeMap<JournalId, Seq>,
     /// The members that were not given up, as far as the sender knows.
     pub remain: BTreeSet<SiteId>,
-    /// The data directory of the witness whose word the sender takes, and those whose word it takes no more.
-    pub witness: Option<(StorageId, BTreeSet<StorageId>)>,
+    /// The data directories that count at the sender, of the sites of which others did before, and of the witness; and those
+    /// whose word it takes no more.
+    pub storages: BTreeMap<SiteId, (StorageId, BTreeSet<StorageId>)>,
 }
 
 /// What of a site's frontier does not count for the quorum of a release.
@@ -412,7 +413,7 @@ mod tests {
                 granted: BTreeMap::from([(SiteId(3), (Incarnation(1), StorageId(7)))]),
                 held: BTreeMap::from([(journal, 4)]),
                 remain: BTreeSet::from([SiteId(1), SiteId(2)]),
-                witness: Some((StorageId(8), BTreeSet::from([StorageId(7)]))),
+                storages: BTreeMap::from([(SiteId(9), (StorageId(8), BTreeSet::from([StorageId(7)])))]),
             }),
         ];
         let decision = GivenUp {

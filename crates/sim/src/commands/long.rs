@@ -1,4 +1,5 @@
-//! The long run: seeds of every size for as long as one likes, each of them twice, and one of three also with a witness.
+//! The long run: seeds of every size for as long as one likes, each of them twice; one of three also with a witness, or
+//! with none but a majority left in the end.
 //!
 //! A seed that goes two ways broke I-53. A seed that breaks anything is shrunk and printed with the command that repeats
 //! it, and ends the run. In the end there is what was done, how fast, and which faults met which invariants.
@@ -89,12 +90,16 @@ fn sized(seed: u64, options: &Options) -> Options {
     options
 }
 
-/// A seed in which nothing else is asked of sites runs once more with one of them as a witness, unless other faults were asked for.
+/// A seed in which nothing else is asked of sites runs once more, with one of them as a witness, or to its end with a majority alone
+/// (liveness mode); unless other faults were asked for.
 fn mixes(seed: u64, wanted: &Options) -> Vec<Options> {
     let options = sized(seed, wanted);
-    let witnessed = Options { also: vec![Kind::Witness], ..options.clone() };
     let is_free = options.also.is_empty() && !options.plain;
-    std::iter::once(options).chain(is_free.then_some(witnessed)).collect()
+    let again = match seed / 3 % 2 {
+        0 => Options { also: vec![Kind::Witness], ..options.clone() },
+        _ => Options { core_only: true, ..options.clone() },
+    };
+    std::iter::once(options).chain(is_free.then_some(again)).collect()
 }
 
 impl Done {

@@ -222,7 +222,7 @@ impl Site {
                 .collect(),
             held: self.journals.frontier(),
             remain: self.members().iter().copied().filter(|site| self.is_voter(*site)).collect(),
-            witness: self.pledge(),
+            storages: self.storages(),
         }
     }
 
@@ -246,7 +246,6 @@ impl Site {
 
     /// Another's votes and grants become this site's own.
     pub(super) fn learn_votes(&mut self, told: &Votes) {
-        self.learn_witness(told.witness.as_ref());
         for (journal, theirs) in told.votes.iter().filter(|(_, theirs)| **theirs != Vote::default()) {
             let known = self.state.seals.of(*journal).vote;
             let vote = known.learned(theirs);

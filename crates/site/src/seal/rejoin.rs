@@ -1,8 +1,10 @@
 //! How a site that lost its disk, and with it its votes, comes back into the quorums.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use entry::{JournalId, MemberEpoch, Seq, SiteId, StorageId};
 
-use super::{REPEAT_US, Rejoin};
+use super::{REPEAT_US, Rejoin, Seals};
 use crate::action::Action;
 use crate::identity::Identity;
 use crate::mutant::Mutant;
@@ -79,6 +81,7 @@ impl Site {
         if self.is_witness() {
             return self.told_as_witness(from, told);
         }
+        self.learn_storages(&told.storages);
         if let Some(to) = told.enters {
             return self.told_for_entering(from, to, told);
         }
@@ -92,6 +95,36 @@ impl Site {
         for (journal, next) in &told.held {
             let owed = self.state.seals.rejoin.owes.entry(*journal).or_insert(0);
             *owed = (*owed).max(*next);
+        }
+    }
+
+    /// What this site takes no word of, and of what instead.
+    pub(super) fn storages(&self) -> BTreeMap<SiteId, (StorageId, BTreeSet<StorageId>)> {
+        let Seals { renewed, left, .. } = &self.state.seals;
+        let left = |site| left.get(site).cloned().unwrap_or_default();
+        renewed.iter().map(|(site, storage)| (*site, (*storage, left(site)))).collect()
+    }
+
+    /// An end was agreed on with a storage that does not count here. A site that lost its disk again tells a majority of the new
+    /// one; who was not among them knows of the one before, and learns from the others that it was left.
+    pub(super) fn ask_for_storages(&self, step: &mut Step<'_>) {
+        let ask = Message::AskVotes(self.identity.storage, Some(self.state.seals.entered));
+        step.out.extend(self.peers.greeted().map(|site| control(site, ask.clone())));
+    }
+
+    /// Another member takes the word of these storages. So does this site, where what it takes was left; and the witness's,
+    /// where it takes none.
+    fn learn_storages(&mut self, theirs: &BTreeMap<SiteId, (StorageId, BTreeSet<StorageId>)>) {
+        for (site, (storage, left)) in theirs {
+            let pledges = self.config.witness == Some(*site) && !self.is_member(*site);
+            let is_left = self.state.seals.renewed.get(site).map_or(pledges, |own| left.contains(own));
+            if is_left {
+                for storage in left.iter().chain([storage]) {
+                    self.state.seals.renew(*site, *storage);
+                    self.state.seals.unsaid.push_back(None);
+                    self.pipeline.note(Note::Renewed(*site, *storage));
+                }
+            }
         }
     }
 

@@ -67,12 +67,6 @@ impl Site {
         Some((witness, *self.state.seals.renewed.get(&witness)?))
     }
 
-    /// The same, and the directories whose word counts no more: to be told to one that may know of older ones only.
-    pub(super) fn pledge(&self) -> Option<(StorageId, BTreeSet<StorageId>)> {
-        let (witness, storage) = self.pledged()?;
-        Some((storage, self.state.seals.left.get(&witness).cloned().unwrap_or_default()))
-    }
-
     /// The witness, if it can be asked.
     pub(super) fn witness(&self) -> Option<(SiteId, StorageId)> {
         self.pledged().filter(|(witness, _)| self.witness_lacks(*witness).is_none())
@@ -372,19 +366,6 @@ impl Site {
             self.state.seals.renew(witness, storage);
             self.state.seals.unsaid.push_back(None);
             self.pipeline.note(Note::Renewed(witness, storage));
-        }
-    }
-
-    /// Another member takes the word of this directory of the witness. So does this site, if it has none or one that was left.
-    pub(super) fn learn_witness(&mut self, theirs: Option<&(StorageId, BTreeSet<StorageId>)>) {
-        let Some((witness, (storage, left))) = self.config.witness.zip(theirs) else { return };
-        let own = self.state.seals.renewed.get(&witness);
-        if own.is_none_or(|own| left.contains(own)) {
-            for storage in left.iter().chain([storage]) {
-                self.state.seals.renew(witness, *storage);
-                self.state.seals.unsaid.push_back(None);
-                self.pipeline.note(Note::Renewed(witness, *storage));
-            }
         }
     }
 
