@@ -299,7 +299,8 @@ class Cluster:
 
         def equal():
             ends = [site.ends(topic) for site in self.data_sites]
-            return all(sum(end.values()) >= records for end in ends) and all(end == ends[0] for end in ends)
+            assert all(sum(end.values()) >= records for end in ends) and all(end == ends[0] for end in ends), ends
+            return True
 
         eventually(f"all sites read {records} records of {topic}", equal)
 

@@ -94,7 +94,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "ack.all",
         default: "durable",
         expected: "`durable` or `released`",
-        about: "What acks=all waits for: durable here (and at min.insync.sites), or readable in the merged log.",
+        about: "What acks=all waits for, beside min.insync.sites: durable here, or readable in the merged log.",
         shape: Shape::Word(&["durable", "released"]),
     },
     Setting {

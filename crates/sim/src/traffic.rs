@@ -119,7 +119,6 @@ impl World {
         if let (Request::Append(append), Some(process)) = (&ticketed.asked.request, &host.process)
             && append.acknowledge == site::Acknowledge::All
             && let Some(topic) = process.site.topic(append.topic)
-            && topic.settings.ack_all == catalog::AckAll::Durable
         {
             ticketed.asked.sites = usize::from(topic.settings.min_insync_sites).max(1);
         }

@@ -346,6 +346,19 @@ fn who_lost_two_disks_is_believed_by_all() {
     check(&[860_010], &Options { sites: 5, core_only: true, also, ..Options::default() });
 }
 
+/// At 1110570 a site was given up by a witness's word, lost its disk and was taken back with another one: who had been told of the
+/// one between refused its votes for ever. (Decision 0012.)
+#[test]
+fn who_is_added_with_another_disk_is_believed_by_all() {
+    check(&[1_110_570], &Options { steps: 30_000, also: vec![Kind::Witness], ..Options::default() });
+}
+
+/// At 1093350 a topic that wants its records at two sites came to answer at their release, beside a witness that let one go on.
+#[test]
+fn what_is_answered_at_its_release_is_held_by_as_many_as_was_asked() {
+    check(&[1_093_350], &Options { also: vec![Kind::Witness], ..Options::default() });
+}
+
 /// At 1001161 the simulator's operator had given up on adding a site, lost its disk while another one was without, and the
 /// site was added after all.
 #[test]

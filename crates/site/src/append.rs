@@ -124,11 +124,11 @@ impl Site {
             .ok_or(Refusal::UnknownPartition)?
             .clone();
         let info = self.check_batch(append, &topic)?;
-        let until = match condition(append.acknowledge, &topic) {
-            Until::Held(_) if self.state.switch.has(Mutant::HoldersNotAwaited) => Until::Durable,
-            Until::Released if self.state.switch.has(Mutant::ReleaseNotAwaited) => Until::Durable,
-            until => until,
-        };
+        let mut until = condition(append.acknowledge, &topic);
+        if self.state.switch.has(Mutant::HoldersNotAwaited) {
+            until.sites = 1;
+        }
+        until.released &= !self.state.switch.has(Mutant::ReleaseNotAwaited);
         let key = producer_key(append, &info);
         if let Some(key) = key {
             match self.desk.window.admit(key, info.base_sequence, info.records) {
@@ -158,8 +158,8 @@ impl Site {
 
     /// A retry of what is in the journal already waits for the same thing as the first try.
     fn known(&self, seq: Seq, stamp: Stamp, until: Until, journal: JournalId) -> Taken {
-        let placed = until == Until::Released && seq < self.merge.next_in_effect(journal);
-        if placed { Taken::Done(appended(stamp)) } else { Taken::Waits(seq, appended(stamp), until) }
+        let released = until.released && seq >= self.merge.next_in_effect(journal);
+        Taken::Waits(seq, appended(stamp), Until { released, ..until })
     }
 
     fn check_batch(&self, append: &Append, topic: &Topic) -> Result<BatchInfo, Refusal> {
@@ -205,7 +205,7 @@ impl Site {
         if self.state.switch.has(Mutant::CommitNotAwaited) {
             return Ok(Taken::Done(Answer::Committed));
         }
-        Ok(Taken::Waits(seq, Answer::Committed, Until::Durable))
+        Ok(Taken::Waits(seq, Answer::Committed, Until::DURABLE))
     }
 
     /// `site (14 bits) | milliseconds of a stamp (42 bits) | count within it (6 bits)`: never given out twice, since
@@ -254,15 +254,12 @@ impl Site {
         let peers = &self.peers;
         let attempt = self.state.seals.attempt(journal);
         let own_counts = self.frozen().counted(journal, durable, attempt);
-        let met = |seq: Seq, until: Until| match until {
-            Until::Durable => true,
-            Until::Released => false,
-            Until::Held(sites) => {
-                let others =
-                    others.iter().filter(|site| peers.counts(**site, journal, attempt) > seq).count();
-                usize::from(own_counts > seq) + others >= sites
-            }
+        let holders = |seq: Seq| {
+            let others = others.iter().filter(|site| peers.counts(**site, journal, attempt) > seq).count();
+            usize::from(own_counts > seq) + others
         };
+        let met =
+            |seq: Seq, until: Until| !until.released && (until.sites <= 1 || holders(seq) >= until.sites);
         for pending in self.desk.take_met(durable, met) {
             step.out.push(Action::Reply { ticket: pending.ticket, answer: Ok(pending.answer) });
         }
@@ -271,10 +268,10 @@ impl Site {
 
 /// When an append is answered, by what the client asked and the topic says.
 fn condition(acknowledge: Acknowledge, topic: &Topic) -> Until {
-    match (acknowledge, topic.settings.ack_all, topic.settings.min_insync_sites) {
-        (Acknowledge::Local, _, _) | (Acknowledge::All, AckAll::Durable, 0 | 1) => Until::Durable,
-        (Acknowledge::All, AckAll::Released, _) => Until::Released,
-        (Acknowledge::All, AckAll::Durable, sites) => Until::Held(usize::from(sites)),
+    let (sites, released) = (topic.settings.min_insync_sites, topic.settings.ack_all == AckAll::Released);
+    match acknowledge {
+        Acknowledge::Local => Until::DURABLE,
+        Acknowledge::All => Until { sites: usize::from(sites), released },
     }
 }
 

@@ -40,15 +40,18 @@ pub(crate) struct Pending {
     pub(crate) until: Until,
 }
 
-/// What an answer waits for.
+/// What an answer waits for, beside that the entry is durable here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Until {
-    /// The entry is durable here.
-    Durable,
+pub(crate) struct Until {
     /// So many sites hold it durably, this one included.
-    Held(usize),
+    pub(crate) sites: usize,
     /// It has its place in the merged log.
-    Released,
+    pub(crate) released: bool,
+}
+
+impl Until {
+    pub(crate) const DURABLE: Until = Until { sites: 1, released: false };
+    pub(crate) const RELEASED: Until = Until { sites: 1, released: true };
 }
 
 /// Producer ids: the millisecond of the last one, and how many it had.
@@ -123,19 +126,20 @@ impl Desk {
         out
     }
 
-    /// An own batch has its place (or, a duplicate, none): who waited for that.
+    /// An own entry has its place (or, a duplicate, none): who waited for that and for nothing else.
     pub(crate) fn released(&mut self, seq: Seq, base_offset: Option<u64>) -> Vec<Pending> {
         let Some(waiting) = self.pending.get_mut(&seq) else { return Vec::new() };
-        let (mut done, rest): (Vec<_>, Vec<_>) =
-            waiting.drain(..).partition(|pending| pending.until == Until::Released);
-        *waiting = rest;
-        if waiting.is_empty() {
-            self.pending.remove(&seq);
-        }
-        for pending in &mut done {
+        for pending in waiting.iter_mut().filter(|pending| pending.until.released) {
             if let Answer::Appended { base_offset: slot, .. } = &mut pending.answer {
                 *slot = base_offset;
             }
+        }
+        let (done, mut rest): (Vec<_>, Vec<_>) =
+            waiting.drain(..).partition(|pending| pending.until == Until::RELEASED);
+        rest.iter_mut().for_each(|pending| pending.until.released = false);
+        *waiting = rest;
+        if waiting.is_empty() {
+            self.pending.remove(&seq);
         }
         done
     }

@@ -97,7 +97,7 @@ impl Site {
         let Some(stamp) = self.mint(now)? else { return Ok(Taken::Deferred) };
         let body = Body::Members(MembersBody { epoch, change });
         let seq = self.say(stamp, body).map_err(|_| Refusal::Busy)?;
-        Ok(Taken::Waits(seq, Answer::Members, Until::Released))
+        Ok(Taken::Waits(seq, Answer::Members, Until::RELEASED))
     }
 
     fn addition(&self, site: SiteId) -> Result<Change, String> {

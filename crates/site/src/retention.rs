@@ -72,7 +72,7 @@ impl Site {
         let Some(stamp) = self.mint(now)? else { return Ok(Taken::Deferred) };
         let body = Body::Trim(TrimBody { topic, partition, before });
         let seq = self.say(stamp, body).map_err(|_| Refusal::Busy)?;
-        Ok(Taken::Waits(seq, Answer::Committed, Until::Released))
+        Ok(Taken::Waits(seq, Answer::Committed, Until::RELEASED))
     }
 
     /// Says that time has passed, if something has been kept for too long and nobody writes. Sites say so one after the

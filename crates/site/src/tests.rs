@@ -83,6 +83,21 @@ fn an_acknowledgement_at_release_carries_the_offset() {
 }
 
 #[test]
+fn an_acknowledgement_at_release_waits_for_as_many_sites_as_the_topic_says() {
+    let mut trio = Trio::fencing_after_ms(500);
+    let topic = create(&mut trio, &[("ack.all", "released"), ("min.insync.sites", "3")]);
+    trio.cut(3);
+    let ticket = trio.send(1, append(topic, "a"));
+    trio.run_ms(3_000);
+    assert_eq!(trio.values(1, topic, Reading::Merged), ["a"], "two are a majority, and the third is fenced");
+    assert_eq!(trio.answer(ticket), None, "but not three");
+    trio.heal(3);
+    trio.run_ms(1_000);
+    let answer = trio.answer(ticket);
+    assert!(matches!(answer, Some(Ok(Answer::Appended { base_offset: Some(0), .. }))), "{answer:?}");
+}
+
+#[test]
 fn a_cut_off_site_writes_on_and_is_not_read_until_it_is_back() {
     let mut trio = Trio::founded();
     let topic = create(&mut trio, &[]);

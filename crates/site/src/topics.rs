@@ -19,7 +19,7 @@ impl Site {
         let Some(stamp) = self.mint(now)? else { return Ok(Taken::Deferred) };
         let (topic, changes) = self.make_change(request)?;
         let seq = self.say(stamp, Body::Catalog(changes)).map_err(|_| Refusal::Busy)?;
-        Ok(Taken::Waits(seq, Answer::Topic(topic), Until::Durable))
+        Ok(Taken::Waits(seq, Answer::Topic(topic), Until::DURABLE))
     }
 
     fn make_change(&mut self, request: &Request) -> Result<(TopicId, Bytes), Refusal> {

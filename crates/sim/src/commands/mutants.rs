@@ -8,7 +8,7 @@ use crate::exhaust::shared_out;
 use crate::{Mutant, Options, run};
 
 /// How many seeds may pass before a bug counts as not found.
-pub const SEEDS_MAX: u64 = 400;
+pub const SEEDS_MAX: u64 = 2_000;
 /// How often it is looked for, each time from another seed on.
 const TRIALS: u64 = 5;
 

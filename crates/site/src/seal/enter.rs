@@ -104,7 +104,7 @@ impl Site {
         if self.is_told() && self.holds_accepted() {
             self.state.seals.entering.noted = true;
             self.carry_votes();
-            self.pipeline.note(Note::Entered(to));
+            self.note_entered(to);
             return Ok(());
         }
         let now_us = step.now.mono_us;
@@ -127,6 +127,22 @@ impl Site {
             self.become_known_as(Identity { synced: false, ..self.identity.clone() }, step)?;
         }
         Ok(())
+    }
+
+    /// The next thing that is durable is that the epoch is entered. Of a site that was added on the way there the storage counts
+    /// that it was added with: it had no votes to ask for, and so has told nobody.
+    pub(super) fn note_entered(&mut self, to: MemberEpoch) {
+        let entered = self.state.seals.entered;
+        let added = |site: &SiteId| {
+            let (epoch, storage) = self.merge.order.added_with(*site)?;
+            let known = self.state.seals.renewed.get(site).is_some_and(|known| *known != storage);
+            (known && epoch > entered && epoch <= to).then_some((*site, storage))
+        };
+        let added: Vec<(SiteId, StorageId)> = self.members().iter().filter_map(added).collect();
+        for (site, storage) in added {
+            self.take_for_valid(site, storage);
+        }
+        self.pipeline.note(Note::Entered(to));
     }
 
     /// What was only said to the former members binds this site no more.

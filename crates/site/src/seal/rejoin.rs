@@ -32,7 +32,7 @@ impl Site {
             let ready = (unsynced || rejoin.owes.iter().all(holds)) && self.state.seals.unsaid.is_empty();
             if ready && self.state.seals.entered < epoch {
                 if !std::mem::replace(&mut self.state.seals.rejoin.noted, true) {
-                    self.pipeline.note(Note::Entered(epoch));
+                    self.note_entered(epoch);
                 }
                 return Ok(());
             }
@@ -119,24 +119,25 @@ impl Site {
             let pledges = self.config.witness == Some(*site) && !self.is_member(*site);
             let is_left = self.state.seals.renewed.get(site).map_or(pledges, |own| left.contains(own));
             if is_left {
-                for storage in left.iter().chain([storage]) {
-                    self.state.seals.renew(*site, *storage);
-                    self.state.seals.unsaid.push_back(None);
-                    self.pipeline.note(Note::Renewed(*site, *storage));
-                }
+                left.iter().chain([storage]).for_each(|storage| self.take_for_valid(*site, *storage));
             }
         }
+    }
+
+    /// A site votes with this storage from here on.
+    pub(super) fn take_for_valid(&mut self, site: SiteId, storage: StorageId) {
+        self.state.seals.renew(site, storage);
+        self.state.seals.unsaid.push_back(None);
+        self.pipeline.note(Note::Renewed(site, storage));
     }
 
     /// The storage with which a site told its votes is the one it votes with: what a data directory that was put back knows
     /// of others' storages may be out of date.
     fn learn_storage(&mut self, from: SiteId) {
         let Some((storage, _)) = self.peers.frontiers.get(&from) else { return };
-        let known = self.state.seals.renewed.get_mut(&from).filter(|known| *known != storage);
-        if let Some(known) = known {
-            *known = *storage;
-            self.state.seals.unsaid.push_back(None);
-            self.pipeline.note(Note::Renewed(from, *storage));
+        let storage = *storage;
+        if self.state.seals.renewed.get(&from).is_some_and(|known| *known != storage) {
+            self.take_for_valid(from, storage);
         }
     }
 }

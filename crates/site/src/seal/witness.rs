@@ -363,9 +363,7 @@ impl Site {
         let knows = self.state.seals.renewed.contains_key(&witness) || self.is_member(witness);
         let is_told = self.peers.frozen.get(&witness).is_some_and(|frozen| !frozen.all);
         if is_told && !knows && self.may_be_told(witness, storage) {
-            self.state.seals.renew(witness, storage);
-            self.state.seals.unsaid.push_back(None);
-            self.pipeline.note(Note::Renewed(witness, storage));
+            self.take_for_valid(witness, storage);
         }
     }
 
