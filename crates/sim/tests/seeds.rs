@@ -359,6 +359,13 @@ fn what_is_answered_at_its_release_is_held_by_as_many_as_was_asked() {
     check(&[1_093_350], &Options { also: vec![Kind::Witness], ..Options::default() });
 }
 
+/// At 1121234 a site sent what waited for room in its own logs, heard from the other that this one held more of its journal than
+/// itself, and took its data directory for one that was put back. (Decision 0029.)
+#[test]
+fn nobody_holds_more_of_a_journal_than_its_owner() {
+    check(&[1_121_234], &Options { steps: 30_000, also: vec![Kind::Crowd], ..Options::default() });
+}
+
 /// At 1001161 the simulator's operator had given up on adding a site, lost its disk while another one was without, and the
 /// site was added after all.
 #[test]

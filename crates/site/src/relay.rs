@@ -34,9 +34,11 @@ impl Site {
             Err(ReadError::Dropped { first, .. }) => return Ok(Provable::Dropped(first)),
             other => other?,
         };
+        let durable = self.journals.durable(journal);
+        // What waits for room in the logs is not held yet: nobody may hold more of this site's journal than itself.
+        entries.truncate(usize::try_from(durable.saturating_sub(from)).unwrap_or(usize::MAX));
         if entries.is_empty() {
             // What is held and does not stand in the WAL was taken over, or has left it: it can only be taken over again.
-            let durable = self.journals.durable(journal);
             let is_gone = from < durable && self.pipeline.wal.is_read();
             return Ok(if is_gone { Provable::Dropped(durable) } else { Provable::Nothing });
         }
