@@ -44,6 +44,9 @@ pub(crate) struct Holders {
     given_up: BTreeMap<SiteId, GivenUp>,
     #[serde(skip)]
     counted: BTreeMap<SiteId, Counted>,
+    /// How much others said that they have released.
+    #[serde(skip)]
+    pub(crate) released: Frontier<JournalId>,
     /// What follows from `counted`: the seq below which a quorum holds a journal.
     #[serde(skip)]
     quorum: BTreeMap<JournalId, Seq>,
@@ -74,6 +77,7 @@ impl Holders {
             retired: BTreeMap::new(),
             given_up: BTreeMap::new(),
             counted: BTreeMap::new(),
+            released: Frontier::new(),
             quorum: BTreeMap::new(),
             #[cfg(feature = "mutants")]
             deciders: None,
@@ -245,10 +249,10 @@ impl Holders {
 
     /// The seq below which a site counts this journal that votes under later members already. It has released everything
     /// in front of the change, which a majority held then, though some of those may be gone by now; and of a journal that
-    /// ended it counts nothing beyond the end.
+    /// ended it counts nothing beyond the end. Or what a site has said that it has released, in front of ends.
     pub(crate) fn passed(&self, journal: JournalId) -> Seq {
         let later = self.counted.values().filter(|known| known.epoch > self.members.epoch());
-        later.map(|known| known.frontier.get(journal)).max().unwrap_or(0)
+        later.map(|known| known.frontier.get(journal)).max().unwrap_or(0).max(self.released.get(journal))
     }
 
     /// The seq below which a quorum holds this journal.
@@ -269,6 +273,7 @@ impl Holders {
         self.retired.clear();
         self.given_up.clear();
         self.counted.clear();
+        self.released = Frontier::new();
         self.quorum.clear();
     }
 }
@@ -330,6 +335,8 @@ mod tests {
         );
         holders.counted(SiteId(2), StorageId(2), journal, 3);
         assert_eq!(holders.passed(journal), 3);
+        holders.released.advance(journal, 4);
+        assert_eq!(holders.passed(journal), 4, "what somebody has released was held by a majority");
     }
 
     #[test]

@@ -155,6 +155,13 @@ impl Order {
         self.holders.counted(site, storage, journal, next);
     }
 
+    /// So much of these journals has its place already at a site that is further on.
+    pub fn released_elsewhere(&mut self, released: impl IntoIterator<Item = (JournalId, Seq)>) {
+        for (journal, next) in released {
+            self.holders.released.advance(journal, next);
+        }
+    }
+
     /// Whether a site has reported with another storage since: what this one says counts no more.
     #[must_use]
     pub fn is_retired(&self, site: SiteId, storage: StorageId) -> bool {
@@ -171,8 +178,8 @@ impl Order {
         self.release_where(max, |order, at, journal, stable| at <= stable && order.is_held_enough(journal))
     }
 
-    /// A quorum holds the next entry. Of what is adopted, a quorum held all when the adoption was written; and of what lies
-    /// in front of a change of the members that somebody has released, all that this one counts.
+    /// A quorum holds the next entry, or did when somebody released it. Of what is adopted, a quorum held all when the adoption
+    /// was written; and of what lies in front of a change of the members that somebody has entered, all that this one counts.
     fn is_held_enough(&self, journal: JournalId) -> bool {
         let adopted = self.journals.get(&journal).is_some_and(Journal::is_adopting);
         let enough = self.holders.quorum(journal).max(self.holders.passed(journal));

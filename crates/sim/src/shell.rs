@@ -15,12 +15,6 @@ use crate::notary::{SHOWN_BYTES, forged};
 use crate::trace;
 use crate::world::{What, World};
 
-/// Whether a topic, as a site knows it, has writes wait until they are readable. Two sites that create it at once with
-/// other settings differ in that until they have heard of each other.
-pub(crate) fn awaits_release(topic: &catalog::Topic) -> bool {
-    topic.settings.ack_all == catalog::AckAll::Released
-}
-
 impl World {
     /// Carries out one action of a site.
     pub(crate) fn carry_out(&mut self, id: SiteId, action: Action) -> Verdict {
@@ -45,7 +39,8 @@ impl World {
                 return broken("I-07", format!("site {id} takes itself for a clone"));
             }
             Action::Reply { ticket, answer } => self.reply(id, ticket, answer)?,
-            Action::Readable(_) | Action::ViewChanged | Action::Remark(_) => {}
+            Action::ViewChanged => self.topics_changed(id),
+            Action::Readable(_) | Action::Remark(_) => {}
             Action::Alarm(text) => self.alarm(id, &text)?,
             Action::Stopped => {
                 self.kill(id, "stopped")?;
@@ -301,6 +296,14 @@ impl World {
         }
     }
 
+    /// While a request waits for the clock, say, its topic may have come to ask for less, and for more again later.
+    fn topics_changed(&mut self, id: SiteId) {
+        let Some(host) = self.hosts.get(&id) else { return };
+        let Some(process) = &host.process else { return };
+        let waiting = self.tickets.values_mut().filter(|ticketed| ticketed.at == Some((id, host.life)));
+        waiting.for_each(|ticketed| ticketed.ask_for_less(&process.site));
+    }
+
     fn reply(&mut self, id: SiteId, ticket: Ticket, answer: Result<Answer, Refusal>) -> Verdict {
         let Some(mut ticketed) = self.tickets.remove(&ticket.0) else {
             return self.operator_told(id, ticket, &answer);
@@ -309,12 +312,8 @@ impl World {
         ensure(!host.sync_failed || answer.is_err(), "I-07", || {
             format!("site {id} acknowledges after a sync that failed under it")
         })?;
-        // While it waited for the clock, the topic may have come to ask for less.
-        if let (Request::Append(append), Some(process)) = (&ticketed.asked.request, &host.process) {
-            let now =
-                process.site.topic(append.topic).map(|topic| usize::from(topic.settings.min_insync_sites));
-            ticketed.asked.sites = ticketed.asked.sites.min(now.unwrap_or(1).max(1));
-            ticketed.asked.released &= process.site.topic(append.topic).is_some_and(awaits_release);
+        if let Some(process) = &host.process {
+            ticketed.ask_for_less(&process.site);
             ticketed.asked.released &= !self.checkers.has_other_history(id);
             // What it has released in its last moment is readable once it is back.
             ticketed.asked.released &= !process.halts;

@@ -5,7 +5,6 @@ use site::{Answer, Event, Refusal, Request, Ticket};
 
 use crate::checkers::{Verdict, ensure};
 use crate::client::Allowed;
-use crate::shell::awaits_release;
 use crate::swarm::Kind;
 use crate::world::{Ticketed, What, World};
 
@@ -122,8 +121,8 @@ impl World {
         {
             ticketed.asked.sites = usize::from(topic.settings.min_insync_sites).max(1);
         }
-        if let (Request::Append(append), Some(process)) = (&ticketed.asked.request, &host.process) {
-            ticketed.asked.released &= process.site.topic(append.topic).is_some_and(awaits_release);
+        if let Some(process) = &host.process {
+            ticketed.ask_for_less(&process.site);
         }
         if let (Request::Commit(commit), Some(process)) = (&ticketed.asked.request, &host.process) {
             let stands = |(topic, partition, ..): &(_, _, u64, String)| {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use disk::Disk;
 use entry::SiteId;
 use site::wire::Message;
-use site::{Action, Answer, Event, Lane, Refusal, Site};
+use site::{Action, Answer, Event, Lane, Refusal, Request, Site};
 
 use crate::checkers::{Asked, Checkers, Verdict, broken, ensure};
 use crate::client::Client;
@@ -81,6 +81,18 @@ pub(crate) struct Ticketed {
     pub(crate) asked: Asked,
     /// Which process has it.
     pub(crate) at: Option<(SiteId, u64)>,
+}
+
+impl Ticketed {
+    /// No more is asked of an append than its topic asks for now, as a site knows it. Two sites that create it at once with other
+    /// settings differ in that until they have heard of each other.
+    pub(crate) fn ask_for_less(&mut self, site: &site::Site) {
+        let Request::Append(append) = &self.asked.request else { return };
+        let topic = site.topic(append.topic);
+        let sites = topic.map_or(1, |topic| usize::from(topic.settings.min_insync_sites).max(1));
+        self.asked.sites = self.asked.sites.min(sites);
+        self.asked.released &= topic.is_some_and(|topic| topic.settings.ack_all == catalog::AckAll::Released);
+    }
 }
 
 /// Streams of randomness, one per part.

@@ -359,6 +359,20 @@ fn what_is_answered_at_its_release_is_held_by_as_many_as_was_asked() {
     check(&[1_093_350], &Options { also: vec![Kind::Witness], ..Options::default() });
 }
 
+/// At 1141093 two of six lost their disks, and one of the other four stood in front of a change that these could not enter without
+/// it. (Decision 0013.)
+#[test]
+fn who_stands_in_front_of_a_change_follows_those_who_released_it() {
+    let also = vec![Kind::Add, Kind::Remove];
+    check(&[1_141_093], &Options { sites: 5, steps: 20_000, also, ..Options::default() });
+}
+
+/// At 1150040 the simulator asked as many sites of a topic as it wanted before and after an append was taken, not when it was.
+#[test]
+fn a_topic_may_ask_for_less_while_an_append_waits() {
+    check(&[1_150_040], &Options { also: vec![Kind::Decay], ..Options::default() });
+}
+
 /// At 1121234 a site sent what waited for room in its own logs, heard from the other that this one held more of its journal than
 /// itself, and took its data directory for one that was put back. (Decision 0029.)
 #[test]
