@@ -25,8 +25,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Encodable, Request, StrBytes};
 use site::CertificateId;
 use site::wire::{
-    AskWitness, Freeze, Frozen, GivenUp, Hello, Message, Need, Passed, Pulse, SignedHead, Stand, Votes,
-    Vouched,
+    AskWitness, Freeze, Frozen, GivenUp, Hello, Message, Need, Pulse, SignedHead, Stand, Votes, Vouched,
 };
 use uuid::Uuid;
 
@@ -185,7 +184,6 @@ fn messages() -> Vec<Vec<u8>> {
         Message::Seal(journal(), 1, promised),
         Message::Seal(journal(), 0, Said::Decided(Verdict::Ends(cut))),
         Message::AskVotes(StorageId(6), None),
-        Message::AskVotes(StorageId(6), Some(Passed { to: MemberEpoch(2), released: votes.held.clone() })),
         Message::Votes(votes),
     ];
     messages.iter().map(|message| message.encode().to_vec()).collect()

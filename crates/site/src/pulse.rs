@@ -3,7 +3,9 @@
 //! A pulse carries promises and frontiers, own and passed on, so that sites which cannot reach each other still learn
 //! both through a third. It says the whole of it each time: any one of them may be lost.
 
-use entry::SiteId;
+use std::collections::BTreeMap;
+
+use entry::{JournalId, Seq, SiteId};
 
 use crate::action::{Action, Lane};
 use crate::mutant::Mutant;
@@ -56,6 +58,7 @@ impl Site {
                 promises: self.peers.promises.clone(),
                 frontiers: self.peers.frontiers.clone(),
                 frozen: self.peers.frozen.clone(),
+                released: self.released_for_those_behind(),
             },
         };
         pulse.frozen.insert(self.config.own, self.frozen());
@@ -67,11 +70,25 @@ impl Site {
         pulse
     }
 
+    /// What this site has released of each journal, while somebody in touch has not entered the epoch in which it stands.
+    fn released_for_those_behind(&self) -> BTreeMap<JournalId, Seq> {
+        let epoch = self.merge.order.epoch();
+        let is_behind = |site| self.peers.frozen.get(&site).is_some_and(|frozen| frozen.epoch < epoch);
+        if !self.peers.greeted().any(is_behind) {
+            return BTreeMap::new();
+        }
+        let released = |journal: JournalId| {
+            let end = self.state.seals.cut(journal).map_or(Seq::MAX, |cut| cut.next);
+            (journal, self.merge.next_in_effect(journal).min(end))
+        };
+        self.journals.frontier().into_keys().map(released).collect()
+    }
+
     /// A peer says where it, and those it hears, stand.
     pub(crate) fn pulse(&mut self, from: SiteId, pulse: Pulse, step: &mut Step<'_>) {
         let held = pulse.frontiers.values().map(|(_, held)| held.len()).sum::<usize>();
         let frozen = pulse.frozen.values().map(|frozen| frozen.journals.len()).sum::<usize>();
-        let said = held + frozen + pulse.promises.len();
+        let said = held + frozen + pulse.promises.len() + pulse.released.len();
         if said > JOURNALS_MAX {
             let reason = format!("{} speaks of more than {JOURNALS_MAX} journals", self.config.name_of(from));
             return step.out.push(Action::Hangup { to: from, reason });
@@ -83,6 +100,9 @@ impl Site {
             {
                 self.merge.order.promised(journal, w, head);
             }
+        }
+        if self.is_member(from) {
+            self.merge.order.released_elsewhere(pulse.released);
         }
         for (site, (storage, held)) in pulse.frontiers {
             if site == self.config.own {

@@ -69,7 +69,7 @@ pub enum Message {
     /// About where a journal ends; the number counts the attempts to agree.
     Seal(JournalId, u32, Said),
     /// This is my disk. How have you voted, and what do you hold? I lost what I knew, or am about to enter an epoch.
-    AskVotes(StorageId, Option<Passed>),
+    AskVotes(StorageId, Option<MemberEpoch>),
     /// So.
     Votes(Votes),
     /// Operators, or the witness, have decided this.
@@ -115,16 +115,6 @@ pub struct Stand {
     pub sorted: Option<Seq>,
     /// Where it ends.
     pub cut: Option<Cut>,
-}
-
-/// An epoch of members that a site is about to enter.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Passed {
-    /// Which one.
-    pub to: MemberEpoch,
-    /// How much of each journal it has released, in front of an end only: as much as was held by a majority, whoever of that
-    /// is left.
-    pub released: BTreeMap<JournalId, Seq>,
 }
 
 /// What a site is told that lost its disk, or that enters an epoch of members.
@@ -252,6 +242,9 @@ pub struct Pulse {
     pub frontiers: BTreeMap<SiteId, (StorageId, BTreeMap<JournalId, Seq>)>,
     /// What of these does not count.
     pub frozen: BTreeMap<SiteId, Frozen>,
+    /// How much of each journal the sender has released, in front of an end only: as much as was held by a majority, whoever of
+    /// that is left. Told while somebody stands in front of a change of the members that the sender has released.
+    pub released: BTreeMap<JournalId, Seq>,
 }
 
 /// A journal, and the first entry of it that is wanted.
@@ -367,7 +360,7 @@ fn read<'a, T: Deserialize<'a>>(kind: u8, body: &'a Bytes) -> Result<T, WireErro
 
 #[cfg(test)]
 mod tests {
-    use super::{AskWitness, Freeze, Frozen, GivenUp, Message, Need, Passed, Pulse, Votes, WireError};
+    use super::{AskWitness, Freeze, Frozen, GivenUp, Message, Need, Pulse, Votes, WireError};
     use agree::{Ballot, Said, Verdict, Vote};
     use bytes::Bytes;
     use clock::Stamp;
@@ -379,6 +372,7 @@ mod tests {
         let journal = JournalId { site: SiteId(2), incarnation: Incarnation(1) };
         let mut pulse = Pulse::default();
         pulse.promises.insert(journal, (Stamp::from_raw(77), 9));
+        pulse.released.insert(journal, 8);
         pulse.frontiers.insert(SiteId(1), (StorageId(5), BTreeMap::from([(journal, 8)])));
         pulse.frozen.insert(
             SiteId(1),
@@ -414,10 +408,7 @@ mod tests {
                 Said::Decided(Verdict::Ends(Cut { next: 4, hash: ChainHash([3; 32]) })),
             ),
             Message::AskVotes(StorageId(6), None),
-            Message::AskVotes(
-                StorageId(6),
-                Some(Passed { to: MemberEpoch(2), released: BTreeMap::from([(journal, 8)]) }),
-            ),
+            Message::AskVotes(StorageId(6), Some(MemberEpoch(2))),
             Message::Votes(Votes {
                 storage: StorageId(6),
                 enters: Some(MemberEpoch(2)),

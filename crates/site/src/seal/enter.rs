@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use agree::{Ballot, Verdict, Vote};
-use entry::{JournalId, MemberEpoch, Seq, SiteId, StorageId};
+use entry::{JournalId, MemberEpoch, SiteId, StorageId};
 
 use super::{Ending, REPEAT_US};
 use crate::action::Action;
@@ -18,7 +18,7 @@ use crate::notes::Note;
 use crate::replicate::control;
 use crate::site::{Fatal, Site, Step};
 use crate::start::Grant;
-use crate::wire::{JOURNALS_MAX, Message, Passed, Votes};
+use crate::wire::{Message, Votes};
 
 /// The way into the next epoch.
 #[derive(Debug, Default)]
@@ -111,20 +111,10 @@ impl Site {
         let entering = &mut self.state.seals.entering;
         if entering.asked_us.is_none_or(|at| now_us.saturating_sub(at) >= REPEAT_US) {
             entering.asked_us = Some(now_us);
-            let ask = self.ask_for_votes(to);
+            let ask = Message::AskVotes(self.identity.storage, Some(to));
             step.out.extend(self.peers.greeted().map(|site| control(site, ask.clone())));
         }
         Ok(())
-    }
-
-    /// Asks how others have voted before an epoch, and lets those follow that have not come so far.
-    pub(super) fn ask_for_votes(&self, to: MemberEpoch) -> Message {
-        let released = |journal: JournalId| {
-            let end = self.state.seals.cut(journal).map_or(Seq::MAX, |cut| cut.next);
-            (journal, self.merge.next_in_effect(journal).min(end))
-        };
-        let released = self.journals.frontier().into_keys().map(released).collect();
-        Message::AskVotes(self.identity.storage, Some(Passed { to, released }))
     }
 
     /// This site was added again with another data directory: what this one votes and holds counts no more.
@@ -216,16 +206,13 @@ impl Site {
 
     /// Another site enters an epoch and asks how we have voted before it.
     pub(super) fn asked_by_entering(
-        &mut self,
+        &self,
         from: SiteId,
         storage: StorageId,
-        passed: Passed,
+        to: MemberEpoch,
         step: &mut Step<'_>,
     ) {
-        let (to, entered) = (passed.to, self.state.seals.entered);
-        if self.is_member(from) && passed.released.len() <= JOURNALS_MAX {
-            self.merge.order.released_elsewhere(passed.released);
-        }
+        let entered = self.state.seals.entered;
         if self.identity.synced && self.merge.order.epoch() >= to && entered.next() >= to {
             let votes = self.votes_for(storage, Some(to));
             step.out.push(control(from, Message::Votes(votes)));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use entry::{JournalId, Seq, SiteId, StorageId};
+use entry::{JournalId, MemberEpoch, Seq, SiteId, StorageId};
 
 use super::{REPEAT_US, Rejoin, Seals};
 use crate::action::Action;
@@ -12,7 +12,7 @@ use crate::notes::Note;
 use crate::replicate::control;
 use crate::site::{Fatal, Site, Step};
 use crate::start::PUT_BACK;
-use crate::wire::{Message, Passed, Votes};
+use crate::wire::{Message, Votes};
 
 impl Site {
     /// A wiped site's way back into the quorums.
@@ -58,11 +58,11 @@ impl Site {
         &mut self,
         from: SiteId,
         storage: StorageId,
-        enters: Option<Passed>,
+        enters: Option<MemberEpoch>,
         step: &mut Step<'_>,
     ) {
-        if let Some(passed) = enters {
-            return self.asked_by_entering(from, storage, passed, step);
+        if let Some(to) = enters {
+            return self.asked_by_entering(from, storage, to, step);
         }
         if !self.votes() || !self.may_be_told(from, storage) || self.pipeline.is_full() {
             return;
@@ -108,7 +108,7 @@ impl Site {
     /// An end was agreed on with a storage that does not count here. A site that lost its disk again tells a majority of the new
     /// one; who was not among them knows of the one before, and learns from the others that it was left.
     pub(super) fn ask_for_storages(&self, step: &mut Step<'_>) {
-        let ask = self.ask_for_votes(self.state.seals.entered);
+        let ask = Message::AskVotes(self.identity.storage, Some(self.state.seals.entered));
         step.out.extend(self.peers.greeted().map(|site| control(site, ask.clone())));
     }
 
