@@ -1,7 +1,8 @@
 //! Pulses: where every site stands, told often and cheaply.
 //!
 //! A pulse carries promises and frontiers, own and passed on, so that sites which cannot reach each other still learn
-//! both through a third. It says the whole of it each time: any one of them may be lost.
+//! both through a third; and, while somebody stands in front of a change that this site has released, what it has
+//! released. It says the whole of it each time: any one of them may be lost.
 
 use std::collections::BTreeMap;
 

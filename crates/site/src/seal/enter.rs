@@ -111,8 +111,7 @@ impl Site {
         let entering = &mut self.state.seals.entering;
         if entering.asked_us.is_none_or(|at| now_us.saturating_sub(at) >= REPEAT_US) {
             entering.asked_us = Some(now_us);
-            let ask = Message::AskVotes(self.identity.storage, Some(to));
-            step.out.extend(self.peers.greeted().map(|site| control(site, ask.clone())));
+            self.ask_for_votes(Some(to), step);
         }
         Ok(())
     }

@@ -46,9 +46,7 @@ impl Site {
             }
         } else if rejoin.asked_us.is_none_or(|at| now_us.saturating_sub(at) >= REPEAT_US) {
             rejoin.asked_us = Some(now_us);
-            let greeted: Vec<SiteId> = self.peers.greeted().collect();
-            let storage = self.identity.storage;
-            step.out.extend(greeted.into_iter().map(|site| control(site, Message::AskVotes(storage, None))));
+            self.ask_for_votes(None, step);
         }
         Ok(())
     }
@@ -108,7 +106,12 @@ impl Site {
     /// An end was agreed on with a storage that does not count here. A site that lost its disk again tells a majority of the new
     /// one; who was not among them knows of the one before, and learns from the others that it was left.
     pub(super) fn ask_for_storages(&self, step: &mut Step<'_>) {
-        let ask = Message::AskVotes(self.identity.storage, Some(self.state.seals.entered));
+        self.ask_for_votes(Some(self.state.seals.entered), step);
+    }
+
+    /// Asks everybody in touch how they have voted: before an epoch, or at all.
+    pub(super) fn ask_for_votes(&self, before: Option<MemberEpoch>, step: &mut Step<'_>) {
+        let ask = Message::AskVotes(self.identity.storage, before);
         step.out.extend(self.peers.greeted().map(|site| control(site, ask.clone())));
     }
 

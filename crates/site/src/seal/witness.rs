@@ -335,8 +335,7 @@ impl Site {
         let now_us = step.now.mono_us;
         if witnessing.asked_us.is_none_or(|at| now_us.saturating_sub(at) >= REPEAT_US) {
             self.state.seals.witness.asked_us = Some(now_us);
-            let ask = Message::AskVotes(self.identity.storage, None);
-            step.out.extend(self.peers.greeted().map(|site| control(site, ask.clone())));
+            self.ask_for_votes(None, step);
         }
         Ok(())
     }
