@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import confluent_kafka
+import confluent_kafka.admin
 import kafka
 
 READ_PATIENCE_S = 90
@@ -51,6 +52,12 @@ class Kcat:
         )
         lines = (line.split(" ", 2) for line in done.stdout.splitlines())
         return {(int(partition), int(offset)): value for partition, offset, value in lines}
+
+
+def leader(bootstrap, topic):
+    """The host of the site that a client is sent to."""
+    known = confluent_kafka.admin.AdminClient({"bootstrap.servers": bootstrap}).list_topics(topic, timeout=READ_PATIENCE_S)
+    return known.brokers[known.topics[topic].partitions[0].leader].host
 
 
 class Confluent:

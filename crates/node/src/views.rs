@@ -153,7 +153,7 @@ impl Views {
 
     fn live(&self, site: &Site, mono_us: u64) -> BTreeSet<i32> {
         let now = Instant::now();
-        let heard = site.alive(mono_us);
+        let heard = site.for_clients(mono_us);
         let mut returns = self.returns.lock().unwrap_or_else(PoisonError::into_inner);
         returns.since.retain(|id, _| heard.contains(id));
         let young = now.duration_since(returns.started) < self.fixed.home_after;
@@ -161,9 +161,7 @@ impl Views {
         for id in &heard {
             returns.since.entry(*id).or_insert(back);
         }
-        let may = |id: &SiteId, since: Instant| {
-            if *id == self.fixed.own { site.is_writing() } else { now >= since + self.fixed.home_after }
-        };
+        let may = |id: &SiteId, since: Instant| *id == self.fixed.own || now >= since + self.fixed.home_after;
         let waiting = returns.since.iter().filter(|(id, since)| !may(id, **since));
         returns.due = waiting.map(|(_, since)| *since + self.fixed.home_after).min().filter(|due| *due > now);
         let live = returns.since.iter().filter(|(id, since)| may(id, **since));

@@ -277,12 +277,29 @@ impl Site {
         }
     }
 
-    /// Sites heard from within the configured time, this one included; says so when that changes.
+    /// Takes note of who is alive, and says so when clients are to be sent to other sites than before.
     pub(crate) fn watch_liveness(&mut self, step: &mut Step<'_>) {
-        let alive = self.alive(step.now.mono_us);
-        if alive != self.state.alive {
-            self.state.alive = alive;
+        self.state.alive = self.alive(step.now.mono_us);
+        let for_clients: Vec<SiteId> =
+            self.state.alive.iter().copied().filter(|site| self.is_for_clients(*site)).collect();
+        if for_clients != self.state.for_clients {
+            self.state.for_clients = for_clients;
             step.out.push(Action::ViewChanged);
+        }
+    }
+
+    /// Members that clients are to be sent to, in id order: heard from within the configured time, and by their own word
+    /// able to take writes.
+    #[must_use]
+    pub fn for_clients(&self, mono_us: u64) -> Vec<SiteId> {
+        self.alive(mono_us).into_iter().filter(|site| self.is_for_clients(*site)).collect()
+    }
+
+    fn is_for_clients(&self, site: SiteId) -> bool {
+        if site == self.config.own {
+            self.takes_clients()
+        } else {
+            !self.peers.without_clients.contains(&site)
         }
     }
 

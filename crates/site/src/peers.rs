@@ -1,6 +1,6 @@
 //! What this site knows of the others: links, what each holds, what each was sent and asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use clock::Stamp;
@@ -29,6 +29,8 @@ pub(crate) struct Peers {
     pub(crate) sources: BTreeMap<JournalId, Source>,
     /// When each site was last heard, in monotonic microseconds.
     pub(crate) heard_us: BTreeMap<SiteId, u64>,
+    /// Who said last that no clients are to be sent to it.
+    pub(crate) without_clients: BTreeSet<SiteId>,
     /// Who sent what its owner has not signed, or what is too new to read, and until when nothing of that journal is asked of it, in monotonic
     /// microseconds.
     pub(crate) distrusted: BTreeMap<(SiteId, JournalId), u64>,

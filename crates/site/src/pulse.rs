@@ -1,8 +1,8 @@
 //! Pulses: where every site stands, told often and cheaply.
 //!
 //! A pulse carries promises and frontiers, own and passed on, so that sites which cannot reach each other still learn
-//! both through a third; and, while somebody stands in front of a change that this site has released, what it has
-//! released. It says the whole of it each time: any one of them may be lost.
+//! both through a third; whether clients are to be sent here; and, while somebody stands in front of a change that this
+//! site has released, what it has released. It says the whole of it each time: any one of them may be lost.
 
 use std::collections::BTreeMap;
 
@@ -60,6 +60,7 @@ impl Site {
                 frontiers: self.peers.frontiers.clone(),
                 frozen: self.peers.frozen.clone(),
                 released: self.released_for_those_behind(),
+                takes_clients: self.takes_clients(),
             },
         };
         pulse.frozen.insert(self.config.own, self.frozen());
@@ -94,6 +95,10 @@ impl Site {
             let reason = format!("{} speaks of more than {JOURNALS_MAX} journals", self.config.name_of(from));
             return step.out.push(Action::Hangup { to: from, reason });
         }
+        match pulse.takes_clients {
+            true => self.peers.without_clients.remove(&from),
+            false => self.peers.without_clients.insert(from),
+        };
         self.heard_as_witness(pulse.frozen.values().map(|frozen| frozen.epoch).max());
         for (journal, (w, head)) in pulse.promises {
             if Some(journal) != self.identity.journal()

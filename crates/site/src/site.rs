@@ -75,6 +75,8 @@ pub(crate) struct State {
     pub(crate) removed: bool,
     /// Sites that were alive when last looked at.
     pub(crate) alive: Vec<entry::SiteId>,
+    /// Members that clients are sent to, as last told.
+    pub(crate) for_clients: Vec<entry::SiteId>,
     /// Whether the released catalog has changed, so that logs of deleted topics may have to go.
     pub(crate) deleted: bool,
     /// Logs that grew during this event.
@@ -383,6 +385,11 @@ impl Site {
             return Err(Refusal::Backlog { waiting, holder: self.held_back_by() });
         }
         Ok(journal)
+    }
+
+    /// Whether clients are to be sent here: it takes writes, or does not only because too much waits at this moment.
+    pub(crate) fn takes_clients(&self) -> bool {
+        matches!(self.may_take(), Ok(_) | Err(Refusal::Busy | Refusal::Backlog { .. }))
     }
 
     /// Who holds the order back, in words.

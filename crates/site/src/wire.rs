@@ -245,6 +245,8 @@ pub struct Pulse {
     /// How much of each journal the sender has released, in front of an end only: as much as was held by a majority, whoever of
     /// that is left. Told while somebody stands in front of a change of the members that the sender has released.
     pub released: BTreeMap<JournalId, Seq>,
+    /// Whether clients are to be sent to the sender.
+    pub takes_clients: bool,
 }
 
 /// A journal, and the first entry of it that is wanted.

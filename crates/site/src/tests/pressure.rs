@@ -45,6 +45,22 @@ fn a_low_disk_takes_no_records_and_still_notes_what_the_sites_agree_on() {
 }
 
 #[test]
+fn clients_are_sent_to_no_site_that_says_it_takes_no_writes() {
+    let mut trio = Trio::founded();
+    let told =
+        |trio: &Trio| [1, 2, 3].map(|id| trio.for_clients(id).iter().map(|site| site.0).collect::<Vec<_>>());
+    let all = [vec![1, 2, 3], vec![1, 2, 3], vec![1, 2, 3]];
+    assert_eq!(told(&trio), all);
+    trio.push(1, Event::DiskLow(true));
+    trio.run_ms(500);
+    assert_eq!(told(&trio), [vec![2, 3], vec![2, 3], vec![2, 3]]);
+    assert_eq!(trio.alive(2), [SiteId(1), SiteId(2), SiteId(3)], "it is not away for that");
+    trio.push(1, Event::DiskLow(false));
+    trio.run_ms(500);
+    assert_eq!(told(&trio), all);
+}
+
+#[test]
 fn a_site_whose_disk_is_low_takes_leave_in_good_order() {
     let mut trio = Trio::founded();
     let topic = create(&mut trio, &[]);

@@ -313,6 +313,11 @@ impl Trio {
         self.site(id).alive(self.now_us)
     }
 
+    /// Whom site `id` sends clients to.
+    pub(super) fn for_clients(&self, id: u16) -> Vec<SiteId> {
+        self.site(id).for_clients(self.now_us)
+    }
+
     /// Asks, and does not wait.
     pub(super) fn send(&mut self, id: u16, request: Request) -> Ticket {
         let ticket = Ticket(self.next_ticket);
