@@ -318,8 +318,8 @@ impl World {
     }
 
     /// A majority goes on and the rest is dead for good, as soon as the journals of a majority take part in the order,
-    /// nobody votes on their ends or was just asked to, and their disks count: while a site that is fenced is not back,
-    /// another cannot be done without (decision 0012), nor while the members change. Says whether it is so.
+    /// nobody votes on their ends, is about to or was just asked to, and their disks count: while a site that is fenced is
+    /// not back, another cannot be done without (decision 0012), nor while the members change. Says whether it is so.
     pub(crate) fn bury(&mut self) -> Result<bool, Violation> {
         if !self.may_bury() {
             return Ok(false);
@@ -328,8 +328,9 @@ impl World {
             return self.bury_beside(witness);
         }
         let needed = self.checkers.members().len() / 2 + 1;
+        let goes_on = |host: &Host| self.goes_on(host) && !self.is_missed(host);
         let mut core: Vec<SiteId> =
-            self.hosts.iter().filter(|(_, host)| self.goes_on(host)).map(|(site, _)| *site).collect();
+            self.hosts.iter().filter(|(_, host)| goes_on(host)).map(|(site, _)| *site).collect();
         let all_read =
             self.hosts.values().filter_map(|host| host.process.as_ref()).all(|it| it.inbox.is_empty());
         if core.len() < needed || !all_read {
@@ -365,6 +366,16 @@ impl World {
         self.checkers.members().contains(&host.config.own)
             && host.takes_part()
             && host.actor().journal.is_some_and(|journal| !ends(journal))
+    }
+
+    /// Whether somebody has not heard a machine for so long that its journal's end may be voted on soon.
+    fn is_missed(&self, host: &Host) -> bool {
+        let journal = host.actor().journal;
+        let misses = |other: &Host| {
+            let (site, now) = (other.process.as_ref().map(|it| &it.site), other.clock.now(self.now_us));
+            site.zip(journal).is_some_and(|(site, journal)| site.misses(journal, now))
+        };
+        self.hosts.values().any(misses)
     }
 
     pub(crate) fn block(&mut self, directions: Vec<(SiteId, SiteId)>, for_us: u64) {

@@ -21,6 +21,7 @@ mod witness;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use agree::{Ballot, NoVote, Proposal, Said, Storages, Verdict, Vote};
+use clock::Now;
 use entry::{Cut, JournalId, MemberEpoch, Seq, SiteId, StorageId};
 
 use crate::action::Action;
@@ -189,6 +190,13 @@ impl Site {
     pub fn votes_on(&self, journal: JournalId) -> bool {
         let ending = self.state.seals.journals.get(&journal);
         ending.is_some_and(|ending| ending.cut.is_none() && (ending.forced || ending.vote.is_cast()))
+    }
+
+    /// Whether a journal's owner has promised nothing new for half the fence timeout.
+    #[must_use]
+    pub fn misses(&self, journal: JournalId, now: Now) -> bool {
+        let lenient = Now { mono_us: now.mono_us + self.config.fence_timeout_ms * 500, ..now };
+        self.is_silent(journal, 0, lenient)
     }
 
     /// What of this site's frontier does not count for the quorum of a release.

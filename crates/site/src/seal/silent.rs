@@ -83,8 +83,7 @@ impl Site {
 
     pub(super) fn suspected(&mut self, from: SiteId, journal: JournalId, step: &mut Step<'_>) {
         // Half the time is enough to agree with another who waited all of it: clocks and links differ a little.
-        let lenient = Now { mono_us: step.now.mono_us + self.config.fence_timeout_ms * 500, ..step.now };
-        if self.votes() && self.is_silent(journal, 0, lenient) {
+        if self.votes() && self.misses(journal, step.now) {
             self.say_of(from, journal, Said::Silent, step);
         }
     }
