@@ -62,10 +62,11 @@ impl World {
         known(self.options.sites, &self.options.also)
     }
 
-    /// Whether a machine's disk matters to quorums now, or is about to.
+    /// Whether a machine's disk matters to quorums now, or is about to; that of a member who was removed, until the others have
+    /// entered the epoch that it is gone in.
     pub(crate) fn is_needed(&self, site: SiteId) -> bool {
         let adds = self.operator.errands.get(&site).is_some_and(|errand| errand.adds);
-        adds || self.checkers.members().contains(&site)
+        adds || self.checkers.members().contains(&site) || self.checkers.was_member(site)
     }
 
     /// Whether a machine's disk may come to matter: it was asked for to be a member, which may take effect long after the

@@ -453,6 +453,13 @@ impl Checkers {
         self.release.places.latest().1
     }
 
+    /// Whether a site was a member in the epoch before, and not all have entered the one after.
+    #[must_use]
+    pub fn was_member(&self, site: SiteId) -> bool {
+        let before = self.release.places.before();
+        before.is_some_and(|before| before.contains(&site)) && !self.is_settled()
+    }
+
     /// How many disks may be missing at a time: fewer than half the members', and while not all of them have entered
     /// their epoch, fewer than half of those before.
     #[must_use]
