@@ -9,11 +9,13 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::error::LaunchError;
 use crate::plan::Plan;
-use crate::threads::{Thread, threads};
+use crate::threads::{Thread, is_held_by_a_disk, threads};
 
 /// Lines of a log that an error shows.
 const LOG_LINES: usize = 12;
 const POLL: Duration = Duration::from_millis(10);
+/// How long a disk of a busy machine may take for an operation that a process has begun before it ended.
+const DISK_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs the binary to its end.
 pub(crate) fn run(meridian: &Path, arguments: &[&Path]) -> Result<(), LaunchError> {
@@ -65,7 +67,8 @@ impl Process {
         self.child.try_wait().ok().flatten()
     }
 
-    /// Asks it to stop and waits until it has; kills it after `patience`, and then tells what its threads were at.
+    /// Asks it to stop and waits until it has; kills it after `patience`, and then tells what its threads were at. One that has
+    /// done all it does, and is held by the kernel until a disk has answered, is given longer.
     pub(crate) fn stop(&mut self, site: &str, patience: Duration) -> Result<Option<String>, LaunchError> {
         if self.ended().is_some() {
             return Ok(None);
@@ -74,16 +77,19 @@ impl Process {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| refused("its number is no process id".to_owned()))?;
         kill_process(pid, Signal::TERM).map_err(|error| refused(error.to_string()))?;
-        let until = Instant::now() + patience;
-        while Instant::now() < until {
+        let began = Instant::now();
+        loop {
             if self.ended().is_some() {
                 return Ok(None);
             }
+            let threads = threads(self.child.id());
+            let may_wait = if is_held_by_a_disk(&threads) { patience.max(DISK_PATIENCE) } else { patience };
+            if began.elapsed() >= may_wait {
+                self.kill();
+                return Ok(Some(threads.iter().map(Thread::to_string).collect::<Vec<_>>().join(", ")));
+            }
             std::thread::sleep(POLL);
         }
-        let threads: Vec<String> = threads(self.child.id()).iter().map(Thread::to_string).collect();
-        self.kill();
-        Ok(Some(threads.join(", ")))
     }
 
     /// Ends it at once, as a power cut would.

@@ -21,6 +21,13 @@ pub fn threads(process: u32) -> Vec<Thread> {
     threads.flatten().map(|thread| look(&thread.path())).collect()
 }
 
+/// Whether a process runs no more of its own code and is there only because some of its threads, which have been told to end,
+/// are in the middle of a disk's operation.
+pub(crate) fn is_held_by_a_disk(threads: &[Thread]) -> bool {
+    let ended = |thread: &Thread| matches!(thread.state, Some('Z' | 'X') | None);
+    threads.iter().any(ended) && threads.iter().all(|thread| ended(thread) || thread.state == Some('D'))
+}
+
 fn look(thread: &Path) -> Thread {
     let said = |file: &str| std::fs::read_to_string(thread.join(file)).unwrap_or_default();
     let state = said("stat").rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
@@ -35,7 +42,17 @@ impl fmt::Display for Thread {
 
 #[cfg(test)]
 mod tests {
-    use super::{Thread, threads};
+    use super::{Thread, is_held_by_a_disk, threads};
+
+    #[test]
+    fn who_waits_for_a_disk_alone_is_told_from_who_runs() {
+        let held = |states: &str| {
+            let thread = |state| Thread { name: String::new(), state: Some(state), waits_in: String::new() };
+            is_held_by_a_disk(&states.chars().map(thread).collect::<Vec<_>>())
+        };
+        assert!(held("ZD") && held("ZZDD"));
+        assert!(!held("SD") && !held("ZSD") && !held("D") && !held("RS"));
+    }
 
     /// A thread that waits is named, with its state.
     #[test]
