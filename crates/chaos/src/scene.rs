@@ -8,7 +8,7 @@ use admin::SiteStatus;
 use admin::client::{self, Address};
 use anyhow::Context as _;
 use history::Shift;
-use launch::{Cluster, LaunchError, PortBlock};
+use launch::{Cluster, LaunchError, PortBlock, Stopped, Thread};
 use rustix::process::{Pid, Signal, kill_process};
 use wan::{Emulator, Link, Matrix};
 
@@ -112,10 +112,21 @@ impl Scene {
     /// Stops a site cleanly.
     pub(crate) fn stop(&mut self, site: &str) -> anyhow::Result<()> {
         self.up.remove(site);
-        if let Some(threads) = self.cluster.stop(site)? {
-            self.accuse(format!(
-                "{site} did not stop within its time when it was asked to; its threads: {threads}"
-            ));
+        match self.cluster.stop(site)? {
+            Stopped::InTime => {}
+            Stopped::Held(until) => {
+                let seconds = until.as_secs();
+                self.say(&format!(
+                    "{site} ended in time; the kernel let go of it {seconds} s after it was asked to stop"
+                ));
+            }
+            Stopped::Killed(threads) => {
+                let threads: Vec<String> = threads.iter().map(Thread::to_string).collect();
+                self.accuse(format!(
+                    "{site} did not stop within its time when it was asked to; its threads: {}",
+                    threads.join(", ")
+                ));
+            }
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use wan::{Emulator, Link, SiteEnd, Topology};
 use crate::config::of_site;
 use crate::error::LaunchError;
 use crate::plan::{Network, Plan, Ports, SITES_MAX};
-use crate::process::{Process, log_end, run};
+use crate::process::{Process, Stopped, log_end, run};
 use crate::ready;
 
 /// How long a site may take to stop before it is killed.
@@ -130,13 +130,13 @@ impl Cluster {
         }
     }
 
-    /// Stops a site cleanly. One that does not end by itself in time is killed, and what its threads were at is returned.
+    /// Stops a site cleanly. One that does not end by itself in time is killed.
     ///
     /// # Errors
     /// If there is no such site, or the signal cannot be sent.
-    pub fn stop(&mut self, site: &str) -> Result<Option<String>, LaunchError> {
+    pub fn stop(&mut self, site: &str) -> Result<Stopped, LaunchError> {
         self.index(site)?;
-        self.processes.remove(site).map_or(Ok(None), |mut process| process.stop(site, STOP_PATIENCE))
+        self.processes.remove(site).map_or(Ok(Stopped::InTime), |mut it| it.stop(site, STOP_PATIENCE))
     }
 
     /// Prepares an empty data directory for a site that lost what it had: the others admit it when it starts.

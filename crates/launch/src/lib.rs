@@ -22,4 +22,5 @@ pub use cluster::Cluster;
 pub use error::LaunchError;
 pub use plan::{Network, Plan, Ports, SITES_MAX};
 pub use ports::PortBlock;
+pub use process::Stopped;
 pub use threads::{Thread, threads};

@@ -9,13 +9,13 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::error::LaunchError;
 use crate::plan::Plan;
-use crate::threads::{Thread, is_held_by_a_disk, threads};
+use crate::threads::{Thread, has_exited, threads};
 
 /// Lines of a log that an error shows.
 const LOG_LINES: usize = 12;
 const POLL: Duration = Duration::from_millis(10);
-/// How long a disk of a busy machine may take for an operation that a process has begun before it ended.
-const DISK_PATIENCE: Duration = Duration::from_secs(120);
+/// How long the kernel of a busy machine may take for what a process had asked of a disk before it ended.
+const KERNEL_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs the binary to its end.
 pub(crate) fn run(meridian: &Path, arguments: &[&Path]) -> Result<(), LaunchError> {
@@ -30,6 +30,17 @@ pub(crate) fn run(meridian: &Path, arguments: &[&Path]) -> Result<(), LaunchErro
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     let words: Vec<String> = arguments.iter().map(|word| word.display().to_string()).collect();
     Err(LaunchError::Failed { command: format!("meridian {}", words.join(" ")), said })
+}
+
+/// How a site ended that was asked to stop.
+#[derive(Debug)]
+pub enum Stopped {
+    /// By itself, in time.
+    InTime,
+    /// By itself and in time as far as its own code goes; the kernel was done with it only so long after it was asked.
+    Held(Duration),
+    /// It was killed; this is what its threads were at.
+    Killed(Vec<Thread>),
 }
 
 /// A site's process.
@@ -67,11 +78,11 @@ impl Process {
         self.child.try_wait().ok().flatten()
     }
 
-    /// Asks it to stop and waits until it has; kills it after `patience`, and then tells what its threads were at. One that has
-    /// done all it does, and is held by the kernel until a disk has answered, is given longer.
-    pub(crate) fn stop(&mut self, site: &str, patience: Duration) -> Result<Option<String>, LaunchError> {
+    /// Asks it to stop and waits until it has; kills it after `patience`. One that has ended by then, and is there only because
+    /// the kernel is not done with what its threads had asked of a disk, is given longer.
+    pub(crate) fn stop(&mut self, site: &str, patience: Duration) -> Result<Stopped, LaunchError> {
         if self.ended().is_some() {
-            return Ok(None);
+            return Ok(Stopped::InTime);
         }
         let refused = |reason: String| LaunchError::Signal { site: site.to_owned(), reason };
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
@@ -79,14 +90,15 @@ impl Process {
         kill_process(pid, Signal::TERM).map_err(|error| refused(error.to_string()))?;
         let began = Instant::now();
         loop {
+            let waited = began.elapsed();
             if self.ended().is_some() {
-                return Ok(None);
+                return Ok(if waited < patience { Stopped::InTime } else { Stopped::Held(waited) });
             }
-            let threads = threads(self.child.id());
-            let may_wait = if is_held_by_a_disk(&threads) { patience.max(DISK_PATIENCE) } else { patience };
-            if began.elapsed() >= may_wait {
+            let may_wait = if has_exited(self.child.id()) { KERNEL_PATIENCE } else { patience };
+            if waited >= may_wait {
+                let threads = threads(self.child.id());
                 self.kill();
-                return Ok(Some(threads.iter().map(Thread::to_string).collect::<Vec<_>>().join(", ")));
+                return Ok(Stopped::Killed(threads));
             }
             std::thread::sleep(POLL);
         }

@@ -21,11 +21,9 @@ pub fn threads(process: u32) -> Vec<Thread> {
     threads.flatten().map(|thread| look(&thread.path())).collect()
 }
 
-/// Whether a process runs no more of its own code and is there only because some of its threads, which have been told to end,
-/// are in the middle of a disk's operation.
-pub(crate) fn is_held_by_a_disk(threads: &[Thread]) -> bool {
-    let ended = |thread: &Thread| matches!(thread.state, Some('Z' | 'X') | None);
-    threads.iter().any(ended) && threads.iter().all(|thread| ended(thread) || thread.state == Some('D'))
+/// Whether a process has exited: its first thread is gone, and so are the others as soon as they leave the kernel.
+pub(crate) fn has_exited(process: u32) -> bool {
+    matches!(look(Path::new(&format!("/proc/{process}/task/{process}"))).state, Some('Z' | 'X'))
 }
 
 fn look(thread: &Path) -> Thread {
@@ -42,16 +40,19 @@ impl fmt::Display for Thread {
 
 #[cfg(test)]
 mod tests {
-    use super::{Thread, is_held_by_a_disk, threads};
+    use super::{Thread, has_exited, threads};
 
+    /// Until somebody asks how it ended, a process that has exited is still there.
     #[test]
-    fn who_waits_for_a_disk_alone_is_told_from_who_runs() {
-        let held = |states: &str| {
-            let thread = |state| Thread { name: String::new(), state: Some(state), waits_in: String::new() };
-            is_held_by_a_disk(&states.chars().map(thread).collect::<Vec<_>>())
-        };
-        assert!(held("ZD") && held("ZZDD"));
-        assert!(!held("SD") && !held("ZSD") && !held("D") && !held("RS"));
+    fn who_has_exited_is_told_from_who_runs() {
+        let mut child =
+            std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().expect("cat");
+        assert!(!has_exited(child.id()));
+        drop(child.stdin.take());
+        while !has_exited(child.id()) {
+            std::thread::yield_now();
+        }
+        assert!(child.wait().expect("a child").success());
     }
 
     /// A thread that waits is named, with its state.
