@@ -501,11 +501,3 @@ def test_a_start_that_finds_no_room_waits_and_goes_on_by_itself(own_cluster, sma
     assert produce_raw(home.address(), topic, batch_of(b"room")) == 0
     cluster.converge(topic, 1001)
     cluster.verify()
-
-
-def eventually_more(running, before):
-    """Whether anything is acknowledged within a few seconds."""
-    try:
-        return eventually("more", lambda: len(running.acked) > before, patience_s=4)
-    except AssertionError:
-        return False
