@@ -377,9 +377,9 @@ def test_a_full_disk_refuses_writes_keeps_serving_and_recovers(own_cluster, smal
 
     eventually("writes are refused", lambda: produce_raw(home.address(), topic, batch_of(b"perhaps")) != 0)
     assert home.runs(), home.said()
+    sent_to = lambda asked: clients.leader(cluster[asked].address(HOME), topic)
     for asked in cluster.names:
-        sent_to = lambda: clients.leader(cluster[asked].address(HOME), topic)
-        eventually(f"{asked} sends its clients on", lambda: sent_to() != home.host)
+        eventually(f"{asked} sends its clients on", lambda: sent_to(asked) != home.host)
     before = len(running.acked)
     eventually("they write elsewhere", lambda: len(running.acked) > before + 20)
     readable = clients.end(home.address(), topic, 0)
@@ -388,8 +388,7 @@ def test_a_full_disk_refuses_writes_keeps_serving_and_recovers(own_cluster, smal
 
     ballast.unlink()
     for asked in cluster.names:
-        sent_to = lambda: clients.leader(cluster[asked].address(HOME), topic)
-        eventually(f"{asked} sends its clients home", lambda: sent_to() == home.host)
+        eventually(f"{asked} sends its clients home", lambda: sent_to(asked) == home.host)
     before = len(running.acked)
     eventually("they write at home", lambda: len(running.acked) > before + 20)
     assert produce_raw(home.address(), topic, batch_of(b"room")) == 0

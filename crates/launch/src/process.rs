@@ -94,8 +94,7 @@ impl Process {
             if self.ended().is_some() {
                 return Ok(if waited < patience { Stopped::InTime } else { Stopped::Held(waited) });
             }
-            let may_wait = if has_exited(self.child.id()) { KERNEL_PATIENCE } else { patience };
-            if waited >= may_wait {
+            if waited >= KERNEL_PATIENCE || waited >= patience && !has_exited(self.child.id()) {
                 let threads = threads(self.child.id());
                 self.kill();
                 return Ok(Stopped::Killed(threads));

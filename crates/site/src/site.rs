@@ -341,6 +341,16 @@ impl Site {
 
     /// The same, or it may in a moment, when it has begun its next journal.
     pub(crate) fn may_write_soon(&self) -> Result<JournalId, Refusal> {
+        self.is_fit_to_write()?;
+        let too_much = self.pipeline.wal.waiting_bytes() > self.config.limits.waiting_bytes_max;
+        if too_much && !self.state.switch.has(Mutant::QueueUnbounded) {
+            return Err(Refusal::Busy);
+        }
+        self.identity.journal().ok_or_else(|| Refusal::NotReady("no incarnation was granted yet".into()))
+    }
+
+    /// Whether nothing that lasts keeps it from writing; that too much waits for its WAL does not.
+    fn is_fit_to_write(&self) -> Result<(), Refusal> {
         if let Some(reason) = &self.state.halted {
             return Err(Refusal::Halted(reason.clone()));
         }
@@ -362,23 +372,13 @@ impl Site {
         if self.pipeline.is_full() {
             return Err(Refusal::DiskFull);
         }
-        let too_much = self.pipeline.wal.waiting_bytes() > self.config.limits.waiting_bytes_max;
-        if too_much && !self.state.switch.has(Mutant::QueueUnbounded) {
-            return Err(Refusal::Busy);
-        }
-        self.identity.journal().ok_or_else(|| Refusal::NotReady("no incarnation was granted yet".into()))
+        Ok(())
     }
 
     /// Whether clients may write here: as [`Site::may_write`], or a moment later, and there is room for what they write.
     pub(crate) fn may_take(&self) -> Result<JournalId, Refusal> {
         let journal = self.may_write_soon()?;
-        let behind = self.state.clock_behind.as_ref();
-        if let Some(behind) = behind.filter(|_| !self.state.switch.has(Mutant::BehindWrites)) {
-            return Err(Refusal::Clock(behind.text.clone()));
-        }
-        if self.pipeline.is_low() && !self.state.switch.has(Mutant::LowTakesRecords) {
-            return Err(Refusal::DiskFull);
-        }
+        self.is_fit_for_records()?;
         let waiting = self.merge.unreleased();
         let too_many = waiting >= self.config.limits.unreleased_max;
         if too_many && !self.state.switch.has(Mutant::BacklogUnbounded) {
@@ -387,9 +387,23 @@ impl Site {
         Ok(journal)
     }
 
+    /// Whether what it may write may be clients' records, too: its clock is right, and its disk has room.
+    fn is_fit_for_records(&self) -> Result<(), Refusal> {
+        let behind = self.state.clock_behind.as_ref();
+        if let Some(behind) = behind.filter(|_| !self.state.switch.has(Mutant::BehindWrites)) {
+            return Err(Refusal::Clock(behind.text.clone()));
+        }
+        if self.pipeline.is_low() && !self.state.switch.has(Mutant::LowTakesRecords) {
+            return Err(Refusal::DiskFull);
+        }
+        Ok(())
+    }
+
     /// Whether clients are to be sent here: it takes writes, or does not only because too much waits at this moment.
     pub(crate) fn takes_clients(&self) -> bool {
-        matches!(self.may_take(), Ok(_) | Err(Refusal::Busy | Refusal::Backlog { .. }))
+        self.is_fit_to_write().is_ok()
+            && self.identity.journal().is_some()
+            && self.is_fit_for_records().is_ok()
     }
 
     /// Who holds the order back, in words.

@@ -453,21 +453,23 @@ impl Checkers {
         self.release.places.latest().1
     }
 
+    /// The members of the epoch before, while not all have entered the one after.
+    fn members_before(&self) -> Option<&BTreeSet<SiteId>> {
+        self.release.places.before().filter(|_| !self.is_settled())
+    }
+
     /// Whether a site was a member in the epoch before, and not all have entered the one after.
     #[must_use]
     pub fn was_member(&self, site: SiteId) -> bool {
-        let before = self.release.places.before();
-        before.is_some_and(|before| before.contains(&site)) && !self.is_settled()
+        self.members_before().is_some_and(|before| before.contains(&site))
     }
 
     /// How many disks may be missing at a time: fewer than half the members', and while not all of them have entered
     /// their epoch, fewer than half of those before.
     #[must_use]
     pub fn may_miss(&self) -> usize {
-        let places = &self.release.places;
-        let members = places.latest().1;
-        let before = places.before().filter(|_| !self.is_settled());
-        let least = before.map_or(members.len(), |before| before.len().min(members.len()));
+        let members = self.members().len();
+        let least = self.members_before().map_or(members, |before| before.len().min(members));
         (least - 1) / 2
     }
 
