@@ -281,6 +281,12 @@ fn who_is_given_up_tells_nobody_how_to_vote() {
     check(&[44_229], &Options { sites: 5, also: vec![Kind::Force], ..Options::default() });
 }
 
+/// At 1201109 the checker did not see that a site knew an end: it held the seal, and nobody was left to tell it votes.
+#[test]
+fn who_holds_a_seal_knows_that_end() {
+    check(&[1_201_109], &Options { sites: 5, also: vec![Kind::Force], ..Options::default() });
+}
+
 /// At 33122 a topic had grown, and only what was restated of it was left: sites that knew it smaller went on showing it so.
 /// At 52 a site had parted while its end was voted on, and nobody finished that: one that had not come so far in the order waited
 /// for ever for what the voters had frozen.

@@ -188,6 +188,9 @@ impl Checkers {
     fn entry_durable(&mut self, by: Actor, entry: &Encoded) -> Verdict {
         let fresh = history::durable(&mut self.truth, by, entry)?;
         self.clock.durable(by.site, entry);
+        if let Ok(entry::Body::Seal(seal)) = entry.body() {
+            self.votes.holds_seal(by.site, seal.journal);
+        }
         if fresh {
             self.release.minted(&self.truth, entry)?;
             self.submissions.journaled(entry);

@@ -18,6 +18,8 @@ use super::{Actor, Verdict, ensure};
 #[derive(Debug, Default)]
 struct Booth {
     votes: BTreeMap<JournalId, Vec<Vote>>,
+    /// Journals whose seals it holds.
+    sealed: BTreeSet<JournalId>,
     /// Journals whose end it has noted.
     ended: BTreeMap<JournalId, Seq>,
     /// Which storages it knows to be another's latest.
@@ -51,6 +53,7 @@ impl Booth {
 
     fn knows(&self, journal: JournalId) -> bool {
         self.ended.contains_key(&journal)
+            || self.sealed.contains(&journal)
             || self.votes.get(&journal).and_then(|votes| votes.last()).is_some_and(Vote::is_obliged)
     }
 }
@@ -106,6 +109,11 @@ impl Votes {
     /// Whether a site votes in an epoch.
     pub(super) fn has_entered(&self, site: SiteId, epoch: MemberEpoch) -> bool {
         self.booths.get(&site).is_some_and(|booth| booth.entered >= epoch)
+    }
+
+    /// A seal is on a site's platter: it knows that end without a note.
+    pub(super) fn holds_seal(&mut self, site: SiteId, journal: JournalId) {
+        self.booths.entry(site).or_default().sealed.insert(journal);
     }
 
     /// A note is on a site's platter.
