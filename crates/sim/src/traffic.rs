@@ -42,6 +42,9 @@ impl World {
             for ticket in tickets {
                 self.tickets.remove(&ticket);
             }
+            if self.calm {
+                self.find_somebody(number);
+            }
         }
         let client = &mut self.clients[number];
         if client.open.is_empty() && !self.calm {
@@ -60,6 +63,17 @@ impl World {
         let in_us = self.clients[number].rng.between(rest_us / 4 + 1, rest_us + 2);
         self.at(in_us, What::Client(number));
         Ok(())
+    }
+
+    /// Where nobody listens a client goes on to the next address, as one whose connection is refused. While faults strike it
+    /// waits there; in the end, with sites that are gone for good, chance alone could lead it to no other.
+    fn find_somebody(&mut self, number: usize) {
+        let runs = |site: &SiteId| self.hosts.get(site).is_some_and(|host| host.process.is_some());
+        let (sites, at) = (self.known(), self.clients[number].at.0);
+        let mut around = (at..=sites).chain(1..at).map(SiteId);
+        if let Some(site) = around.find(runs) {
+            self.clients[number].at = site;
+        }
     }
 
     /// I-46: a site that nothing troubles acknowledges local writes in time, whatever the others do.

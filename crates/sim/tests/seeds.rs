@@ -250,11 +250,13 @@ fn what_one_has_dropped_comes_from_another() {
 }
 
 /// What was wrong at these was the simulator: it buried a site while another's end was voted on or had just been asked for
-/// (215, 844, 941, 1270, 2088), and took a disk for a quick one as soon as the faults had ended (969).
+/// (215, 844, 941, 1270, 2088), and took a disk for a quick one as soon as the faults had ended (969). At 1201197 a client asked
+/// nobody but the dead for a minute.
 #[test]
 fn a_majority_is_buried_when_none_of_it_is_about_to_end() {
     let seeds = [215, 844, 941, 969, 1270, 2088];
     check(&seeds, &Options { core_only: true, ..Options::default() });
+    check(&[1_201_197], &Options { sites: 5, steps: 20_000, core_only: true, ..Options::default() });
 }
 
 /// I-38. At 29, without that rule, a fenced site's next journal was read before its tail had come; at 2021 and 4006 it
