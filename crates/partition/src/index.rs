@@ -6,7 +6,8 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use disk::{Disk, FileName};
+use bytes::Bytes;
+use disk::{Disk, DiskError, FileName};
 
 use crate::error::LogsError;
 use crate::record::Record;
@@ -30,17 +31,28 @@ impl<R: Record> Index<R> {
         Index { file, count: 0, tail: VecDeque::new() }
     }
 
-    /// One of which `count` records count. What lies behind them is cut off; the tail is read, and so checked.
+    /// One of which `count` records count. What lies behind them is cut off; what is missing of them is damaged. The tail is what
+    /// lies behind the last damaged one: that one and those before are read from the file when they are needed.
     pub(crate) fn restore(disk: &mut dyn Disk, file: FileName, count: u64) -> Result<Index<R>, LogsError> {
-        let bytes = count.saturating_mul(R::BYTES as u64);
-        match disk.len(&file)? {
-            Some(len) if len > bytes => disk.set_len(&file, bytes)?,
-            Some(len) if len == bytes => {}
-            None if bytes == 0 => {}
-            _ => return Err(LogsError::damaged(&file, "it is shorter than its checkpoint says")),
-        }
-        let tail = read(disk, &file, count.saturating_sub(TAIL_RECORDS as u64)..count)?;
-        Ok(Index { file, count, tail: tail.into() })
+        let len = count.saturating_mul(R::BYTES as u64);
+        make_long(disk, &file, len)?;
+        let tail = match read_bytes::<R>(disk, &file, count.saturating_sub(TAIL_RECORDS as u64)..count) {
+            // What the device does not read is damaged as well.
+            Err(DiskError::Failed { .. }) => Bytes::new(),
+            read => read?,
+        };
+        let sound = tail.rchunks(R::BYTES).map_while(R::decode).collect::<Vec<R>>();
+        Ok(Index { file, count, tail: sound.into_iter().rev().collect() })
+    }
+
+    /// The last record, unless it is damaged.
+    pub(crate) fn last(&self) -> Option<&R> {
+        self.tail.back()
+    }
+
+    /// Whether all of the tail read well when it was restored.
+    pub(crate) fn has_tail(&self) -> bool {
+        self.tail.len() as u64 == self.count.min(TAIL_RECORDS as u64)
     }
 
     /// One that holds exactly these records, written anew.
@@ -121,11 +133,25 @@ impl<R: Record> Index<R> {
 }
 
 fn read<R: Record>(disk: &dyn Disk, file: &FileName, range: Range<u64>) -> Result<Vec<R>, LogsError> {
-    let count = usize::try_from(range.end - range.start).expect("a few records at a time");
-    if count == 0 {
-        return Ok(Vec::new());
-    }
-    let bytes = disk.read(file, range.start * R::BYTES as u64, count * R::BYTES)?;
+    let bytes = read_bytes::<R>(disk, file, range)?;
     let records = bytes.chunks(R::BYTES).map(R::decode).collect::<Option<Vec<R>>>();
     records.ok_or_else(|| LogsError::damaged(file, "the checksum of a record is wrong"))
+}
+
+fn read_bytes<R: Record>(disk: &dyn Disk, file: &FileName, range: Range<u64>) -> Result<Bytes, DiskError> {
+    let count = usize::try_from(range.end - range.start).expect("a few records at a time");
+    match count {
+        0 => Ok(Bytes::new()),
+        _ => disk.read(file, range.start * R::BYTES as u64, count * R::BYTES),
+    }
+}
+
+/// Cuts off what lies behind the first `len` bytes, or puts zeros in the place of those that are missing: reading them fails until
+/// they are taken back from another site.
+pub(crate) fn make_long(disk: &mut dyn Disk, file: &FileName, len: u64) -> Result<(), DiskError> {
+    match disk.len(file)? {
+        Some(there) if there != len => disk.set_len(file, len),
+        None if len > 0 => disk.write(file, len - 1, &[0]),
+        _ => Ok(()),
+    }
 }

@@ -84,12 +84,12 @@ impl MergedLog {
         passed: BTreeMap<JournalId, u64>,
     ) -> Result<MergedLog, LogsError> {
         let index: Index<MergedRecord> = Index::restore(disk, names::merged(folder), state.batches)?;
-        let last = match state.batches.checked_sub(1) {
-            Some(last) => Some(index.get(disk, last)?),
-            None => None,
+        let told = match state.batches {
+            0 => Some((0, i64::MIN, NOTHING)),
+            // If the last record is damaged, the checkpoint knows what it said.
+            _ => index.last().map(|last| (last.end(), last.newest, last.digest)),
         };
-        let told = last.map_or((0, i64::MIN, NOTHING), |last| (last.end(), last.newest, last.digest));
-        if told != (state.end, state.newest, state.digest) {
+        if told.is_some_and(|told| told != (state.end, state.newest, state.digest)) {
             return Err(LogsError::damaged(&index.file, "it does not hold what its checkpoint says"));
         }
         Ok(MergedLog { index, state, passed })

@@ -33,6 +33,13 @@ pub(crate) fn index(folder: &FileName, journal: JournalId, first: u64) -> FileNa
     folder.join(format!("origin/{journal}/{first:020}.index"))
 }
 
+/// The index of the segment in this file.
+pub(crate) fn index_of(segment: &FileName) -> FileName {
+    let name = segment.as_str();
+    let index = format!("{}.index", name.strip_suffix(".log").unwrap_or(name));
+    FileName::new(&index).expect("as good a name as the segment's")
+}
+
 /// One segment of a generation of what was compacted, and its index.
 pub(crate) fn compacted(folder: &FileName, generation: u64, first: u64) -> (FileName, FileName) {
     let name = |end| folder.join(format!("compacted/{generation:010}/{first:020}.{end}"));

@@ -12,7 +12,7 @@ use entry::JournalId;
 use serde::{Deserialize, Serialize};
 
 use crate::error::LogsError;
-use crate::index::Index;
+use crate::index::{Index, make_long};
 use crate::names;
 use crate::record::{OriginRecord, Record as _};
 
@@ -52,24 +52,23 @@ impl Segment {
         }
     }
 
-    /// One as a checkpoint left it. What lies behind that is cut off; a lost or damaged index is built again.
+    /// One as a checkpoint left it. What lies behind that is cut off; a lost or damaged index is built again. If the segment is
+    /// damaged too, both stay as they are until another site has given back what is missing.
     pub(crate) fn restore(
         disk: &mut dyn Disk,
         (file, name): (FileName, FileName),
         state: SegmentState,
         gaps: bool,
     ) -> Result<Segment, LogsError> {
-        match disk.len(&file)? {
-            Some(len) if len > u64::from(state.bytes) => disk.set_len(&file, u64::from(state.bytes))?,
-            Some(len) if len == u64::from(state.bytes) => {}
-            None if state.bytes == 0 => {}
-            _ => return Err(LogsError::damaged(&file, "it is shorter than its checkpoint says")),
+        make_long(disk, &file, u64::from(state.bytes))?;
+        let mut index = Index::restore(disk, name.clone(), state.batches)?;
+        if !index.has_tail() || !ends_well(disk, &index, state)? {
+            match rebuild(disk, &file, name, (state, gaps)) {
+                Ok(rebuilt) => index = rebuilt,
+                Err(LogsError::Damaged { .. }) if !index.has_tail() => {}
+                Err(error) => return Err(error),
+            }
         }
-        let index = match Index::restore(disk, name.clone(), state.batches) {
-            Ok(index) if ends_well(disk, &index, state)? => index,
-            Ok(_) | Err(LogsError::Damaged { .. }) => rebuild(disk, &file, name, (state, gaps))?,
-            Err(error) => return Err(error),
-        };
         Ok(Segment { file, index, state, gaps })
     }
 

@@ -112,9 +112,11 @@ impl Window<'_> {
     }
 }
 
-/// Walks a segment, with gaps between its offsets or without. Behind a header that does not read nothing can be told apart any more.
+/// Walks a segment, with gaps between its offsets or without. Behind a damaged batch its index says where the next one begins; if
+/// that does not read either, behind a header that does not read nothing can be told apart any more.
 fn segment(window: &mut Window<'_>, gaps: bool) -> Result<Vec<Range<u64>>, DiskError> {
     let mut damaged = Vec::new();
+    let mut begins = Begins { disk: window.disk, file: names::index_of(window.file), next: 0 };
     let mut next = window.file.last().strip_suffix(".log").and_then(|first| first.parse::<i64>().ok());
     while window.left() > 0 {
         let (at, left) = (window.at, window.left());
@@ -122,17 +124,52 @@ fn segment(window: &mut Window<'_>, gaps: bool) -> Result<Vec<Range<u64>>, DiskE
         let info = batch::parse_kept(window.peek(front)?).ok().map(|header| header.info());
         let fits = |size: u32| u64::from(size) <= left && size as usize <= BATCH_BYTES_MAX;
         let follows = |offset: i64| next.is_none_or(|next| next == offset || (gaps && next < offset));
-        let Some(info) = info.filter(|info| fits(info.size) && follows(info.base_offset)) else {
-            damaged.push(at..window.end);
-            return Ok(damaged);
-        };
-        let stored = window.take(info.size as usize)?;
-        if !is_sound(&stored, info.crc) {
-            damaged.push(at..at + u64::from(info.size));
+        let info = info.filter(|info| fits(info.size) && follows(info.base_offset));
+        let told = info.map(|info| {
+            let end = info.base_offset.saturating_add(i64::from(info.offsets()));
+            (at + u64::from(info.size), Some(end), info.crc)
+        });
+        if let Some((to, end, crc)) = told
+            && is_sound(window.peek((to - at) as usize)?, crc)
+        {
+            (next, _) = (end, window.take((to - at) as usize)?);
+            continue;
         }
-        next = Some(info.base_offset.saturating_add(i64::from(info.offsets())));
+        let (to, offset) = match begins.behind(at) {
+            Some((to, offset)) if to < window.end => (to, i64::try_from(offset).ok()),
+            _ => told.map_or((window.end, None), |(to, end, _)| (to, end)),
+        };
+        damaged.push(at..to);
+        window.skip_to(to)?;
+        next = offset;
     }
     Ok(damaged)
+}
+
+/// Where the batches of a segment begin, as far as its index reads.
+struct Begins<'a> {
+    disk: &'a dyn Disk,
+    file: FileName,
+    /// How many of its records were looked at.
+    next: u64,
+}
+
+impl Begins<'_> {
+    /// The first batch that begins behind `at`: where, and its offset. To be asked in rising order.
+    fn behind(&mut self, at: u64) -> Option<(u64, u64)> {
+        loop {
+            let record = self
+                .disk
+                .read(&self.file, self.next * OriginRecord::BYTES as u64, OriginRecord::BYTES)
+                .ok()?;
+            match OriginRecord::decode(&record) {
+                Some(record) if u64::from(record.at) > at => {
+                    return Some((u64::from(record.at), record.offset));
+                }
+                _ => self.next += 1,
+            }
+        }
+    }
 }
 
 /// Whether a stored batch bears this checksum, says so, and has the leader epoch of all stored batches.

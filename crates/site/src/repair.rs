@@ -2,7 +2,8 @@
 //!
 //! Logs are the same at every site, byte for byte, so a damaged range is overwritten with the bytes that another site has
 //! there, once that site has proved its own file by looking at all of it; then this site looks at its file again and
-//! compares. The index of a segment is built again from the segment. Of a checkpoint a newer one is written. Until then,
+//! compares. If no site has the whole file, the range is taken in parts, from whoever has one of them: each batch and record proves
+//! itself. The index of a segment is built again from the segment. Of a checkpoint a newer one is written. Until then,
 //! and if nobody has the bytes any more, readers of the range are told so (every read checks), and an alarm names the
 //! offsets; everything else is served as ever.
 //!
@@ -59,8 +60,10 @@ pub struct RepairCounts {
 struct Repair {
     bytes: u64,
     damaged: Vec<Range<u64>>,
-    /// Who had nothing to give.
+    /// Who has not the whole file.
     tried: BTreeSet<SiteId>,
+    /// Who had no more of its parts to give.
+    tried_in_parts: BTreeSet<SiteId>,
     phase: Phase,
     /// Since when it waits, in monotonic microseconds.
     since_us: u64,
@@ -72,16 +75,16 @@ enum Phase {
     Open,
     /// The donor looks at its file.
     Proving(SiteId),
-    /// The damaged ranges are fetched.
+    /// The damaged ranges are fetched; of a whole file its digest is known.
     Fetching {
         donor: SiteId,
-        digest: [u8; 32],
+        digest: Option<[u8; 32]>,
         todo: VecDeque<Chunk>,
         asked: BTreeSet<Chunk>,
         writing: usize,
     },
     /// This site looks at its file again.
-    Looking { donor: SiteId, digest: [u8; 32] },
+    Looking { donor: SiteId, digest: Option<[u8; 32]> },
 }
 
 impl Site {
@@ -162,8 +165,8 @@ impl Site {
         };
         let again = self.state.repairing.repairs.get(file).map(|repair| &repair.phase);
         if let Some(Phase::Looking { donor, digest }) = again {
-            let (donor, is_whole) = (*donor, proven.damaged.is_empty() && proven.digest == *digest);
-            self.looked_again(file, donor, is_whole, step);
+            let (donor, digest) = (*donor, *digest);
+            self.looked_again(file, (donor, digest), proven, step);
         } else if again.is_none() && !proven.damaged.is_empty() {
             self.found_damage(file, bytes, proven.damaged, step)?;
         }
@@ -198,8 +201,14 @@ impl Site {
             Some(Kind::Segment | Kind::Merged) => {}
         }
         step.out.push(Action::Alarm(format!("{text}; it is taken back from another site")));
-        let (tried, since_us) = (BTreeSet::new(), step.now.mono_us);
-        let repair = Repair { bytes, damaged, tried, phase: Phase::Open, since_us };
+        let repair = Repair {
+            bytes,
+            damaged,
+            tried: BTreeSet::new(),
+            tried_in_parts: BTreeSet::new(),
+            phase: Phase::Open,
+            since_us: step.now.mono_us,
+        };
         self.state.repairing.repairs.insert(file.clone(), repair);
         Ok(())
     }
@@ -211,22 +220,31 @@ impl Site {
         let holds_data = |site: SiteId| self.config.witness != Some(site);
         match &mut repair.phase {
             Phase::Open => {
-                let next = self.peers.links.iter().find(|(site, peer)| {
-                    peer.greeted.is_some() && holds_data(**site) && !repair.tried.contains(*site)
+                let donors = self.peers.links.iter().filter(|(site, peer)| {
+                    peer.greeted.is_some() && holds_data(**site) && !repair.tried_in_parts.contains(*site)
                 });
-                let next = next.map(|(site, _)| *site);
+                let (whole, parts): (Vec<_>, Vec<_>) =
+                    donors.map(|(site, _)| *site).partition(|site| !repair.tried.contains(site));
                 let own = self.config.own;
-                let mut others = self.merge.order.members().iter().filter(|site| **site != own);
-                if let Some(site) = next {
-                    (repair.phase, repair.since_us) = (Phase::Proving(site), now_us);
+                let others = || self.merge.order.members().iter().filter(|site| **site != own);
+                if let Some(site) = whole.first() {
+                    (repair.phase, repair.since_us) = (Phase::Proving(*site), now_us);
                     let extent = Extent { file: file.as_str().to_owned(), bytes: repair.bytes };
-                    step.out.push(control(site, Message::Copy(CopyMessage::Sum(extent))));
-                } else if others.all(|site| repair.tried.contains(site)) {
-                    if waited_us >= AGAIN_US {
-                        repair.tried.clear();
+                    step.out.push(control(*site, Message::Copy(CopyMessage::Sum(extent))));
+                } else if others().all(|site| repair.tried.contains(site)) {
+                    if let Some(site) = parts.first() {
+                        let todo = chunks_of(file.as_str(), &repair.damaged);
+                        let (digest, asked) = (None, BTreeSet::new());
+                        repair.phase = Phase::Fetching { donor: *site, digest, todo, asked, writing: 0 };
                         repair.since_us = now_us;
+                    } else if others().all(|site| repair.tried_in_parts.contains(site)) {
+                        if waited_us >= AGAIN_US {
+                            repair.tried.clear();
+                            repair.tried_in_parts.clear();
+                            repair.since_us = now_us;
+                        }
+                        self.say_lost(file, step);
                     }
-                    self.say_lost(file, step);
                 }
             }
             Phase::Proving(donor) | Phase::Fetching { donor, .. }
@@ -261,8 +279,13 @@ impl Site {
         match (&repair.phase, digest) {
             (Phase::Proving(donor), Some(digest)) if *donor == from && extent.bytes == repair.bytes => {
                 let todo = chunks_of(&extent.file, &repair.damaged);
+                let digest = Some(digest);
                 repair.phase =
                     Phase::Fetching { donor: from, digest, todo, asked: BTreeSet::new(), writing: 0 };
+            }
+            (Phase::Fetching { donor, digest: None, .. }, None) if *donor == from => {
+                repair.tried_in_parts.insert(from);
+                repair.phase = Phase::Open;
             }
             (Phase::Proving(donor) | Phase::Fetching { donor, .. }, None) if *donor == from => {
                 repair.tried.insert(from);
@@ -320,15 +343,28 @@ impl Site {
         Ok(())
     }
 
-    fn looked_again(&mut self, file: &FileName, donor: SiteId, is_whole: bool, step: &mut Step<'_>) {
+    fn looked_again(
+        &mut self,
+        file: &FileName,
+        (donor, digest): (SiteId, Option<[u8; 32]>),
+        proven: Proven,
+        step: &mut Step<'_>,
+    ) {
         let name = self.config.name_of(donor).to_owned();
-        if is_whole {
+        if proven.damaged.is_empty() && digest.is_none_or(|digest| digest == proven.digest) {
             self.state.repairing.repairs.remove(file);
             self.state.repairing.counts.repaired += 1;
             self.state.alarms.retain(|text| !(text.starts_with(LOST) && text.contains(file.as_str())));
             step.out.push(Action::Remark(format!("{file} is repaired, with the bytes of {name}")));
         } else if let Some(repair) = self.state.repairing.repairs.get_mut(file) {
             repair.tried.insert(donor);
+            // What is sound and yet another file than the donor's is nothing that its parts could mend.
+            if digest.is_none() || proven.damaged.is_empty() {
+                repair.tried_in_parts.insert(donor);
+            }
+            if !proven.damaged.is_empty() {
+                repair.damaged = proven.damaged;
+            }
             (repair.phase, repair.since_us) = (Phase::Open, step.now.mono_us);
         }
     }

@@ -93,6 +93,55 @@ fn looking_finds_damage_that_nobody_has_read() {
     assert!(trio.site(1).repair_counts().looked_bytes > 0);
 }
 
+/// (Its last records are read at a start: one that is damaged must not keep the site from starting.)
+#[test]
+fn a_site_starts_with_damaged_files_and_takes_back_what_is_missing() {
+    let (mut trio, topic) = watchful();
+    let good = trio.values(1, topic, Reading::Merged);
+    let harms: [fn(&mut Vec<u8>); 3] =
+        [|bytes| *bytes.last_mut().unwrap() ^= 1, |bytes| bytes.truncate(70), |bytes| bytes[..300].fill(0)];
+    for (number, harm) in harms.into_iter().enumerate() {
+        // Without a segment's headers and its index nobody knows what was where: then it needs a copy.
+        let all = if number == 0 { "" } else { "0.index" };
+        for suffix in ["merged.index", ".log", all] {
+            trio.crash(1);
+            for file in files(&mut trio, 1, "logs", suffix) {
+                harm(trio.disk(1).file_mut(&file).unwrap());
+            }
+            trio.start(1);
+            trio.run_ms(5000);
+            assert_eq!(trio.values(1, topic, Reading::Merged), good, "{:#?}", trio.said);
+            for file in files(&mut trio, 1, "logs", "") {
+                let elsewhere = trio.disk(2).file_mut(&file).unwrap().clone();
+                assert!(trio.disk(1).file_mut(&file).unwrap() == &elsewhere, "{file}: {:#?}", trio.said);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_no_site_has_whole_is_taken_in_parts() {
+    let (mut trio, topic) = watchful();
+    let good = trio.values(1, topic, Reading::Merged);
+    for suffix in [".log", "merged.index"] {
+        let file = files(&mut trio, 1, "logs", suffix).remove(0);
+        let before = trio.disk(1).file_mut(&file).unwrap().clone();
+        for id in 1..=3 {
+            // Of every batch or record one site has it, or two: headers, bodies, and what lies behind.
+            let bytes = trio.disk(id).file_mut(&file).unwrap();
+            for (number, at) in (0..bytes.len()).step_by(bytes.len() / 30).enumerate() {
+                bytes[at] ^= u8::from(number % 3 == usize::from(id) - 1) << 2;
+            }
+        }
+        (1..=3).for_each(|id| trio.came_upon_damage(id, &file));
+        trio.run_ms(30_000);
+        for id in 1..=3 {
+            assert!(trio.disk(id).file_mut(&file).unwrap() == &before, "{file} at {id}: {:#?}", trio.said);
+        }
+    }
+    assert_eq!(trio.values(1, topic, Reading::Merged), good);
+}
+
 #[test]
 fn a_damaged_checkpoint_is_followed_by_a_newer_one() {
     let (mut trio, topic) = watchful();
