@@ -13,8 +13,8 @@ pub struct Proposal {
     pub ballot: Ballot,
     promised: BTreeMap<SiteId, Promised>,
     verdict: Option<Verdict>,
-    accepted: Storages,
-    renewed: Storages,
+    /// With which storage each has accepted, and which ones it knew others to vote with.
+    accepted: BTreeMap<SiteId, (StorageId, Storages)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -29,13 +29,7 @@ impl Proposal {
     /// A ballot that nobody has voted in yet.
     #[must_use]
     pub fn new(ballot: Ballot) -> Proposal {
-        Proposal {
-            ballot,
-            promised: BTreeMap::new(),
-            verdict: None,
-            accepted: Storages::new(),
-            renewed: Storages::new(),
-        }
+        Proposal { ballot, promised: BTreeMap::new(), verdict: None, accepted: BTreeMap::new() }
     }
 
     /// A site has promised. Returns what to ask for, once a quorum has; `ends` says whether that may be the end, where it
@@ -83,17 +77,27 @@ impl Proposal {
     }
 
     /// A site has accepted. Returns the verdict if that decides: a vote of a storage does not count beside that of a site
-    /// which knows that it is gone.
+    /// which knows of another one, be it a later one or not. Of two that are named nobody here could say which came last.
     pub fn accepted(
         &mut self,
         (site, storage): (SiteId, StorageId),
         renewed: &Storages,
         quorum: usize,
     ) -> Option<Verdict> {
-        self.accepted.insert(site, storage);
-        self.renewed.extend(renewed);
-        let counts = |(site, storage): &(&SiteId, &StorageId)| !is_gone(**site, **storage, &self.renewed);
-        if self.accepted.iter().filter(counts).count() >= quorum { self.verdict } else { None }
+        self.accepted.insert(site, (storage, renewed.clone()));
+        if self.counted() >= quorum { self.verdict } else { None }
+    }
+
+    /// Whether a quorum has accepted, of which somebody does not count: in this ballot that may be so for ever.
+    #[must_use]
+    pub fn is_disputed(&self, quorum: usize) -> bool {
+        self.counted() < quorum && quorum <= self.accepted.len()
+    }
+
+    fn counted(&self) -> usize {
+        let knows_another =
+            |site, storage| self.accepted.values().any(|(_, renewed)| is_gone(site, storage, renewed));
+        self.accepted.iter().filter(|(site, (storage, _))| !knows_another(**site, *storage)).count()
     }
 }
 
@@ -177,7 +181,27 @@ mod tests {
         proposal.promised(of(3), cut(0), WILLING, (2, true));
         assert_eq!(proposal.accepted(of(2), &Storages::new(), 2), None);
         assert_eq!(proposal.accepted(of(1), &renewed, 2), None, "only one of the two still counts");
+        assert!(proposal.is_disputed(2));
         assert_eq!(proposal.accepted((SiteId(2), StorageId(22)), &renewed, 2), Some(ends(0)));
+        assert!(!proposal.is_disputed(2));
+    }
+
+    /// It depended on who was heard last whether the vote of a storage counted that one of two acceptors knew to be gone.
+    #[test]
+    fn whoever_speaks_last_of_two_storages_settles_nothing() {
+        let (one, other) = (StorageId(22), StorageId(23));
+        let knows = |storage| Storages::from([(SiteId(2), storage)]);
+        for (first, last, behind) in [(one, other, of(3)), (other, one, of(1))] {
+            let mut proposal = Proposal::new(ballot(1));
+            for site in 1..=3 {
+                proposal.promised(of(site), cut(0), WILLING, (3, true));
+            }
+            assert_eq!(proposal.accepted(of(1), &knows(first), 3), None);
+            assert_eq!(proposal.accepted((SiteId(2), one), &Storages::new(), 3), None);
+            assert_eq!(proposal.accepted(of(3), &knows(last), 3), None, "one of them knows another storage");
+            assert!(proposal.is_disputed(3));
+            assert_eq!(proposal.accepted(behind, &knows(one), 3), Some(ends(0)), "it has learned of it");
+        }
     }
 
     #[test]

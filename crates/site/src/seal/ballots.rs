@@ -128,6 +128,11 @@ impl Site {
         };
         if let Some(verdict) = proposal.accepted(by, renewed, quorum) {
             self.say_to_all(journal, &Said::Decided(verdict), step);
+        } else if proposal.is_disputed(quorum) {
+            // In the next ballot whoever is behind refuses the storage that it does not know, and learns of it.
+            ending.proposal = None;
+            ending.tried_us = Some(step.now.mono_us);
+            self.ask_for_storages(step);
         }
     }
 
