@@ -21,6 +21,8 @@ mod progress;
 mod release;
 mod retention;
 mod seals;
+#[cfg(test)]
+mod shown;
 pub mod truth;
 mod versions;
 mod votes;
