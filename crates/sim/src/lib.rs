@@ -36,6 +36,8 @@ mod mutant;
 pub mod net;
 pub mod notary;
 mod operator;
+#[cfg(test)]
+mod planted;
 pub mod rng;
 mod shell;
 pub mod submission;
