@@ -10,7 +10,7 @@ use site::wire::{Message, Pulse};
 use site::{Acknowledge, Action, Answer, Append, Event, Lane, Request, Ticket};
 
 use crate::checkers::truth::Truth;
-use crate::checkers::{Asked, Verdict, broken};
+use crate::checkers::{Asked, Verdict, broken, ensure};
 use crate::client::Open;
 use crate::disk::SimDisk;
 use crate::net::Stream;
@@ -22,8 +22,14 @@ const TWO: SiteId = SiteId(2);
 
 /// Three sites without faults and clients, all of which run, take writes and know each other.
 pub(crate) fn running() -> World {
+    founded(0)
+}
+
+/// The same, with this fence timeout; none is fenced at zero.
+fn founded(fence_timeout_ms: u64) -> World {
     let without_clients = (0..64).collect();
     let mut world = World::new(0, Options { plain: true, without_clients, ..Options::default() });
+    world.hosts.values_mut().for_each(|host| host.config.fence_timeout_ms = fence_timeout_ms);
     world.calm_down().unwrap();
     let is_ready = |world: &World| {
         let writes = |site: &SiteId| {
@@ -147,4 +153,38 @@ fn an_end_that_is_none() {
     world.options.core_only = true;
     assert_eq!((stays(&world, "I-16"), stays(&world, "I-03")), ("I-47", "I-03"));
     assert_eq!(breaks(alone(&world, Ok(()))), "nothing");
+}
+
+/// The fence timeout, and how long an end may take to be agreed on and to be in the order.
+const FENCE_TIMEOUT_MS: u64 = 4_000;
+const AGREED_WITHIN_US: u64 = 500_000;
+
+/// I-29: what a site has written is released within the fence timeout, by how much ever the clock of another one is wrong, and all
+/// others take writes meanwhile.
+fn released_beside_a_clock_that_is_off(fence_timeout_ms: u64, off_ms: i64) -> Verdict {
+    let mut world = founded(fence_timeout_ms);
+    world.hosts.get_mut(&SiteId(3)).unwrap().clock.offset_ms += off_ms;
+    let request = Request::CreateTopic { name: "orders".into(), partitions: 1, settings: BTreeMap::new() };
+    world.feed(ONE, Event::Request { ticket: Ticket(7), request })?;
+    let until_us = world.now_us + FENCE_TIMEOUT_MS * 1000 + AGREED_WITHIN_US;
+    loop {
+        world.run_steps(1)?;
+        let [one, two] = [ONE, TWO].map(|site| &world.hosts[&site].process.as_ref().unwrap().site);
+        ensure(one.is_writing() && two.is_writing(), "I-29", || "one of the others takes no writes".into())?;
+        let held: u64 = one.frontier().values().sum();
+        if held > 0 && one.released() == held {
+            return Ok(());
+        }
+        ensure(world.now_us <= until_us, "I-29", || format!("{} of {held} are released", one.released()))?;
+    }
+}
+
+#[test]
+fn a_clock_that_is_wrong_delays_what_others_write_by_the_fence_timeout_at_most() {
+    for off_ms in [-600_000, -60_000, -5_000, -4_000, -400, 0, 400, 3_000, 60_000, 600_000] {
+        released_beside_a_clock_that_is_off(FENCE_TIMEOUT_MS, off_ms).unwrap();
+    }
+    for off_ms in [-60_000, 3_000] {
+        assert_eq!(breaks(released_beside_a_clock_that_is_off(0, off_ms)), "I-29", "nobody is fenced");
+    }
 }
