@@ -402,3 +402,40 @@ fn keep_reserve(disk: &SimDisk) -> Result<(), DiskError> {
     let free_bytes = disk.capacity_bytes.saturating_sub(disk.used_bytes());
     if free_bytes < RESERVE_BYTES { Err(DiskError::Full(FileName::root())) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use clock::Stamp;
+    use entry::{BatchBody, Body, ChainHash, Entry, JournalId, MemberEpoch, SiteId, TopicId};
+    use journal::Record;
+    use uuid::Uuid;
+
+    use super::{Low, NOTES_WITHIN_US};
+
+    #[test]
+    fn who_takes_records_in_or_stands_still_though_its_disk_is_low_is_flagged() {
+        let (site, mut low) = (SiteId(1), Low::default());
+        let body =
+            BatchBody { topic: TopicId(Uuid::nil()), partition: 0, records: Bytes::from_static(b"many") };
+        let entry = Entry {
+            journal: JournalId::genesis(site),
+            seq: 0,
+            stamp: Stamp::from_raw(1),
+            epoch: MemberEpoch::GENESIS,
+            previous: ChainHash::START,
+            body: Body::Batch(body),
+        };
+        let entry = entry.encode().unwrap();
+        low.heard(0, entry.bytes.len());
+        let ends = |low: &Low| low.ends(site, 0, NOTES_WITHIN_US + 2).map_err(|it| it.invariant);
+        let mut late = Low::default();
+        late.heard(1, 0);
+        assert_eq!(ends(&late), Err("I-08"));
+        late.writes(site, &[Record::Note(Bytes::new())]).unwrap();
+        assert_eq!(ends(&late), Ok(()));
+        let records = [Record::Entry(entry)];
+        assert_eq!(low.writes(site, &records), Ok(()), "it had come before");
+        assert_eq!(low.writes(site, &records).unwrap_err().invariant, "I-08");
+    }
+}

@@ -36,6 +36,8 @@ mod mutant;
 pub mod net;
 pub mod notary;
 mod operator;
+#[cfg(test)]
+mod planted;
 pub mod rng;
 mod shell;
 pub mod submission;
@@ -258,6 +260,7 @@ fn whole(world: &mut World) -> Verdict {
         world.run_steps(100)?;
         let verdict = world.agree();
         if verdict.is_ok() {
+            alone(world, verdict)?;
             return world.read_all_again();
         }
         let before = std::mem::replace(&mut come_over, world.come_over());
@@ -265,7 +268,19 @@ fn whole(world: &mut World) -> Verdict {
             until_us = latest_us.min(world.now_us + AGREE_WITHIN_US);
         }
         if world.now_us > until_us {
+            let verdict = alone(world, verdict);
             return world.unless_nobody_writes(verdict);
         }
+    }
+}
+
+/// What a majority alone has come to in time is held against I-47: if it does not agree, it is that number.
+fn alone(world: &World, verdict: Verdict) -> Verdict {
+    match verdict {
+        Err(found) if found.invariant != "I-16" => Err(found),
+        verdict if world.options.core_only => checkers::ensure(verdict.is_ok(), "I-47", || {
+            verdict.map_or_else(|found| found.seen, |()| String::new())
+        }),
+        verdict => verdict,
     }
 }

@@ -229,3 +229,21 @@ impl World {
         Fresh { storage: StorageId(dice.wide()), wal_nonce: dice.wide() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use entry::SiteId;
+    use site::{Answer, Ticket};
+
+    use super::FIRST_TICKET;
+    use crate::planted::running;
+
+    #[test]
+    fn a_change_of_members_that_is_said_to_be_done_and_is_not_is_flagged() {
+        let (mut world, one) = (running(), SiteId(1));
+        world.operator.asked.extend([(SiteId(9), true), (SiteId(9), false)]);
+        let told = |number| world.operator_told(one, Ticket(FIRST_TICKET + number), &Ok(Answer::Members));
+        assert_eq!(told(0).unwrap_err().invariant, "I-34");
+        assert_eq!(told(1), Ok(()));
+    }
+}

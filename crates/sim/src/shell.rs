@@ -84,15 +84,15 @@ impl World {
             self.histories_differ(id)?;
         }
         let of_a_fork = text.contains("is halted:") || text.contains("nothing more is taken of");
-        if of_a_fork { broken("I-12", format!("site {id} cries wolf: {text}")) } else { Ok(()) }
+        ensure(!of_a_fork, "I-12", || format!("site {id} cries wolf: {text}"))
     }
 
     fn write(&mut self, id: SiteId, write: journal::WalWrite) -> Verdict {
         let Some(host) = self.hosts.get_mut(&id) else { return Ok(()) };
         let by = host.actor();
-        let Some(flight) = Flight::of(&write) else {
-            return broken("I-05", format!("site {id} writes what is no frame"));
-        };
+        let flight = Flight::of(&write);
+        ensure(flight.is_some(), "I-05", || format!("site {id} writes what is no frame"))?;
+        let Some(flight) = flight else { return Ok(()) };
         let again = host.flight.as_ref().is_some_and(|before| before.bytes == flight.bytes);
         host.flight = Some(flight.clone());
         self.trace.line(self.now_us, Some(id), || trace::records(&flight.records));

@@ -1,6 +1,6 @@
 //! Small histories that the checkers must flag, each by its number: a checker that is never seen to fail proves nothing.
 //!
-//! (Those that look at a clock, at progress and at lives have theirs beside them.)
+//! (Others have theirs beside them; those that need a real site, in `shown`, and those that need a world, in `planted`.)
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ struct History {
     bytes: Bytes,
 }
 
-fn actor(site: u16) -> Actor {
+pub(super) fn actor(site: u16) -> Actor {
     let site = SiteId(site);
     Actor { site, storage: StorageId(u128::from(site.0)), journal: Some(JournalId::genesis(site)) }
 }
@@ -93,7 +93,7 @@ fn message(record: &Record) -> Message {
     Message::Entries(Vouched { head, entries: entry.bytes })
 }
 
-fn breaks(verdict: Verdict) -> &'static str {
+pub(super) fn breaks(verdict: Verdict) -> &'static str {
     verdict.map_or_else(|violation| violation.invariant, |()| "nothing")
 }
 
@@ -103,8 +103,12 @@ fn one_seq_with_two_contents() {
     let (one, other) = (history.entry(1, 0, 10), history.entry(1, 0, 11));
     history.held(1, &one).unwrap();
     assert_eq!(breaks(history.held(2, &other)), "I-01");
-    let sent = message(&other);
+    let mut sent = message(&other);
     assert_eq!(breaks(history.checkers.sent(actor(1), &sent)), "I-01");
+    if let Message::Entries(vouched) = &mut sent {
+        vouched.entries = Bytes::from_static(b"?");
+    }
+    assert_eq!(breaks(history.checkers.sent(actor(1), &sent)), "I-01", "it does not read");
 }
 
 #[test]
@@ -122,6 +126,7 @@ fn a_gap_and_a_second_time() {
     let (first, third) = (history.entry(1, 0, 10), history.entry(1, 2, 12));
     history.held(1, &first).unwrap();
     assert_eq!(breaks(history.held(1, &third)), "I-15");
+    assert_eq!(breaks(history.checkers.durable(actor(1), std::slice::from_ref(&third))), "I-15");
     let mut history = History::new();
     history.held(1, &first).unwrap();
     assert_eq!(breaks(history.held(1, &first)), "I-17");
@@ -138,6 +143,32 @@ fn an_acknowledgement_of_what_is_on_no_platter() {
     assert_eq!(breaks(history.acknowledged(1, 10, 2)), "I-02");
     history.held(2, &entry).unwrap();
     assert_eq!(breaks(history.acknowledged(1, 10, 2)), "nothing");
+    assert_eq!(breaks(history.checkers.durability.finish(&history.checkers.truth)), "nothing");
+    assert_eq!(breaks(history.checkers.durability.finish(&Truth::default())), "I-03");
+    history.submitted += 1;
+    assert_eq!(breaks(history.acknowledged(1, 10, 2)), "I-02", "it is another submission's entry");
+}
+
+#[test]
+fn a_note_that_does_not_read_and_a_copy_of_what_nobody_held() {
+    let mut history = History::new();
+    let note = Record::Note(Bytes::from_static(b"?"));
+    assert_eq!(breaks(history.checkers.durable(actor(1), &[note])), "I-05");
+    let copy = BTreeMap::from([(JournalId::genesis(SiteId(1)), 1)]);
+    assert_eq!(breaks(history.checkers.took_over(SiteId(2), &copy)), "I-04");
+    history.held(1, &history.entry(1, 0, 10)).unwrap();
+    assert_eq!(breaks(history.checkers.took_over(SiteId(2), &copy)), "nothing");
+}
+
+#[test]
+fn two_histories_whose_sites_talk() {
+    let mut history = History::new();
+    let talks = |history: &History| {
+        breaks(history.checkers.keeps_apart(SiteId(1), SiteId(2), &Message::Pulse(Pulse::default())))
+    };
+    assert_eq!(talks(&history), "nothing");
+    history.checkers.runs_apart(SiteId(1));
+    assert_eq!(talks(&history), "I-33");
 }
 
 #[test]
@@ -252,6 +283,8 @@ fn a_batch_from_nowhere_twice_and_never() {
     submissions.acknowledge(number);
     assert_eq!(breaks(submissions.finish(&Truth::default())), "I-03");
     assert_eq!(breaks(submissions.passed_over(journal, 0)), "I-03");
+    assert_eq!(breaks(submissions.passed_over(journal, 1)), "I-04");
+    assert_eq!(breaks(submissions.is_readable(number)), "I-02");
     assert_eq!(breaks(submissions.placed(&bytes, (journal, 0), 0)), "nothing");
     assert_eq!(breaks(submissions.finish(&Truth::default())), "nothing");
     assert_eq!(breaks(submissions.placed(&bytes, (journal, 0), 1)), "I-19");

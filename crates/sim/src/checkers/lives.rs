@@ -114,7 +114,12 @@ fn entries((file, bytes): &(FileName, Vec<u8>)) -> Vec<Encoded> {
 
 #[cfg(test)]
 mod tests {
-    use super::Lives;
+    use super::{Lives, entries};
+    use crate::checkers::Checkers;
+    use crate::checkers::histories::{actor, breaks};
+    use crate::checkers::shown::shown;
+    use crate::host::folder;
+    use disk::{Disk, FileName};
     use entry::{ClusterId, Incarnation, SiteId, StorageId};
     use site::Identity;
     use uuid::Uuid;
@@ -145,5 +150,24 @@ mod tests {
         lives.holds_less(SiteId(1));
         lives.finish(&who(4, 1)).unwrap();
         assert_eq!(lives.finish(&who(3, 1)).unwrap_err().invariant, "I-13");
+    }
+
+    #[test]
+    fn a_file_of_the_wal_that_another_still_needs_is_flagged() {
+        let pair = shown(&[]);
+        let (site, disk) = (&pair.watched().site, &pair.watched().disk);
+        let whole = |name: FileName| {
+            let len = disk.len(&name).unwrap().unwrap();
+            (name.clone(), disk.read(&name, 0, usize::try_from(len).unwrap()).unwrap().to_vec())
+        };
+        let files = disk.list(&folder("wal")).unwrap().into_iter().map(whole);
+        let file = files.into_iter().find(|file| !entries(file).is_empty()).unwrap();
+        let mut checkers = Checkers::new(&[1, 2].map(SiteId), None);
+        for (holder, dropped) in [(1, "I-49"), (2, "nothing")] {
+            entries(&file).iter().for_each(|entry| {
+                checkers.truth.add(SiteId(holder), entry);
+            });
+            assert_eq!(breaks(checkers.gave_up(actor(1), site, &file, false)), dropped);
+        }
     }
 }

@@ -323,3 +323,29 @@ fn journal_of(slice: &Slice) -> Result<JournalId, Violation> {
         None => broken("I-18", format!("{} is in no journal's folder", slice.file)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use batch::{Builder, NewRecord};
+    use entry::{Incarnation, SiteId};
+
+    use super::{Look, Readings};
+    use crate::checkers::histories::breaks;
+    use crate::checkers::shown::{log, shown};
+
+    #[test]
+    fn a_batch_of_a_former_life_behind_which_the_next_was_shown_already_is_flagged() {
+        let batch = Builder::new().record(&NewRecord::value(0, "late")).build();
+        let (pair, id) = (shown(&[&batch]), SiteId(1));
+        let look = Look { id, site: &pair.watched().site, disk: &pair.watched().disk };
+        let log = (log().topic, 0, Some(id));
+        let passes = |former, latter| {
+            let ends = BTreeMap::from([(Incarnation(0), former), (Incarnation(1), latter)]);
+            let readings = Readings { lives: BTreeMap::from([((id, log), ends)]), ..Readings::default() };
+            breaks(readings.passes_nothing_over(look, log))
+        };
+        assert_eq!((passes(1, 2), passes(0, 1)), ("nothing", "I-38"));
+    }
+}

@@ -513,6 +513,13 @@ mod tests {
     }
 
     #[test]
+    fn a_site_that_is_given_up_in_the_order_and_by_nobody_is_flagged() {
+        let change = Change::GiveUp { site: SiteId(3) };
+        let gives_up = Body::Members(MembersBody { epoch: MemberEpoch(2), change });
+        assert_eq!(breaks(&released(&[(entry(1, 0, 10, gives_up), &[1, 2])]).1), "I-33");
+    }
+
+    #[test]
     fn nobody_left_to_write_is_flagged() {
         let (mut places, mut truth) = (Places::new(&FOUNDERS), Truth::default());
         FOUNDERS.iter().for_each(|site| places.ended(JournalId::genesis(*site), 1));

@@ -57,18 +57,36 @@ pub(super) fn backlog(
 
 #[cfg(test)]
 mod tests {
-    use entry::{JournalId, SiteId, StorageId};
+    use bytes::Bytes;
+    use clock::Stamp;
+    use entry::{BatchBody, Body, ChainHash, Entry, JournalId, MemberEpoch, SiteId, TopicId};
+    use journal::Record;
+    use uuid::Uuid;
 
-    use super::{Bounds, backlog};
-    use crate::checkers::Actor;
+    use super::{BATCH_BYTES, Bounds, backlog, wrote};
+    use crate::checkers::histories::{actor, breaks};
 
     #[test]
     fn a_backlog_without_an_end_is_flagged() {
         let journal = JournalId::genesis(SiteId(1));
-        let by = Actor { site: SiteId(1), storage: StorageId(1), journal: Some(journal) };
         let bounds = Some(Bounds { waiting_bytes_max: 0, unreleased_max: 10 });
-        let breaks = |seq, placed| backlog(bounds, by, (journal, seq), placed).is_err();
-        assert!(!breaks(9, 0) && !breaks(1_009, 1_000) && breaks(500, 0));
-        assert!(backlog(None, by, (journal, 500), 0).is_ok());
+        let goes_on = |bounds, seq, placed| breaks(backlog(bounds, actor(1), (journal, seq), placed));
+        assert_eq!((goes_on(bounds, 9, 0), goes_on(bounds, 1_009, 1_000)), ("nothing", "nothing"));
+        assert_eq!((goes_on(bounds, 500, 0), goes_on(None, 500, 0)), ("I-48", "nothing"));
+    }
+
+    #[test]
+    fn more_in_one_write_than_may_have_waited_is_flagged() {
+        let (journal, stamp) = (JournalId::genesis(SiteId(1)), Stamp::from_raw(1));
+        let (epoch, previous, topic) = (MemberEpoch::GENESIS, ChainHash::START, TopicId(Uuid::nil()));
+        let records = Bytes::from(vec![0; BATCH_BYTES]);
+        let body = Body::Batch(BatchBody { topic, partition: 0, records });
+        let entry = Record::Entry(Entry { journal, seq: 0, stamp, epoch, previous, body }.encode().unwrap());
+        let writes = |waiting_bytes_max, by| {
+            let bounds = Some(Bounds { waiting_bytes_max, unreleased_max: 10 });
+            breaks(wrote(bounds, actor(by), std::slice::from_ref(&entry)))
+        };
+        assert_eq!((writes(0, 1), writes(1_000, 1)), ("I-48", "nothing"));
+        assert_eq!(writes(0, 2), "nothing", "another's never waited there");
     }
 }

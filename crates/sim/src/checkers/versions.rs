@@ -54,6 +54,7 @@ mod tests {
 
     use super::{Reads, Truth, wrote};
     use crate::checkers::Actor;
+    use crate::checkers::histories::breaks;
 
     #[test]
     fn what_somebody_does_not_read_is_flagged_when_it_is_written_and_when_it_is_taken_in() {
@@ -63,17 +64,18 @@ mod tests {
             |body| Record::Entry(Entry { journal, seq: 0, stamp, epoch, previous, body }.encode().unwrap());
         let members: BTreeSet<SiteId> = [1, 2].map(SiteId).into();
         let truth = Truth::default();
-        let breaks = |by: u16, own, told: &[(SiteId, u16)], body| {
+        let writes = |by: u16, own, told: &[(SiteId, u16)], body| {
             let told: BTreeMap<SiteId, u16> = told.iter().copied().collect();
             let reads = Reads { own, members: &members, told: &told };
             let site = SiteId(by);
             let by = Actor { site, storage: StorageId(1), journal: Some(JournalId::genesis(site)) };
-            wrote(&truth, by, &reads, &[record(body)]).is_err()
+            breaks(wrote(&truth, by, &reads, &[record(body)]))
         };
-        assert!(!breaks(1, 2, &[(SiteId(2), 2)], Body::Mark));
-        assert!(breaks(1, 2, &[(SiteId(2), 1)], Body::Mark) && breaks(1, 2, &[], Body::Mark));
-        assert!(breaks(2, 1, &[], Body::Mark) && !breaks(2, 2, &[], Body::Mark));
-        assert!(!breaks(1, 1, &[], Body::Part));
+        assert_eq!(writes(1, 2, &[(SiteId(2), 2)], Body::Mark), "nothing");
+        assert_eq!(writes(1, 2, &[(SiteId(2), 1)], Body::Mark), "I-58");
+        assert_eq!(writes(1, 2, &[], Body::Mark), "I-58");
+        assert_eq!((writes(2, 1, &[], Body::Mark), writes(2, 2, &[], Body::Mark)), ("I-58", "nothing"));
+        assert_eq!(writes(1, 1, &[], Body::Part), "nothing");
     }
 
     #[test]
@@ -85,8 +87,8 @@ mod tests {
         let by = Actor { site: SiteId(1), storage: StorageId(1), journal: Some(journal) };
         let reads = Reads { own: 2, members: &members, told: &told };
         let mut truth = Truth::default();
-        assert!(wrote(&truth, by, &reads, &[Record::Entry(mark.clone())]).is_err());
+        assert_eq!(breaks(wrote(&truth, by, &reads, &[Record::Entry(mark.clone())])), "I-58");
         truth.add(SiteId(2), &mark);
-        assert!(wrote(&truth, by, &reads, &[Record::Entry(mark)]).is_ok());
+        assert_eq!(breaks(wrote(&truth, by, &reads, &[Record::Entry(mark)])), "nothing");
     }
 }

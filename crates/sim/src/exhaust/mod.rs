@@ -7,7 +7,7 @@
 
 pub mod crash;
 pub mod damage;
-mod pair;
+pub(crate) mod pair;
 mod platter;
 
 use std::thread;

@@ -125,4 +125,12 @@ mod tests {
         assert_eq!(breaks(&places.released(&truth, SiteId(1), 2)), "nothing", "it is all who remain");
         assert_eq!(apart(&places), [Some(true), Some(false)]);
     }
+
+    #[test]
+    fn who_was_given_up_is_back_and_no_member_is_flagged() {
+        let mut places = Places::new(&FOUNDERS);
+        assert_eq!(breaks(&places.is_taken_back(SiteId(3))), "nothing");
+        places.forced.noted(SiteId(1), &given_up(3));
+        assert_eq!(breaks(&places.is_taken_back(SiteId(3))), "I-32");
+    }
 }
