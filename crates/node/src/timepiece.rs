@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clock::Now;
 use tokio::time::Instant as Deadline;
@@ -25,7 +25,6 @@ pub enum WallClock {
 /// Monotonic and wall time, as the core is told them.
 #[derive(Debug, Clone)]
 pub(crate) struct Timepiece {
-    began: Instant,
     began_us: u64,
     offset_ms: Arc<AtomicI64>,
 }
@@ -44,7 +43,7 @@ impl Timepiece {
         if let WallClock::Offset(file) = wall {
             follow(file.clone(), Arc::clone(&offset_ms))?;
         }
-        Ok(Timepiece { began: Instant::now(), began_us: boot_us(), offset_ms })
+        Ok(Timepiece { began_us: boot_us(), offset_ms })
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -56,8 +55,9 @@ impl Timepiece {
         }
     }
 
+    /// When so much time will have passed. (Counted from now: the runtime's own clock stands still while the machine sleeps.)
     pub(crate) fn at(&self, mono_us: u64) -> Deadline {
-        Deadline::from_std(self.began + Duration::from_micros(mono_us))
+        Deadline::now() + Duration::from_micros(mono_us.saturating_sub(self.now().mono_us))
     }
 }
 
@@ -78,4 +78,18 @@ fn follow(file: PathBuf, offset_ms: Arc<AtomicI64>) -> std::io::Result<()> {
         }
     };
     thread::Builder::new().name("shifted-clock".to_owned()).spawn(forever).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Deadline, Timepiece, WallClock};
+
+    #[test]
+    fn after_a_sleep_of_the_machine_a_tick_comes_in_time() {
+        let mut timepiece = Timepiece::start(&WallClock::Real).unwrap();
+        // As if the machine had slept for twenty minutes, or as long as it has been up.
+        timepiece.began_us = timepiece.began_us.saturating_sub(1_200_000_000);
+        let due = timepiece.at(timepiece.now().mono_us + 50_000);
+        assert!(due.saturating_duration_since(Deadline::now()).as_millis() <= 50);
+    }
 }
