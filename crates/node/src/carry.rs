@@ -62,6 +62,11 @@ impl Carrier {
         &self.ends.views
     }
 
+    /// Who waits for logs to grow.
+    pub(crate) fn readable(&self) -> &Readable {
+        &self.ends.readable
+    }
+
     /// Whether the engine's work is done.
     pub(crate) fn stopped(&self) -> bool {
         self.ends.ended.borrow().is_some()

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clock::Now;
 use site::{Entropy, Event, Notary, Site, SiteConfig};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::time::{Instant, sleep_until};
 
@@ -22,8 +23,8 @@ use crate::timepiece::Timepiece;
 pub(crate) enum Command {
     /// An event for the machine.
     Event(Event),
-    /// A client's request, and who waits for it.
-    Request(site::Request, tokio::sync::oneshot::Sender<Reply>),
+    /// A client's request, who waits for it, and the room that its records take in the inbox.
+    Request(site::Request, tokio::sync::oneshot::Sender<Reply>, Option<OwnedSemaphorePermit>),
     /// A look at the machine.
     Look(Look),
 }
@@ -120,6 +121,10 @@ impl Engine {
                 tracing::info!(records = recovery.records, released, "started again from a copy");
                 self.site = site;
                 self.carrier.views().renew(&self.site, self.timepiece.now().mono_us);
+                self.carrier.readable().renew(&self.site);
+                if self.room.is_low() {
+                    self.feed(&mut vec![Event::DiskLow(true)]);
+                }
             }
             Err(error) => self.carrier.end(Ending::Halted(error.to_string())),
         }
@@ -128,7 +133,7 @@ impl Engine {
     fn command(&mut self, command: Command, events: &mut Vec<Event>) {
         match command {
             Command::Event(event) => events.push(event),
-            Command::Request(request, waiting) => {
+            Command::Request(request, waiting, _room) => {
                 let ticket = self.carrier.ticket(waiting);
                 events.push(Event::Request { ticket, request });
             }

@@ -23,7 +23,7 @@ use kafka::broker::{
 };
 use site::{Request, Site};
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use uuid::Uuid;
 
 use crate::engine::{Command, Reply};
@@ -44,6 +44,47 @@ pub(crate) struct Front {
     pub(crate) groups: Groups,
     pub(crate) early: Arc<Early>,
     pub(crate) metrics: KafkaMetrics,
+    pub(crate) bounds: Bounds,
+}
+
+/// What requests may hold here, beside the budgets of the Kafka front: in KiB, since that is what a semaphore counts up to.
+#[derive(Debug, Clone)]
+pub(crate) struct Bounds {
+    /// Reads of logs that are under way: what they read, and a copy of it.
+    reads: Arc<Semaphore>,
+    /// Records on their way to the machine, whether or not anybody waits for the answer any more.
+    inbox: Arc<Semaphore>,
+}
+
+/// What reads hold at most.
+const READS_KIB: u32 = 256 << 10;
+/// What each of them counts for at least: so that there are 64 at a time at most, each with a file that may be kept open by it alone.
+const READ_KIB: u32 = 4 << 10;
+/// What the inbox holds at most: as much as requests that wait for their answers.
+const INBOX_KIB: u32 = 256 << 10;
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        let room = |kib: u32| Arc::new(Semaphore::new(kib as usize));
+        Bounds { reads: room(READS_KIB), inbox: room(INBOX_KIB) }
+    }
+}
+
+impl Bounds {
+    /// Waits until there is room to read so many bytes.
+    pub(crate) async fn to_read(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let kib = kib(bytes.saturating_mul(2)).clamp(READ_KIB, READS_KIB);
+        Arc::clone(&self.reads).acquire_many_owned(kib).await.ok()
+    }
+
+    /// Room for so many bytes on their way to the machine, if there is.
+    pub(crate) fn to_write(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.inbox).try_acquire_many_owned(kib(bytes).min(INBOX_KIB)).ok()
+    }
+}
+
+fn kib(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
 }
 
 /// The engine is gone: the process is ending.
@@ -53,9 +94,18 @@ pub(crate) struct Gone;
 impl Front {
     /// Asks the machine for something. The request has taken its place when this returns; the answer comes later.
     pub(crate) fn request(&self, request: Request) -> oneshot::Receiver<Reply> {
+        self.request_within(request, None)
+    }
+
+    /// The same, with room in the inbox until the machine has it.
+    pub(crate) fn request_within(
+        &self,
+        request: Request,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> oneshot::Receiver<Reply> {
         let (answer, waiting) = oneshot::channel();
         // If the engine is gone, so is the sender in the command, and whoever waits learns it.
-        let _ = self.engine.send(Command::Request(request, answer));
+        let _ = self.engine.send(Command::Request(request, answer, room));
         waiting
     }
 

@@ -9,6 +9,8 @@
 //! logs. Thus a site recovers on a disk without a free byte, reads, sends and votes, and takes records when there is room.
 //! Where even that is too little, nothing ends: what is durable waits for its place in the logs, and a start waits too.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -32,11 +34,18 @@ pub(crate) struct Room {
     files: Files,
     /// With less free than this the disk is low; 0 for never.
     low_below: u64,
+    /// Whether it was low when it was last looked at. Clones share it.
+    low: Arc<AtomicBool>,
 }
 
 impl Room {
     pub(crate) fn new(files: Files, low_below: u64) -> Room {
-        Room { files, low_below }
+        Room { files, low_below, low: Arc::default() }
+    }
+
+    /// Whether the disk is low: what a machine that is opened while the node runs has not heard.
+    pub(crate) fn is_low(&self) -> bool {
+        self.low.load(Ordering::Relaxed)
     }
 
     /// With less free than this nothing is written to the WAL.
@@ -90,13 +99,12 @@ impl Room {
     /// Looks on a thread of its own, and tells the site when the disk becomes low or has room again.
     pub(crate) fn watch(mut self, events: UnboundedSender<Command>) -> std::io::Result<()> {
         let look = move || {
-            let mut low = false;
             loop {
                 // A file system that does not tell is found out by writing.
                 if let Ok(free_bytes) = self.files.free_bytes()
-                    && let Some(changed) = self.tend(free_bytes, low)
+                    && let Some(low) = self.tend(free_bytes, self.is_low())
                 {
-                    low = changed;
+                    self.low.store(low, Ordering::Relaxed);
                     if events.send(Command::Event(Event::DiskLow(low))).is_err() {
                         return;
                     }

@@ -18,7 +18,7 @@ use crate::descriptors;
 use crate::doors::{self, DoorError, Doors};
 use crate::engine::{Command, Engine, Inbox};
 use crate::files::{Files, random};
-use crate::front::{Front, Groups};
+use crate::front::{Bounds, Front, Groups};
 use crate::hold::{self, Hold, HoldError};
 use crate::notary::NodeNotary;
 use crate::opening::when_there_is_room;
@@ -224,8 +224,16 @@ pub(crate) async fn start(
     let groups = Groups::start(Arc::clone(&views), group::Settings::new(setup.clients.own.0, life));
     let counts = metrics.kafka.clone();
     let early = Arc::new(crate::front::Early::default());
-    let front =
-        Arc::new(Front { engine, files: files.clone(), views, readable, groups, early, metrics: counts });
+    let front = Arc::new(Front {
+        engine,
+        files: files.clone(),
+        views,
+        readable,
+        groups,
+        early,
+        metrics: counts,
+        bounds: Bounds::default(),
+    });
     let (carrier, config) = (Carrier::new(ends), setup.site);
     let machine = Engine { site, files, room, carrier, timepiece, config, notary, reopens_at: None };
     machine.start(Inbox { commands, peers }).map_err(thread("starting the site's thread"))?;

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
@@ -48,9 +49,12 @@ impl Front {
         if planned.iter().all(|planned| planned.as_ref().map_or(true, |(plan, _)| plan.slices.is_empty())) {
             return planned.into_iter().map(|planned| fill(planned, None, &mut |_| ())).collect();
         }
+        let slices = planned.iter().flatten().flat_map(|(plan, _)| &plan.slices);
+        let room = self.bounds.to_read(slices.map(|slice| slice.bytes as usize).sum()).await;
         let files = self.files.clone();
         let engine = self.engine.clone();
         let read = tokio::task::spawn_blocking(move || {
+            let _room = room;
             let mut came_upon = |file| drop(engine.send(Command::Event(Event::Damaged(file))));
             planned.into_iter().map(|planned| fill(planned, Some(&files), &mut came_upon)).collect::<Vec<_>>()
         });
@@ -100,10 +104,13 @@ impl Front {
                 }
             }));
         }
+        let readable = Arc::clone(&self.readable);
         let moved = self.look(move |site, _, _| {
-            logs.iter().any(|(log, end)| {
+            logs.iter().fold(false, |moved, (log, end)| {
                 let reading = log.origin.map_or(Reading::Merged, Reading::Origin);
-                site.extent(log.topic, log.partition, reading).end != *end
+                let now = site.extent(log.topic, log.partition, reading).end;
+                readable.ends(*log, now);
+                moved || now != *end
             })
         });
         if moved.await.unwrap_or(true) {

@@ -35,8 +35,10 @@ impl Front {
             Some((topic, Reading::Merged)) => {
                 let acknowledge = if batch.acks == Acks::All { Acknowledge::All } else { Acknowledge::Local };
                 let (partition, records, patience_ms) = (batch.partition, batch.records, batch.timeout_ms);
+                // Who waits no longer, or never did, has paid for its request no more, and the machine may still be to take it.
+                let room = self.bounds.to_write(records.len()).ok_or(ProduceRefusal::Overloaded);
                 let append = Append { topic, partition, records, acknowledge, patience_ms };
-                Ok(self.request(Request::Append(append)))
+                room.map(|room| self.request_within(Request::Append(append), Some(room)))
             }
             Some((_, Reading::Origin(_))) => Err(ProduceRefusal::ReadOnly),
             None => Err(ProduceRefusal::UnknownTopic),
