@@ -91,10 +91,14 @@ impl<B: Broker> Front<B> {
                 accepted = door.listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => {
-                    let visit = Visit { stream, peer, home: Arc::clone(&home), tls: door.tls.clone() };
-                    sessions.spawn(Arc::clone(&self).receive(visit, stop.clone()));
-                }
+                // One too many is let go of here and now: each that waited for its turn would keep a descriptor.
+                Ok((stream, peer)) => match self.admit(peer.ip()) {
+                    None => self.say_refused(peer),
+                    Some(place) => {
+                        let visit = Visit { stream, peer, home: Arc::clone(&home), tls: door.tls.clone() };
+                        sessions.spawn(Arc::clone(&self).receive(visit, place, stop.clone()));
+                    }
+                },
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept Kafka connections; trying on");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -104,9 +108,8 @@ impl<B: Broker> Front<B> {
         while sessions.join_next().await.is_some() {}
     }
 
-    async fn receive(self: Arc<Self>, visit: Visit, mut stop: watch::Receiver<bool>) {
+    async fn receive(self: Arc<Self>, visit: Visit, place: Place<B>, mut stop: watch::Receiver<bool>) {
         let peer = visit.peer;
-        let Some(place) = self.admit(peer.ip()) else { return self.say_refused(peer) };
         let end = self.run(visit, &place, &mut stop).await;
         match end.is_fault() {
             true => tracing::warn!(%peer, "Kafka connection ended: {end}"),

@@ -7,12 +7,15 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// For links, listeners, the runtime, checkpoints, an operator's requests.
-const OWN: u64 = 96;
+/// For links, listeners, the runtime, checkpoints (some 40), reads under way of files that are kept open no longer, HTTP
+/// requests, and an operator's: 64 each at most.
+const OWN: u64 = 240;
+/// The least of that, where the limit is small.
+const OWN_LEAST: u64 = 96;
 /// Files of logs kept open at most.
 const FILES_MAX: u64 = 512;
 /// With less than this there is nothing to share out.
-const LEAST: u64 = 2 * OWN;
+const LEAST: u64 = 2 * OWN_LEAST;
 
 /// The shares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +41,7 @@ pub(crate) fn raise(connections_wanted: usize) -> Shares {
 }
 
 fn share(limit: u64, connections_wanted: usize) -> Shares {
-    let rest = limit.max(LEAST) - OWN;
+    let rest = limit.max(LEAST) - OWN.min(limit / 2).max(OWN_LEAST);
     let files = FILES_MAX.min(rest / 2);
     let connections = usize::try_from(rest - files).unwrap_or(usize::MAX).min(connections_wanted);
     Shares { limit, files: usize::try_from(files).unwrap_or(1), connections }
@@ -56,8 +59,8 @@ mod tests {
 
     #[test]
     fn a_small_one_is_shared_so_that_files_can_always_be_opened() {
-        assert_eq!(share(1024, 4096), Shares { limit: 1024, files: 464, connections: 464 });
-        assert_eq!(share(300, 4096), Shares { limit: 300, files: 102, connections: 102 });
+        assert_eq!(share(1024, 4096), Shares { limit: 1024, files: 392, connections: 392 });
+        assert_eq!(share(300, 4096), Shares { limit: 300, files: 75, connections: 75 });
         let least = share(10, 4096);
         assert_eq!((least.files, least.connections), (48, 48), "too little for anything: it is tried");
     }
