@@ -38,6 +38,9 @@ pub enum DiskError {
     /// No room: refuse what is new, keep serving what is there, try again when there is space.
     #[error("no space left on the disk while writing {0}")]
     Full(FileName),
+    /// The process has too many files open to open this one: as if there were no room.
+    #[error("too many files are open to open {0}; raise the limit of open files (ulimit -n)")]
+    TooManyOpen(FileName),
     /// The device failed: stop, restart, recover. Never retry a failed write or sync.
     #[error("{file}: {reason}")]
     Failed {
@@ -49,10 +52,10 @@ pub enum DiskError {
 }
 
 impl DiskError {
-    /// Whether it is only that the disk has no room: the same can be tried again.
+    /// Whether it is only that the disk has no room, or the process no file to open: the same can be tried again.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        matches!(self, DiskError::Full(_))
+        matches!(self, DiskError::Full(_) | DiskError::TooManyOpen(_))
     }
 }
 

@@ -106,8 +106,8 @@ impl Files {
         let path = self.path(file);
         let below = path.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root));
         for folder in below {
-            let synced = File::open(folder).and_then(|folder| folder.sync_all());
-            synced.map_err(|error| failed(file, &error))?;
+            let folder = File::open(folder).map_err(|error| failed(file, &error))?;
+            folder.sync_all().map_err(|error| unsynced(file, &error))?;
         }
         Ok(())
     }
@@ -175,7 +175,7 @@ impl Disk for Files {
     }
 
     fn sync(&mut self, file: &FileName) -> Result<(), DiskError> {
-        self.existing(file)?.sync_all().map_err(|error| failed(file, &error))?;
+        self.existing(file)?.sync_all().map_err(|error| unsynced(file, &error))?;
         self.sync_name(file)
     }
 
@@ -192,8 +192,10 @@ impl Disk for Files {
     }
 
     fn remove(&mut self, file: &FileName) -> Result<(), DiskError> {
+        let removed = std::fs::remove_file(self.path(file));
+        // Not before: who opened it in between would keep a file without a name, and later writes would go there.
         self.forget(file);
-        match std::fs::remove_file(self.path(file)) {
+        match removed {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(file, &error)),
             _ => {
                 self.remove_empty_folders(file);
@@ -205,11 +207,18 @@ impl Disk for Files {
 
 /// What an I/O error means to the core.
 pub(crate) fn failed(file: &FileName, error: &std::io::Error) -> DiskError {
+    let has_no_files = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
     match error.kind() {
         ErrorKind::NotFound => DiskError::Missing(file.clone()),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => DiskError::Full(file.clone()),
-        _ => DiskError::Failed { file: file.clone(), reason: error.to_string() },
+        _ if has_no_files.contains(&error.raw_os_error()) => DiskError::TooManyOpen(file.clone()),
+        _ => unsynced(file, error),
     }
+}
+
+/// A sync that failed, whatever for: the kernel takes what it could not write for written, and the next sync would say yes.
+pub(crate) fn unsynced(file: &FileName, error: &std::io::Error) -> DiskError {
+    DiskError::Failed { file: file.clone(), reason: error.to_string() }
 }
 
 /// Random bytes from the operating system.
@@ -221,8 +230,49 @@ pub(crate) fn random<const N: usize>() -> std::io::Result<[u8; N]> {
 
 #[cfg(test)]
 mod tests {
-    use super::Files;
+    use super::{Files, failed, unsynced};
     use disk::{Disk, DiskError, FileName};
+    use rustix::io::Errno;
+
+    #[test]
+    fn only_what_may_be_tried_again_is_called_full() {
+        let file = FileName::new("a").unwrap();
+        let error = std::io::Error::from_raw_os_error;
+        let full = failed(&file, &error(Errno::NOSPC.raw_os_error()));
+        assert!(full.is_full() && !unsynced(&file, &error(Errno::NOSPC.raw_os_error())).is_full());
+        for too_many in [Errno::MFILE, Errno::NFILE] {
+            let failed = failed(&file, &error(too_many.raw_os_error()));
+            assert!(failed.is_full() && failed.to_string().contains("too many files are open"), "{failed}");
+        }
+        assert!(!failed(&file, &error(Errno::IO.raw_os_error())).is_full());
+    }
+
+    /// Who reads a file while it is removed and made again must not leave the next writes without a name.
+    #[test]
+    fn what_is_written_after_a_removal_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::new(folder.path().to_owned());
+        let file = FileName::new("x/a").unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    let _ = files.read(&file, 0, 1);
+                }
+            });
+            let mut writer = files.clone();
+            for round in 0..2_000 {
+                writer.write(&file, 0, b"a").unwrap();
+                let there = writer.len(&file).unwrap();
+                if there.is_none() {
+                    done.store(true, std::sync::atomic::Ordering::Relaxed);
+                }
+                assert_eq!(there, Some(1), "round {round}");
+                writer.remove(&file).unwrap();
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+    }
 
     #[test]
     fn files_behave_as_the_core_expects() {

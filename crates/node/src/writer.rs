@@ -19,7 +19,7 @@ use site::{Event, FileAnswer, FileTask, FileWork};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::engine::Command;
-use crate::files::{Files, failed};
+use crate::files::{Files, failed, unsynced};
 
 /// Something for a disk thread.
 #[derive(Debug)]
@@ -112,7 +112,7 @@ impl Writer {
                 self.metrics.written(bytes as u64, began.elapsed().as_secs_f64());
                 Event::Written { id }
             }
-            Err(DiskError::Full(_)) => Event::WriteRefused { id },
+            Err(error) if error.is_full() => Event::WriteRefused { id },
             Err(error) => stop_now(&error),
         }
     }
@@ -120,7 +120,7 @@ impl Writer {
     fn prepare(&mut self, op: WalOp) -> Event {
         match carry_out_one(&mut self.files, op) {
             Ok(()) => Event::Prepared { done: true },
-            Err(DiskError::Full(_)) => Event::Prepared { done: false },
+            Err(error) if error.is_full() => Event::Prepared { done: false },
             Err(error) => stop_now(&error),
         }
     }
@@ -135,7 +135,7 @@ impl Writer {
     fn checkpoint(&mut self, id: u64, sync: &[FileName], position: WalPosition, state: &Bytes) -> Event {
         match write_checkpoint(&mut self.files, sync, position, state) {
             Ok(position) => Event::Checkpointed { id, drop_before: Some(position) },
-            Err(DiskError::Full(_)) => Event::Checkpointed { id, drop_before: None },
+            Err(error) if error.is_full() => Event::Checkpointed { id, drop_before: None },
             Err(error) => stop_now(&error),
         }
     }
@@ -169,7 +169,7 @@ fn carry_out_one(files: &mut Files, op: WalOp) -> Result<(), DiskError> {
     match op {
         WalOp::Prepare { file, len, recycle } => prepare(files, &file, len, recycle.as_ref()),
         WalOp::WriteAt { file, offset, chunks } => write_chunks(files, &file, offset, &chunks),
-        WalOp::Sync { file } => files.existing(&file)?.sync_data().map_err(|error| failed(&file, &error)),
+        WalOp::Sync { file } => files.existing(&file)?.sync_data().map_err(|error| unsynced(&file, &error)),
     }
 }
 

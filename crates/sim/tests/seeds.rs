@@ -353,7 +353,10 @@ fn who_lost_two_disks_is_believed_by_all() {
     let also = vec![Kind::Wipe];
     check(&[860_010], &Options { sites: 5, core_only: true, also, ..Options::default() });
     // And at 1211861 it depended on who was heard last which of the two counted.
-    check(&[1_211_861], &Options { sites: 5, steps: 20_000, also: vec![Kind::Upgrade], ..Options::default() });
+    check(
+        &[1_211_861],
+        &Options { sites: 5, steps: 20_000, also: vec![Kind::Upgrade], ..Options::default() },
+    );
 }
 
 /// At 1110570 a site was given up by a witness's word, lost its disk and was taken back with another one: who had been told of the

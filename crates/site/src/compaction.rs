@@ -4,7 +4,6 @@
 //! site's own affair. So steps are paced, a pass that cannot go on (a file is damaged, the disk is full) is begun anew
 //! later, and a restart begins it anew too.
 
-use disk::DiskError;
 use partition::{CompactDone, LogsError, Pass};
 
 use crate::files::{FileAnswer, FileWork, Purpose};
@@ -91,7 +90,7 @@ impl Site {
         self.state.compacting.pass = None;
         self.state.compacting.next_us = step.now.mono_us + REST_US;
         match error {
-            LogsError::Disk(DiskError::Full(_)) => Ok(()),
+            error if error.is_full() => Ok(()),
             LogsError::Damaged { file, .. } => {
                 self.came_upon_damage(&file, step);
                 Ok(())

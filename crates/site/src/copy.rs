@@ -19,7 +19,7 @@ mod install;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use disk::{DiskError, FileName};
+use disk::FileName;
 use entry::{JournalId, Seq, SiteId};
 use journal::{Chain, checkpoint};
 use serde::Serialize;
@@ -407,7 +407,7 @@ impl Site {
                     step.disk.remove(&place_of(name))?;
                 }
             }
-            FileAnswer::Failed(DiskError::Full(_)) => {
+            FileAnswer::Failed(error) if error.is_full() => {
                 self.give_up(donor, "there is no room for it here", step);
             }
             other => return refuse_failure(other),

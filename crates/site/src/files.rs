@@ -99,7 +99,7 @@ pub enum FileAnswer {
 /// A disk that failed is the end; one that is full is not.
 pub(crate) fn refuse_failure(answer: FileAnswer) -> Result<(), Fatal> {
     match answer {
-        FileAnswer::Failed(DiskError::Full(_)) => Ok(()),
+        FileAnswer::Failed(error) if error.is_full() => Ok(()),
         FileAnswer::Failed(error) => Err(error.into()),
         _ => Ok(()),
     }

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 use bytes::Bytes;
-use disk::{DiskError, FileName};
+use disk::FileName;
 use entry::SiteId;
 use partition::{Kind, Proven};
 
@@ -90,7 +90,9 @@ enum Phase {
 impl Site {
     /// Somebody came upon damage in a file.
     pub(crate) fn came_upon_damage(&mut self, file: &FileName, step: &mut Step<'_>) {
-        if self.state.repairing.repairs.contains_key(file) {
+        // Many may read what is damaged before it has been looked at.
+        let looks = |purpose: &Purpose| matches!(purpose, Purpose::Look(looked, _) if looked == file);
+        if self.state.repairing.repairs.contains_key(file) || self.state.tasks.running.values().any(looks) {
             return;
         }
         if let Some(bytes) = self.logs.all_extents().get(file) {
@@ -326,7 +328,7 @@ impl Site {
         step: &mut Step<'_>,
     ) -> Result<(), Fatal> {
         let Some(repair) = self.state.repairing.repairs.get_mut(file) else { return refuse_failure(answer) };
-        if matches!(answer, FileAnswer::Failed(DiskError::Full(_))) {
+        if matches!(&answer, FileAnswer::Failed(error) if error.is_full()) {
             // It stands, and is begun anew after a while, as if the donor had fallen silent.
             return Ok(());
         }

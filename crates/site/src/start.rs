@@ -12,7 +12,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crdt::Frontier;
-use disk::DiskError;
 use entry::{Body, Incarnation, JournalId, MemberEpoch, OpenBody, Seq, SiteId, StorageId};
 use serde::{Deserialize, Serialize};
 
@@ -390,7 +389,7 @@ impl Site {
     pub(crate) fn become_known_as(&mut self, identity: Identity, step: &mut Step<'_>) -> Result<bool, Fatal> {
         match identity.write(step.disk) {
             Ok(()) => self.identity = identity,
-            Err(DiskError::Full(_)) => return Ok(false),
+            Err(error) if error.is_full() => return Ok(false),
             Err(failed) => return Err(failed.into()),
         }
         Ok(true)

@@ -78,7 +78,9 @@ impl Site {
 
     /// The copy is in force, or there was no room for it.
     pub(crate) fn install_done(&mut self, answer: FileAnswer, step: &mut Step<'_>) -> Result<(), Fatal> {
-        if let FileAnswer::Failed(error @ DiskError::Full(_)) = &answer {
+        if let FileAnswer::Failed(error) = &answer
+            && error.is_full()
+        {
             self.alarm(format!("a copy cannot be put in force: {error}"), step);
         } else {
             refuse_failure(answer)?;
