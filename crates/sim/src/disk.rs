@@ -7,7 +7,7 @@
 //! the order in which the removals were made, until the next sync or rename.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use disk::{Disk, DiskError, FileName};
@@ -73,6 +73,8 @@ pub struct SimDisk {
     pub dies_after: Option<u64>,
     /// Segments of the WAL that are damaged, and whether an alarm has named them.
     pub decayed: BTreeMap<FileName, bool>,
+    /// Files of the logs that are damaged.
+    pub scratched: BTreeSet<FileName>,
     /// Segments of the WAL that were given up, with what was in them: for a checker.
     pub dropped: Vec<(FileName, Vec<u8>)>,
     /// A mutant: what becomes of writes to logs now and then.
@@ -104,6 +106,7 @@ impl Default for SimDisk {
             misread: Cell::new(false),
             dies_after: None,
             decayed: BTreeMap::new(),
+            scratched: BTreeSet::new(),
             dropped: Vec::new(),
             strays: Strays::None,
             writes: 0,
@@ -150,6 +153,22 @@ impl SimDisk {
             change(&mut bytes);
             *file = File { platter: Some(bytes.clone()), seen: bytes, ..File::default() };
         }
+    }
+
+    /// A file is gone, as if it had never been there.
+    pub fn lose(&mut self, file: &FileName) {
+        self.files.remove(file);
+    }
+
+    /// What is whole again, or was written anew behind a cut, or is needed no more, is no scratch.
+    pub fn forget_mended(&mut self, is_needed: impl Fn(&FileName) -> bool) {
+        let mut scratched = std::mem::take(&mut self.scratched);
+        scratched.retain(|file| {
+            let held = self.files.get(file).filter(|_| is_needed(file));
+            let proven = held.map(|held| partition::verify(self, file, held.seen.len() as u64));
+            proven.is_some_and(|proven| proven.is_ok_and(|proven| !proven.damaged.is_empty()))
+        });
+        self.scratched = scratched;
     }
 
     /// The power goes in the middle of a recovery.

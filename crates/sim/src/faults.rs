@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use disk::{Disk, FileName};
-use entry::{Encoded, SiteId, StorageId};
+use entry::{Encoded, SiteId, StorageId, TopicId};
 use journal::Seen;
 use site::wire::PROTOCOL;
 use site::{Event, Fresh, Request, Site, Ticket};
 
 use crate::checkers::{Verdict, Violation, truth};
-use crate::disk::SimDisk;
+use crate::disk::{SECTOR_BYTES, SimDisk};
 use crate::host::{Host, RESERVE_BYTES, folder};
 use crate::rng::Rng;
 use crate::swarm::Kind;
@@ -169,6 +169,7 @@ impl World {
             Kind::Fence if site != at.other => self.fence(at),
             Kind::Clone if site != at.other => self.try_clone(site, at.other),
             Kind::Rot | Kind::Decay | Kind::RecoveryCut => self.strike_dead(kind, site),
+            Kind::Scratch => self.scratch(site),
             Kind::Full | Kind::Crowd | Kind::SyncFails | Kind::Slow | Kind::Stall | Kind::Misread => {
                 self.strike_disk(kind, site, for_us);
                 Ok(())
@@ -253,6 +254,57 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Damages a file of the logs of a site that does not run, one at a time there, if what is hurt is whole elsewhere.
+    fn scratch(&mut self, site: SiteId) -> Verdict {
+        self.see_what_is_mended();
+        self.kill(site, "killed, and its logs are scratched")?;
+        let (at, how) = (self.dice.faults.draw(), self.dice.faults.below(4));
+        let Some(host) = self.hosts.get_mut(&site) else { return Ok(()) };
+        let files = host.disk.list(&folder("logs")).unwrap_or_default();
+        let Some(file) =
+            files.get(at as usize % files.len().max(1)).filter(|_| host.disk.scratched.is_empty())
+        else {
+            return Ok(());
+        };
+        let len = host.disk.len(file).ok().flatten().unwrap_or(0) as usize;
+        let from = (at >> 20) as usize % len.max(1);
+        let (from, to) = match how {
+            0 => (from, from + 1),
+            1 => (from, len.min(from + SECTOR_BYTES)),
+            2 => (from, len),
+            _ => (0, len),
+        };
+        let Ok(good) = host.disk.read(file, from as u64, to - from) else { return Ok(()) };
+        let is_whole = |other: &Host| other.disk.is_durable(file, from as u64, &good);
+        if len == 0 || !self.hosts.iter().any(|(other, host)| *other != site && is_whole(host)) {
+            return Ok(());
+        }
+        let file = file.clone();
+        let Some(host) = self.hosts.get_mut(&site) else { return Ok(()) };
+        match how {
+            0 => host.disk.damage(&file, |bytes| bytes[from] ^= 1 << (at >> 8 & 7)),
+            1 => host.disk.damage(&file, |bytes| bytes[from..to].fill(0)),
+            2 => host.disk.damage(&file, |bytes| bytes.truncate(from)),
+            _ => host.disk.lose(&file),
+        }
+        self.trace.line(self.now_us, Some(site), || format!("{file} is hurt at {from}..{to}"));
+        host.disk.scratched.insert(file);
+        self.checkers.hurt(site);
+        Ok(())
+    }
+
+    /// Which sites have logs without a scratch again. (One that does not run has yet to see how long its files should be.)
+    pub(crate) fn see_what_is_mended(&mut self) {
+        for (site, host) in self.hosts.iter_mut().filter(|(_, host)| !host.disk.scratched.is_empty()) {
+            let Some(process) = &host.process else { continue };
+            let topic = |file: &FileName| Some(TopicId(file.as_str().split('/').nth(1)?.parse().ok()?));
+            host.disk.forget_mended(|file| !topic(file).is_some_and(|topic| process.site.was_deleted(topic)));
+            if host.disk.scratched.is_empty() {
+                self.checkers.is_whole(*site);
+            }
+        }
     }
 
     fn strike_links(&mut self, kind: Kind, at: &Where) {
@@ -497,6 +549,11 @@ impl World {
             Some(witness) => !self.may_lose_beside(witness, site),
             None => without >= self.checkers.may_miss() || self.removes() || self.forces(),
         };
+        // What is scratched elsewhere may be whole here only.
+        let mut others = self.hosts.iter().filter(|(other, _)| **other != site);
+        if others.any(|(_, host)| !host.disk.scratched.is_empty()) {
+            return;
+        }
         let is_needed = needed.contains(&site) || asked_for.contains(&site);
         let Some(host) = self.hosts.get_mut(&site).filter(|host| host.process.is_none()) else { return };
         if host.is_buried || (is_one_too_many && (is_needed || host.config.witness.is_some())) {

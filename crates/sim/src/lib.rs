@@ -258,6 +258,7 @@ fn whole(world: &mut World) -> Verdict {
     let mut come_over = world.come_over();
     loop {
         world.run_steps(100)?;
+        world.see_what_is_mended();
         let verdict = world.agree();
         if verdict.is_ok() {
             alone(world, verdict)?;

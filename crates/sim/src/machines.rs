@@ -43,7 +43,7 @@ impl World {
                 message_bytes: swarm.window_bytes.min(4 << 10),
                 checkpoint_bytes: swarm.checkpoint_bytes,
                 wal_segment_bytes: swarm.segment_bytes,
-                look_bytes_per_second: 0,
+                look_bytes_per_second: if swarm.kinds.contains(&Kind::Scratch) { 1 << 20 } else { 0 },
                 wal_bytes_max: swarm.wal_bytes_max,
                 period_ms: swarm.period_ms(usual.period_ms),
                 hot_bytes: 8 << 10,

@@ -66,6 +66,9 @@ pub enum Kind {
     Fence,
     /// A bit flips in a segment of the WAL that no recovery needs, while no process runs.
     Decay,
+    /// A file of the logs is damaged while no process runs: a bit flips, a sector is zeros, the end is cut off, or all of it is gone.
+    /// What it costs is whole elsewhere, though nobody need have the whole file.
+    Scratch,
     /// A site passes on, under others' names, what they never wrote.
     Forge,
     /// An operator makes a known site a member.
@@ -91,12 +94,13 @@ pub enum Kind {
 }
 
 /// Kinds that happen only where they are asked for.
-const ASKED: [Kind; 13] = [
+const ASKED: [Kind; 14] = [
     Kind::Restore,
     Kind::Forge,
     Kind::Add,
     Kind::Remove,
     Kind::Decay,
+    Kind::Scratch,
     Kind::Retain,
     Kind::Low,
     Kind::Crowd,
@@ -301,6 +305,10 @@ impl Swarm {
         if kinds.contains(&Kind::Decay) {
             // What is damaged must be to be had elsewhere.
             self.wal_bytes_max = u64::MAX;
+        }
+        if kinds.contains(&Kind::Scratch) {
+            // What others have compacted is not to be had from them any more.
+            self.compacted = false;
         }
         if kinds.contains(&Kind::Witness) {
             // Nobody asks it before the timeout.

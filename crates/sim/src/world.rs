@@ -436,6 +436,12 @@ impl World {
             let unseen = host.disk.decayed.iter().find(|(_, is_named)| !**is_named);
             ensure(unseen.is_none(), "I-06", || format!("site {site} does not see damage: {unseen:?}"))?;
         }
+        for (site, host) in &self.hosts {
+            let hurt = host.disk.scratched.first().filter(|_| host.process.is_some());
+            ensure(hurt.is_none(), "I-06", || {
+                format!("site {site} has not taken back what it lacks of {hurt:?}")
+            })?;
+        }
         let alone = self.data_hosts().filter(|(_, host)| !host.is_buried).count() == 1;
         for (number, client) in self.clients.iter().enumerate() {
             // A topic may ask for two sites that hold what is acknowledged.

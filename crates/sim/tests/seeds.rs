@@ -443,3 +443,12 @@ fn a_backup_put_back_costs_nothing_that_others_hold() {
 fn a_backup_put_back_counts_again_in_time() {
     check(&[13, 49, 80, 235, 317, 390], &Options { also: vec![Kind::Restore], ..Options::default() });
 }
+
+/// F13. Bits, sectors, ends and whole files of logs are lost at rest, at several sites at once: each is taken back, in parts where no
+/// site has the whole.
+#[test]
+fn what_is_scratched_at_rest_is_taken_back() {
+    check(&(0..40).collect::<Vec<_>>(), &Options { also: vec![Kind::Scratch], ..Options::default() });
+    let also = vec![Kind::Scratch; 4];
+    check(&(100..110).collect::<Vec<_>>(), &Options { sites: 5, also, ..Options::default() });
+}

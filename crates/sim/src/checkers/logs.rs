@@ -48,6 +48,8 @@ pub(super) struct Readings {
     read: BTreeMap<(TopicId, PartitionId), BTreeMap<u64, (JournalId, usize)>>,
     /// How much was readable once of merged logs that have gone back.
     once: BTreeMap<(TopicId, PartitionId), u64>,
+    /// Sites with damaged files.
+    pub(super) hurt: BTreeSet<SiteId>,
     /// What compaction has left out, and what it may.
     compaction: Compactions,
     /// Where merged logs begin.
@@ -127,6 +129,8 @@ impl Readings {
             let at = (grown.topic, grown.partition, reading);
             let plan = match site.plan(disk, at, offset, BYTES_AT_ONCE) {
                 Ok(plan) if !plan.slices.is_empty() => plan,
+                // It is read on when it is whole again.
+                Err(_) if self.hurt.contains(&id) => return Ok(()),
                 other => {
                     return broken("I-20", format!("site {id} cannot read {log:?} at {offset}: {other:?}"));
                 }
@@ -134,6 +138,10 @@ impl Readings {
             for slice in &plan.slices {
                 if grown.origin.is_none() && offset < slice.base_offset {
                     self.compaction.skipped(id, (grown.topic, grown.partition), offset..slice.base_offset)?;
+                }
+                if self.hurt.contains(&id) && partition::read(disk, std::slice::from_ref(slice)).is_err() {
+                    self.ends.insert((id, log), offset);
+                    return Ok(());
                 }
                 self.read(look, log, slice, oracle)?;
                 if log.2.is_some() {

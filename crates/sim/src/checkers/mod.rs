@@ -246,6 +246,16 @@ impl Checkers {
         Ok(())
     }
 
+    /// A file of a site's logs is damaged: reading it may fail from now on, though it must not read otherwise.
+    pub fn hurt(&mut self, site: SiteId) {
+        self.logs.hurt.insert(site);
+    }
+
+    /// All of a site's logs are whole.
+    pub fn is_whole(&mut self, site: SiteId) {
+        self.logs.hurt.remove(&site);
+    }
+
     /// The members that nobody has given up.
     #[must_use]
     pub fn remain(&self) -> BTreeSet<SiteId> {

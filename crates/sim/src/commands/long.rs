@@ -20,7 +20,7 @@ const SIZES: [(u16, u64); 8] =
     [(3, 6_000), (3, 6_000), (3, 30_000), (5, 6_000), (3, 6_000), (5, 20_000), (3, 12_000), (7, 10_000)];
 
 /// What else is asked of sites, or happens to them only where it is asked for.
-const ELSE: [Kind; 10] = [
+const ELSE: [Kind; 11] = [
     Kind::Retain,
     Kind::Low,
     Kind::Flood,
@@ -28,6 +28,7 @@ const ELSE: [Kind; 10] = [
     Kind::Crowd,
     Kind::Behind,
     Kind::Decay,
+    Kind::Scratch,
     Kind::Restore,
     Kind::Forge,
     Kind::Force,
