@@ -127,5 +127,7 @@ fn read<R: Record>(disk: &dyn Disk, file: &FileName, range: Range<u64>) -> Resul
     }
     let bytes = disk.read(file, range.start * R::BYTES as u64, count * R::BYTES)?;
     let records = bytes.chunks(R::BYTES).map(R::decode).collect::<Option<Vec<R>>>();
-    records.ok_or_else(|| LogsError::damaged(file, "the checksum of a record is wrong"))
+    records.ok_or_else(|| {
+        LogsError::damaged(file, "the checksum of a record is wrong, or what it says cannot be")
+    })
 }
