@@ -11,8 +11,11 @@ mod logs;
 #[path = "../../crates/kafka/tests/memory/mod.rs"]
 #[expect(dead_code, reason = "the front's own tests use more of it")]
 mod memory;
+mod partitions;
+mod peer_frame;
 mod said;
 pub mod seeds;
+mod sole;
 
 pub use budget::Budget;
 
@@ -27,15 +30,20 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 14] = [
     target("batch", 70 << 20, 8, logs::batch),
     target("catalog", 32 << 20, 64, said::catalog),
     target("checkpoint", 1 << 20, 8, logs::checkpoint),
     target("entry", 1 << 20, 16, said::entry),
     target("identity", 1 << 20, 8, logs::identity),
+    target("index", 4 << 20, 16, partitions::index),
     target("kafka_request", 8 << 20, 64, kafka_request::kafka_request),
+    target("note", 1 << 20, 64, said::note),
+    target("peer_frame", 1 << 20, 64, peer_frame::peer_frame),
     target("peer_message", 1 << 20, 64, said::peer_message),
     target("progress", 1 << 20, 64, said::progress),
+    target("segment", 4 << 20, 64, partitions::segment),
+    target("state", 8 << 20, 64, said::state),
     target("wal", 8 << 20, 16, logs::wal),
 ];
 

@@ -1,10 +1,11 @@
-//! What other sites say: messages, entries, deltas, catalog changes.
+//! What sites say, to others and to themselves: messages, entries, deltas, catalog changes, notes, states.
 
 use batch::DecompressLimits;
 use bytes::Bytes;
 use catalog::{Actor, Catalog};
 use crdt::Join;
 use entry::{ClusterId, Encoded, Entry, ProgressBody};
+use site::Note;
 use site::wire::{Message, Vouched};
 use uuid::Uuid;
 
@@ -39,6 +40,18 @@ fn read(entry: &Encoded) {
     let again = again.expect("what was an entry is short enough for one");
     assert_eq!(again.body().as_ref(), Ok(&body), "a body comes back as it went");
     assert_eq!((again.head.seq, again.head.stamp, again.head.kind), (seq, stamp, head.kind));
+}
+
+/// A note of a site to itself.
+pub(crate) fn note(bytes: &[u8]) {
+    let Some(note) = Note::decode(bytes) else { return };
+    assert_eq!(Note::decode(&note.encode()).as_ref(), Some(&note), "a note comes back as it went");
+}
+
+/// A site's state, as its checkpoints hold it and as another takes it over.
+pub(crate) fn state(bytes: &[u8]) {
+    let Some((state, files)) = site::lone::state(bytes) else { return };
+    assert_eq!(site::lone::state(&state), Some((state.clone(), files)), "a state comes back as it went");
 }
 
 /// Two groups' progress: read, joined both ways.

@@ -23,11 +23,14 @@ use kafka_protocol::messages::{
     RequestHeader, SyncGroupRequest, TopicName,
 };
 use kafka_protocol::protocol::{Encodable, Request, StrBytes};
-use site::CertificateId;
+use peer::lone;
 use site::wire::{
     AskWitness, Freeze, Frozen, GivenUp, Hello, Message, Need, Pulse, SignedHead, Stand, Votes, Vouched,
 };
+use site::{CertificateId, Note};
 use uuid::Uuid;
+
+use crate::{partitions, sole};
 
 /// The seeds of a target, each with a name.
 #[must_use]
@@ -38,9 +41,18 @@ pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
         "checkpoint" => vec![[&[0][..], &[0; 72], b"state"].concat()],
         "entry" => entries(),
         "identity" => vec![[&[0][..], b"MERIDIAN\x01", &[0x51; 16], &[1, 2, 3, 1, 0, 1]].concat()],
+        "index" => vec![
+            vec![1, 0, 0, 70, 1, 1, 0, 130, 8, 2, 0, 200, 0xff],
+            vec![0, 0, 0, 12, 0x80, 2, 0, 3, 1, 2, 0, 8, 0x80],
+            vec![0, 3, 0, 1, 0xff, 7, 0, 30, 1],
+        ],
         "kafka_request" => requests(),
+        "note" => notes(),
+        "peer_frame" => greetings(),
         "peer_message" => messages(),
         "progress" => vec![[delta(3), delta(9)].concat()],
+        "segment" => partitions::segments(),
+        "state" => vec![sole::state(&batch_of(2)).to_vec()],
         "wal" => vec![
             vec![1, 0, 0, 70, 1, 1, 16, 70, 8, 0, 200, 0, 0xff],
             [&[2, 1, 4, 0][..], &[0; 64], &[2, 3, 0], &[7; 48]].concat(),
@@ -94,6 +106,29 @@ fn cut() -> Cut {
     Cut { next: 4, hash: ChainHash([3; 32]) }
 }
 
+fn given_up() -> GivenUp {
+    GivenUp {
+        site: SiteId(2),
+        epoch: MemberEpoch(1),
+        by: SiteId(1),
+        at_ms: 1_790_000_000_000,
+        who: "root".to_owned(),
+        held: BTreeMap::from([(journal(), 8)]),
+        witness: Some(SiteId(3)),
+    }
+}
+
+fn head() -> SignedHead {
+    SignedHead {
+        journal: journal(),
+        next: 5,
+        hash: ChainHash([1; 32]),
+        stamp: Stamp::from_raw(99),
+        certificate: CertificateId([9; 32]),
+        signature: Bytes::from_static(&[0x30; 70]),
+    }
+}
+
 fn hello(given_up: GivenUp) -> Hello {
     Hello {
         protocol: 1,
@@ -121,16 +156,7 @@ fn messages() -> Vec<Vec<u8>> {
     let mut pulse = Pulse::default();
     pulse.promises.insert(journal(), (Stamp::from_raw(77), 9));
     pulse.frontiers.insert(SiteId(1), (StorageId(5), BTreeMap::from([(journal(), 8)])));
-    let given_up = GivenUp {
-        site: SiteId(2),
-        epoch: MemberEpoch(1),
-        by: SiteId(1),
-        at_ms: 1_790_000_000_000,
-        who: "root".to_owned(),
-        held: BTreeMap::from([(journal(), 8)]),
-        witness: Some(SiteId(3)),
-    };
-    let cut = cut();
+    let (given_up, cut) = (given_up(), cut());
     let hello = hello(given_up.clone());
     let ballot = Ballot { epoch: MemberEpoch(1), round: 2, by: 1 };
     let promised = Said::Promised {
@@ -155,14 +181,6 @@ fn messages() -> Vec<Vec<u8>> {
         members: BTreeMap::from([(SiteId(1), MemberEpoch(1)), (SiteId(2), MemberEpoch(3))]),
         decisions: vec![given_up.clone()],
     };
-    let head = SignedHead {
-        journal: journal(),
-        next: 5,
-        hash: ChainHash([1; 32]),
-        stamp: Stamp::from_raw(99),
-        certificate: CertificateId([9; 32]),
-        signature: Bytes::from_static(&[0x30; 70]),
-    };
     let messages = [
         Message::Hello(hello),
         Message::GivenUp(vec![given_up]),
@@ -170,7 +188,7 @@ fn messages() -> Vec<Vec<u8>> {
         Message::Pulse(pulse),
         Message::Need(Need { journal: journal(), from: 3 }),
         Message::Enough(journal()),
-        Message::Entries(Vouched { head, entries: entries().concat().into() }),
+        Message::Entries(Vouched { head: head(), entries: entries().concat().into() }),
         Message::Certificate(Bytes::from_static(b"a certificate")),
         Message::OpenMe { journal: journal(), first: 4 },
         Message::AskIncarnation(Incarnation(2), StorageId(5)),
@@ -187,6 +205,30 @@ fn messages() -> Vec<Vec<u8>> {
         Message::Votes(votes),
     ];
     messages.iter().map(|message| message.encode().to_vec()).collect()
+}
+
+fn notes() -> Vec<Vec<u8>> {
+    let ballot = Ballot { epoch: MemberEpoch(1), round: 4, by: 2 };
+    let notes = [
+        Note::Ceiling(Stamp::from_raw(300)),
+        Note::Released(5),
+        Note::Granted(SiteId(2), Incarnation(1), StorageId(9)),
+        Note::Vote(journal(), Vote { accepted: Some((ballot, Verdict::Ends(cut()))), ..Vote::default() }),
+        Note::Ended(journal(), cut()),
+        Note::Renewed(SiteId(2), StorageId(9)),
+        Note::Certificate(Bytes::from_static(b"a certificate")),
+        Note::Vouched(head()),
+        Note::Entered(MemberEpoch(3)),
+        Note::GivenUp(given_up()),
+        Note::Shown(journal()),
+    ];
+    notes.iter().map(|note| note.encode().to_vec()).collect()
+}
+
+fn greetings() -> Vec<Vec<u8>> {
+    let frames = [&b"one"[..], b"", &[7; 300]].map(Bytes::copy_from_slice);
+    let hello = [&[0][..], b"MRDN", &[0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 9]].concat();
+    vec![hello, [&[1][..], &lone::stream(&frames)].concat(), [&[1, b'1'][..], &[0, 255, 0, 0]].concat()]
 }
 
 fn catalogs() -> Vec<Vec<u8>> {

@@ -88,7 +88,23 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("bench", &["admin", "batch", "client", "launch", "wan"]),
-    ("fuzz", &["agree", "batch", "catalog", "clock", "crdt", "disk", "entry", "journal", "kafka", "site"]),
+    (
+        "fuzz",
+        &[
+            "agree",
+            "batch",
+            "catalog",
+            "clock",
+            "crdt",
+            "disk",
+            "entry",
+            "journal",
+            "kafka",
+            "partition",
+            "peer",
+            "site",
+        ],
+    ),
     ("chaos", &["admin", "batch", "client", "history", "launch", "wan"]),
 ];
 

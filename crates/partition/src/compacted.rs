@@ -88,13 +88,26 @@ pub(crate) struct Made {
     pub(crate) reached: bool,
 }
 
+impl CompactedState {
+    /// Whether its numbers can be those of what was compacted of this log.
+    fn is_possible(&self, merged: &MergedState) -> bool {
+        let marks = self.marks.iter().all(|mark| mark.batches <= merged.batches);
+        let within = self.batches <= merged.batches && self.upto <= merged.end;
+        marks && within && self.appended <= merged.appended && self.generation < u64::MAX
+    }
+}
+
 impl Compacted {
     /// As a checkpoint left it.
     pub(crate) fn restore(
         disk: &mut dyn Disk,
         folder: &FileName,
         state: &CompactedState,
+        merged: &MergedState,
     ) -> Result<Compacted, LogsError> {
+        if !state.is_possible(merged) {
+            return Err(LogsError::damaged(&names::merged(folder), "less is in it than was compacted of it"));
+        }
         let segments = restore(disk, folder, state.generation, &state.segments)?;
         Ok(Compacted { state: CompactedState { segments: Vec::new(), ..state.clone() }, segments })
     }

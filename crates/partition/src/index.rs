@@ -135,7 +135,9 @@ impl<R: Record> Index<R> {
 fn read<R: Record>(disk: &dyn Disk, file: &FileName, range: Range<u64>) -> Result<Vec<R>, LogsError> {
     let bytes = read_bytes::<R>(disk, file, range)?;
     let records = bytes.chunks(R::BYTES).map(R::decode).collect::<Option<Vec<R>>>();
-    records.ok_or_else(|| LogsError::damaged(file, "the checksum of a record is wrong"))
+    records.ok_or_else(|| {
+        LogsError::damaged(file, "the checksum of a record is wrong, or what it says cannot be")
+    })
 }
 
 fn read_bytes<R: Record>(disk: &dyn Disk, file: &FileName, range: Range<u64>) -> Result<Bytes, DiskError> {

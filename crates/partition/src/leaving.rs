@@ -48,9 +48,9 @@ impl Leaving {
     /// What a checkpoint says: once it is read, it has been durable.
     pub(crate) fn checkpoint(&mut self) -> Leaving {
         self.taken = self.topics.keys().copied().collect();
-        let counted = self.topics.iter().map(|(topic, count)| (*topic, count + 1));
+        let counted = self.topics.iter().map(|(topic, count)| (*topic, count.saturating_add(1)));
         self.taken_files = self.files.keys().cloned().collect();
-        let files = self.files.iter().map(|(file, count)| (file.clone(), count + 1));
+        let files = self.files.iter().map(|(file, count)| (file.clone(), count.saturating_add(1)));
         Leaving { topics: counted.collect(), files: files.collect(), ..Leaving::default() }
     }
 
@@ -58,7 +58,7 @@ impl Leaving {
     pub(crate) fn checkpointed(&mut self, disk: &mut dyn Disk) -> Result<(), DiskError> {
         for topic in std::mem::take(&mut self.taken) {
             let Some(count) = self.topics.get_mut(&topic) else { continue };
-            *count += 1;
+            *count = count.saturating_add(1);
             if *count >= CHECKPOINTS {
                 for file in disk.list(&names::topic(topic))? {
                     disk.remove(&file)?;
@@ -68,14 +68,37 @@ impl Leaving {
         }
         for file in std::mem::take(&mut self.taken_files) {
             let Some(count) = self.files.get_mut(&file) else { continue };
-            *count += 1;
+            *count = count.saturating_add(1);
             if *count >= CHECKPOINTS {
-                if let Ok(name) = FileName::new(&file) {
+                // The state that says so may be another site's: it has no say over what is not of this room.
+                if let Some(name) = FileName::new(&file).ok().filter(|name| name.is_below(&names::root())) {
                     disk.remove(&name)?;
                 }
                 self.files.remove(&file);
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use disk::{Disk, FileName, MemoryDisk};
+
+    use super::Leaving;
+
+    #[test]
+    fn only_files_of_this_room_go() {
+        let (mut disk, mut leaving) = (MemoryDisk::new(), Leaving::default());
+        let files = ["identity", "logs/a.log"].map(|name| FileName::new(name).unwrap());
+        for file in &files {
+            disk.write(file, 0, b"it").unwrap();
+            leaving.add_file(file);
+        }
+        for _ in 0..2 {
+            leaving.checkpoint();
+            leaving.checkpointed(&mut disk).unwrap();
+        }
+        assert_eq!(disk.list(&FileName::root()).unwrap(), [files[0].clone()]);
     }
 }

@@ -46,7 +46,14 @@ pub(crate) struct MergedState {
 impl MergedState {
     /// How much of its file counts.
     pub(crate) fn bytes(&self) -> u64 {
-        self.batches * MergedRecord::BYTES as u64
+        self.batches.saturating_mul(MergedRecord::BYTES as u64)
+    }
+
+    /// Whether its numbers can be those of one log.
+    pub(crate) fn is_possible(&self) -> bool {
+        let batches = self.gone <= self.readable && self.readable <= self.batches;
+        let offsets = self.start <= self.readable_end && self.readable_end <= self.end;
+        batches && offsets && self.kept_bytes <= self.appended && i64::try_from(self.appended).is_ok()
     }
 }
 
@@ -83,7 +90,11 @@ impl MergedLog {
         state: MergedState,
         passed: BTreeMap<JournalId, u64>,
     ) -> Result<MergedLog, LogsError> {
-        let index: Index<MergedRecord> = Index::restore(disk, names::merged(folder), state.batches)?;
+        let file = names::merged(folder);
+        if !state.is_possible() {
+            return Err(LogsError::damaged(&file, "its checkpoint says of it what can be so of no log"));
+        }
+        let index: Index<MergedRecord> = Index::restore(disk, file, state.batches)?;
         let told = match state.batches {
             0 => Some((0, i64::MIN, NOTHING)),
             // If the last record is damaged, the checkpoint knows what it said.
@@ -158,7 +169,9 @@ impl MergedLog {
     pub(crate) fn expire(&mut self, disk: &dyn Disk, kept: Kept) -> Result<(), LogsError> {
         self.drop_while(disk, |state, record| {
             let too_old = kept.since.is_some_and(|since| record.stamp < since);
-            let enough = kept.bytes.is_some_and(|least| state.kept_bytes - u64::from(record.bytes) >= least);
+            let enough = kept
+                .bytes
+                .is_some_and(|least| state.kept_bytes.saturating_sub(u64::from(record.bytes)) >= least);
             too_old || enough
         })
     }
@@ -182,7 +195,7 @@ impl MergedLog {
                     return Ok(());
                 }
                 self.state.gone += 1;
-                self.state.kept_bytes -= u64::from(record.bytes);
+                self.state.kept_bytes = self.state.kept_bytes.saturating_sub(u64::from(record.bytes));
                 self.state.start = self.state.start.max(record.end());
                 self.passed.insert(record.journal, record.origin_offset + u64::from(record.records));
             }

@@ -77,7 +77,7 @@ impl Partition {
             origins.insert(*journal, OriginLog::restore(disk, folder.clone(), *journal, segments)?);
         }
         let merged = MergedLog::restore(disk, &folder, state.merged, state.passed.clone())?;
-        let compacted = Compacted::restore(disk, &folder, &state.compacted)?;
+        let compacted = Compacted::restore(disk, &folder, &state.compacted, &state.merged)?;
         Ok(Partition { merged, compacted, origins, folder })
     }
 

@@ -8,6 +8,8 @@ use disk::{Disk, FileName};
 use crate::error::LogsError;
 use crate::segment::place;
 
+/// How much memory is made ready for what an index says, before it is read.
+const AT_ONCE_BYTES: usize = 1 << 20;
 /// Where a batch's checksum begins to count.
 pub(crate) const CHECKED_FROM: usize = 21;
 
@@ -92,8 +94,8 @@ impl Picker {
 /// # Errors
 /// [`LogsError::Damaged`] if a batch is not the one that the index points to, or its checksum is wrong.
 pub fn read(disk: &dyn Disk, slices: &[Slice]) -> Result<Bytes, LogsError> {
-    let total = slices.iter().map(|slice| slice.bytes as usize).sum();
-    let mut out = BytesMut::with_capacity(total);
+    let total: usize = slices.iter().map(|slice| slice.bytes as usize).sum();
+    let mut out = BytesMut::with_capacity(total.min(AT_ONCE_BYTES));
     for run in slices.chunk_by(|before, slice| slice.follows(before)) {
         let bytes = run.iter().map(|slice| slice.bytes as usize).sum();
         out.extend_from_slice(&disk.read(&run[0].file, run[0].at, bytes)?);

@@ -17,6 +17,9 @@ pub(crate) trait Record: Clone {
     /// Reads its fields, of which there are enough.
     fn get(fields: &mut &[u8]) -> Self;
 
+    /// Whether it can be one of a log: a checksum that is right does not make its numbers so.
+    fn is_possible(&self) -> bool;
+
     /// Its bytes.
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(Self::BYTES);
@@ -27,11 +30,11 @@ pub(crate) trait Record: Clone {
         out
     }
 
-    /// Reads one record; `None` if its checksum is wrong.
+    /// Reads one record; `None` if its checksum is wrong, or it is none of a log.
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (fields, crc) = bytes.split_last_chunk::<4>()?;
         let sound = bytes.len() == Self::BYTES && crc32c::crc32c(fields) == u32::from_be_bytes(*crc);
-        sound.then(|| Self::get(&mut &*fields))
+        sound.then(|| Self::get(&mut &*fields)).filter(Self::is_possible)
     }
 }
 
@@ -147,6 +150,10 @@ impl Record for OriginRecord {
             newest: fields.get_i64(),
         }
     }
+
+    fn is_possible(&self) -> bool {
+        lies_within(self.offset, self.records) && self.at.checked_add(self.bytes).is_some()
+    }
 }
 
 impl Record for MergedRecord {
@@ -184,6 +191,16 @@ impl Record for MergedRecord {
             digest,
         }
     }
+
+    fn is_possible(&self) -> bool {
+        let origin = lies_within(self.origin_offset, self.records);
+        origin && lies_within(self.offset, self.records) && self.at.checked_add(self.bytes).is_some()
+    }
+}
+
+/// Whether these offsets are below 2^63, which Kafka's have to be.
+fn lies_within(offset: u64, records: u32) -> bool {
+    offset.checked_add(u64::from(records)).is_some_and(|end| i64::try_from(end).is_ok())
 }
 
 #[cfg(test)]
@@ -224,6 +241,19 @@ mod tests {
             assert_eq!(R::decode(&damaged), None);
             assert_eq!(R::decode(&bytes[..at]), None);
         }
+    }
+
+    #[test]
+    fn numbers_that_no_log_has_are_refused_under_a_right_checksum() {
+        let beyond = [u64::MAX, i64::MAX as u64 - 1];
+        for offset in beyond {
+            assert_eq!(OriginRecord::decode(&OriginRecord { offset, ..origin() }.encode()), None);
+            assert_eq!(MergedRecord::decode(&MergedRecord { offset, ..merged() }.encode()), None);
+            let record = MergedRecord { origin_offset: offset, ..merged() };
+            assert_eq!(MergedRecord::decode(&record.encode()), None);
+        }
+        assert_eq!(OriginRecord::decode(&OriginRecord { at: u32::MAX, ..origin() }.encode()), None);
+        assert_eq!(MergedRecord::decode(&MergedRecord { bytes: u32::MAX, ..merged() }.encode()), None);
     }
 
     #[test]

@@ -31,6 +31,8 @@ mod identity;
 mod known;
 mod lane;
 mod links;
+#[cfg(feature = "fuzz")]
+pub mod lone;
 mod notary;
 mod outbox;
 mod refusal;

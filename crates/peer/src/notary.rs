@@ -186,7 +186,7 @@ impl Keys {
 }
 
 /// The certificates of a chain; at least one.
-fn split(mut chain: &[u8]) -> Result<Vec<CertificateDer<'_>>, String> {
+pub(crate) fn split(mut chain: &[u8]) -> Result<Vec<CertificateDer<'_>>, String> {
     let mut certificates = Vec::new();
     while !chain.is_empty() && certificates.len() < CHAIN_MAX {
         let (rest, _) = X509Certificate::from_der(chain).map_err(|_| "it does not read".to_owned())?;

@@ -73,6 +73,14 @@ impl Checkpoint {
     pub(crate) fn encode(&self) -> Bytes {
         postcard::to_stdvec(self).expect("plain data with known lengths always encodes").into()
     }
+
+    /// Reads a state; `None` if the bytes are none.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Checkpoint> {
+        match postcard::take_from_bytes(bytes) {
+            Ok((state, [])) => Some(state),
+            _ => None,
+        }
+    }
 }
 
 /// What only this site knows of itself.

@@ -438,7 +438,7 @@ impl Site {
         let bytes = step.disk.len(&state_file())?.unwrap_or(0);
         let bytes = step.disk.read(&state_file(), 0, usize::try_from(bytes).unwrap_or(0))?;
         let read = checkpoint::decode(&state_file(), &bytes).ok().and_then(Result::ok);
-        let Some(state) = read.and_then(|found| postcard::from_bytes::<Checkpoint>(&found.state).ok()) else {
+        let Some(state) = read.and_then(|found| Checkpoint::decode(&found.state)) else {
             self.give_up(donor, "its checkpoint does not read: does another version run there?", step);
             return Ok(());
         };
@@ -452,6 +452,10 @@ impl Site {
             let held = step.disk.len(&staged(&file))?.unwrap_or(0).min(bytes);
             let found = Fetched { bytes, asked: held, written: held, found: held, ..Fetched::default() };
             files.insert(file, found);
+        }
+        if files.values().try_fold(0_u64, |sum, file| sum.checked_add(file.bytes)).is_none() {
+            self.give_up(donor, "its checkpoint counts on more bytes than there can be", step);
+            return Ok(());
         }
         let bytes: u64 = files.values().map(|file| file.bytes - file.written).sum();
         let name = self.config.name_of(donor);

@@ -44,6 +44,8 @@ mod identity;
 mod journals;
 mod jump;
 mod lives;
+#[cfg(feature = "fuzz")]
+pub mod lone;
 mod lookback;
 mod members;
 mod merge;

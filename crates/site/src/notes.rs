@@ -41,7 +41,7 @@ pub enum Note {
 impl Note {
     /// The note's bytes.
     #[must_use]
-    pub(crate) fn encode(&self) -> Bytes {
+    pub fn encode(&self) -> Bytes {
         postcard::to_stdvec(self).expect("plain data always encodes").into()
     }
 

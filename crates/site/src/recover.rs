@@ -200,8 +200,7 @@ impl Site {
                     format!("{file} is damaged ({damage}); starting from the checkpoint before it")
                 }));
                 let found = found.checkpoint;
-                let state: Checkpoint =
-                    postcard::from_bytes(&found.state).map_err(|_| RecoverError::CheckpointVersion)?;
+                let state = Checkpoint::decode(&found.state).ok_or(RecoverError::CheckpointVersion)?;
                 (found.position, Some(state))
             }
         };

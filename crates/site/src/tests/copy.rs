@@ -218,7 +218,7 @@ fn a_state_is_taken_over_only_if_the_owners_of_its_journals_vouch_for_it() {
     fill(&mut trio, topic, &[1, 2, 3], 20);
     let state = |trio: &mut Trio| {
         let found = checkpoint::read(trio.disk(1), &FileName::root().join("checkpoint")).unwrap().unwrap();
-        postcard::from_bytes::<Checkpoint>(&found.checkpoint.state).unwrap()
+        Checkpoint::decode(&found.checkpoint.state).unwrap()
     };
     let whole = state(&mut trio);
     assert_eq!(whole.chains.len(), 3);
