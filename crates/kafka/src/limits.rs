@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// One answer: as much as a site holds of its groups' members, the largest thing that is told at once. A request that would get
+/// more ends its connection.
+pub(crate) const ONE_ANSWER_BYTES_MAX: usize = 256 << 20;
+
 /// Bounds on connections and on the memory that they can make the node hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

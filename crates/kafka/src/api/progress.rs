@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use crate::api::{Call, Context};
+use crate::api::{Call, Context, join, once};
 use crate::broker::{Broker, ClusterView, Commit, CommitPartition, Committed, GroupRefusal, GroupWanted};
 use crate::errors::ErrorCode;
-use crate::wire::{Frame, Malformed, Reader, Writer};
+use crate::wire::{Fault, Frame, Malformed, Reader, Writer};
 
 struct Topic<T> {
     name: String,
@@ -31,10 +31,7 @@ impl Position {
 }
 
 /// Versions 2–9.
-pub(super) async fn offset_commit<B: Broker>(
-    context: &Context<B>,
-    mut call: Call,
-) -> Result<Frame, Malformed> {
+pub(super) async fn offset_commit<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Fault> {
     let version = call.version;
     let r = &mut call.body;
     let (group, generation, member) = (r.string()?, r.i32()?, r.string()?);
@@ -59,7 +56,7 @@ pub(super) async fn offset_commit<B: Broker>(
             w.i16(error.number());
         });
     });
-    Ok(w.finish())
+    w.finish()
 }
 
 async fn commit_all<B: Broker>(
@@ -127,6 +124,21 @@ fn read_topics(r: &mut Reader) -> Result<Option<Vec<Topic<i32>>>, Malformed> {
     r.nullable_structs(5, |r| Ok(Topic { name: r.string()?, partitions: r.i32s()? }))
 }
 
+impl Asked {
+    /// Asks for each topic and partition once.
+    fn once(self) -> Asked {
+        let topics = self.topics.map(|topics| {
+            let name = |topic: &Topic<i32>| topic.name.clone();
+            let mut topics = once(topics, name, |topic, again| topic.partitions.extend(again.partitions));
+            for topic in &mut topics {
+                topic.partitions = once(std::mem::take(&mut topic.partitions), |number| *number, |_, _| ());
+            }
+            topics
+        });
+        Asked { topics, ..self }
+    }
+}
+
 fn read_groups(r: &mut Reader, version: i16) -> Result<Vec<Asked>, Malformed> {
     if version < BATCHED_FROM {
         return Ok(vec![Asked { group: r.string()?, topics: read_topics(r)? }]);
@@ -142,15 +154,14 @@ fn read_groups(r: &mut Reader, version: i16) -> Result<Vec<Asked>, Malformed> {
 }
 
 /// Versions 1–9. An unknown group has committed nothing; that is not an error.
-pub(super) async fn offset_fetch<B: Broker>(
-    context: &Context<B>,
-    mut call: Call,
-) -> Result<Frame, Malformed> {
+pub(super) async fn offset_fetch<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Fault> {
     let version = call.version;
     let asked = read_groups(&mut call.body, version)?;
+    let group = |asked: &Asked| asked.group.clone();
+    let asked = once(asked, group, |asked, again| join(&mut asked.topics, again.topics));
     let mut told = Vec::with_capacity(asked.len());
     for asked in asked {
-        told.push(tell(context, asked).await);
+        told.push(tell(context, asked.once()).await);
     }
     let mut w = call.writer();
     if version >= 3 {
@@ -164,7 +175,7 @@ pub(super) async fn offset_fetch<B: Broker>(
         }),
         false => write_single(&mut w, version, &told[0]),
     }
-    Ok(w.finish())
+    w.finish()
 }
 
 async fn tell<B: Broker>(context: &Context<B>, asked: Asked) -> Told {

@@ -16,6 +16,7 @@ use kafka_protocol::messages::{
     SyncGroupRequest,
 };
 use kafka_protocol::protocol::StrBytes;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use crate::client::{Client, Server, text};
@@ -25,15 +26,18 @@ fn group(version: i16) -> GroupId {
     GroupId(text(&format!("group-{version}")))
 }
 
-/// Joins as the only member; answers member id and generation.
-async fn join(client: &mut Client<TcpStream>, version: i16) -> (StrBytes, i32) {
-    let protocol =
-        JoinGroupRequestProtocol::default().with_name(text("range")).with_metadata(Bytes::from_static(b"me"));
-    let mut request = JoinGroupRequest::default()
+fn joining(version: i16, metadata: Bytes) -> JoinGroupRequest {
+    let protocol = JoinGroupRequestProtocol::default().with_name(text("range")).with_metadata(metadata);
+    JoinGroupRequest::default()
         .with_group_id(group(version))
         .with_session_timeout_ms(10_000)
         .with_protocol_type(text("consumer"))
-        .with_protocols(vec![protocol]);
+        .with_protocols(vec![protocol])
+}
+
+/// Joins as the only member; answers member id and generation.
+async fn join(client: &mut Client<TcpStream>, version: i16) -> (StrBytes, i32) {
+    let mut request = joining(version, Bytes::from_static(b"me"));
     let mut response = client.ask(version, &request).await;
     if version >= 4 {
         assert_eq!((response.error_code, response.generation_id), (79, -1));
@@ -218,4 +222,55 @@ async fn progress_is_committed_and_told_in_every_version() {
         };
         assert_eq!((told(0), told(1), told(2)), ((0, 40), (0, -1), (0, 40)));
     }
+}
+
+#[tokio::test]
+async fn a_group_that_is_named_many_times_is_described_once() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    client.ask(0, &joining(0, Bytes::from(vec![7; 1 << 20]))).await;
+    let mut names = vec![group(0); 2_100];
+    names[1] = GroupId(text("none"));
+    let response = client.ask(5, &DescribeGroupsRequest::default().with_groups(names)).await;
+    let told: Vec<_> =
+        response.groups.iter().map(|told| (told.group_id.as_str(), told.members.len())).collect();
+    assert_eq!(told, [("group-0", 1), ("none", 0)]);
+}
+
+#[tokio::test]
+async fn a_request_for_more_than_one_answer_takes_ends_its_connection_alone() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    client.ask(0, &joining(0, Bytes::from(vec![7; 1 << 20]))).await;
+    server.memory.copy_group("group-0", 300);
+    let names = |count: usize| (0..count).map(|number| GroupId(text(&format!("group-0-{number}")))).collect();
+    let mut greedy = server.client().await;
+    greedy.send(5, &DescribeGroupsRequest::default().with_groups(names(300))).await;
+    assert_eq!(greedy.stream.read(&mut [0; 1]).await.unwrap(), 0, "not one byte of an answer");
+    let response = client.ask(5, &DescribeGroupsRequest::default().with_groups(names(3))).await;
+    assert_eq!(response.groups.len(), 3);
+}
+
+#[tokio::test]
+async fn progress_that_is_asked_for_twice_is_told_once() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    create(&mut client, "orders", 2).await;
+    client.ask(2, &commit(2, 40)).await;
+    let topic = |name: &str, partitions| {
+        OffsetFetchRequestTopics::default().with_name(text(name).into()).with_partition_indexes(partitions)
+    };
+    let asks = |topics| OffsetFetchRequestGroup::default().with_group_id(group(2)).with_topics(Some(topics));
+    let twice = vec![
+        asks(vec![topic("orders", vec![1, 0, 1]), topic("none", vec![3])]),
+        asks(vec![topic("orders", vec![0])]),
+    ];
+    let response = client.ask(8, &OffsetFetchRequest::default().with_groups(twice)).await;
+    let told: Vec<_> = response.groups.iter().flat_map(|group| &group.topics).collect();
+    let places = |place: usize| {
+        let partitions = &told[place].partitions;
+        partitions.iter().map(|told| (told.partition_index, told.committed_offset)).collect::<Vec<_>>()
+    };
+    assert_eq!((response.groups.len(), told.len()), (1, 2));
+    assert_eq!((places(0), places(1)), (vec![(1, -1), (0, 40)], vec![(3, -1)]));
 }

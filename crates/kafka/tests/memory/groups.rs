@@ -15,7 +15,7 @@ pub(crate) struct Groups {
     ids: u32,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Group {
     generation: i32,
     joining: bool,
@@ -26,6 +26,7 @@ struct Group {
     progress: BTreeMap<(Uuid, u32), Committed>,
 }
 
+#[derive(Clone)]
 struct Member {
     join: Join,
     /// Has joined the round that is open, or was in the last.
@@ -34,6 +35,12 @@ struct Member {
 }
 
 impl Groups {
+    /// So many more groups like this one, which share its members' bytes: `name-0`, `name-1`, …
+    pub(crate) fn copy(&mut self, name: &str, count: usize) {
+        let copies = (0..count).map(|number| (format!("{name}-{number}"), self.all[name].clone()));
+        self.all.extend(copies.collect::<Vec<_>>());
+    }
+
     pub(crate) fn join(&mut self, join: &Join) -> Result<String, JoinRefusal> {
         let mut member = join.member.clone();
         if member.is_empty() {

@@ -109,6 +109,11 @@ impl Memory {
         self.change(|state| edit(Arc::make_mut(&mut state.view)));
     }
 
+    /// So many more groups like this one: `name-0`, `name-1`, …
+    pub(crate) fn copy_group(&self, name: &str, count: usize) {
+        self.change(|state| state.groups.copy(name, count));
+    }
+
     /// Answers to appends are held back from now on, or no longer.
     pub(crate) fn hold(&self, held: bool) {
         self.hold.send_replace(held);
