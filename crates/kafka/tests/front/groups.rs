@@ -20,6 +20,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use crate::client::{Client, Server, text};
+use crate::memory::ELSEWHERE;
 use crate::topics::create;
 
 fn group(version: i16) -> GroupId {
@@ -273,4 +274,33 @@ async fn progress_that_is_asked_for_twice_is_told_once() {
     };
     assert_eq!((response.groups.len(), told.len()), (1, 2));
     assert_eq!((places(0), places(1)), (vec![(1, -1), (0, 40)], vec![(3, -1)]));
+}
+
+#[tokio::test]
+async fn a_refusal_to_tell_progress_reads_as_one_in_every_version() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    create(&mut client, "orders", 2).await;
+    let topic = |name: &str, partitions| {
+        OffsetFetchRequestTopic::default().with_name(text(name).into()).with_partition_indexes(partitions)
+    };
+    let topics = vec![topic("orders", vec![1, 0]), topic("none", vec![3])];
+    let asked = OffsetFetchRequest::default().with_group_id(GroupId(text(ELSEWHERE)));
+    for version in 1..=7 {
+        let response = client.ask(version, &asked.clone().with_topics(Some(topics.clone()))).await;
+        if version >= 2 {
+            assert_eq!((response.error_code, response.topics.len()), (16, 0));
+            continue;
+        }
+        let told = response.topics.iter().flat_map(|topic| &topic.partitions).map(|told| {
+            let note = told.metadata.as_ref().unwrap().as_str();
+            (told.partition_index, told.error_code, told.committed_offset, note)
+        });
+        assert_eq!(told.collect::<Vec<_>>(), [(1, 16, -1, ""), (0, 16, -1, ""), (3, 16, -1, "")]);
+    }
+    // All topics: no client asks for them in version 1, but nothing breaks.
+    let asks_for_all =
+        [&[0, 9, 0, 1, 0, 0, 0, 77, 255, 255, 0, 9][..], ELSEWHERE.as_bytes(), &[255; 4]].concat();
+    client.send_bytes(&asks_for_all).await;
+    assert_eq!(&client.receive_bytes().await[..], [0, 0, 0, 77, 0, 0, 0, 0]);
 }

@@ -9,6 +9,8 @@ use kafka::broker::{
 };
 use uuid::Uuid;
 
+use crate::memory::ELSEWHERE;
+
 #[derive(Default)]
 pub(crate) struct Groups {
     all: BTreeMap<String, Group>,
@@ -163,12 +165,15 @@ impl Groups {
         Ok(commit.partitions.into_iter().map(one).collect())
     }
 
-    pub(crate) fn committed(&self, wanted: &GroupWanted) -> Vec<Committed> {
-        let Some(group) = self.all.get(&wanted.group) else { return Vec::new() };
-        match &wanted.partitions {
+    pub(crate) fn committed(&self, wanted: &GroupWanted) -> Result<Vec<Committed>, GroupRefusal> {
+        if wanted.group == ELSEWHERE {
+            return Err(GroupRefusal::NotCoordinator);
+        }
+        let Some(group) = self.all.get(&wanted.group) else { return Ok(Vec::new()) };
+        Ok(match &wanted.partitions {
             None => group.progress.values().cloned().collect(),
             Some(places) => places.iter().filter_map(|place| group.progress.get(place).cloned()).collect(),
-        }
+        })
     }
 
     pub(crate) fn list(&self) -> Vec<GroupListing> {

@@ -19,6 +19,9 @@ use uuid::Uuid;
 
 use groups::Groups;
 
+/// A group that another site coordinates.
+pub(crate) const ELSEWHERE: &str = "elsewhere";
+
 /// A record batch begins with its base offset and its length, and its header takes this much.
 const BATCH_HEADER_BYTES: usize = 61;
 
@@ -383,7 +386,7 @@ impl Broker for Memory {
     }
 
     async fn committed(&self, wanted: GroupWanted) -> Result<Vec<Committed>, GroupRefusal> {
-        Ok(self.state().groups.committed(&wanted))
+        self.state().groups.committed(&wanted)
     }
 
     async fn list_groups(&self) -> Result<Vec<GroupListing>, GroupRefusal> {
