@@ -41,7 +41,7 @@ fn find(site: &Site, files: &Files, asked: Asked) -> Found {
     };
     let hit = site.offset_at(files, (topic, partition, reading), time);
     let hit: Option<TimeHit> = hit.map_err(|error| ReadRefusal::Damaged(error.to_string()))?;
-    Ok(hit.map(|hit| FoundOffset { offset: signed(hit.base_offset), time_ms: Some(hit.max_timestamp) }))
+    Ok(hit.map(|hit| FoundOffset { offset: signed(hit.offset), time_ms: Some(hit.max_timestamp) }))
 }
 
 fn signed(offset: u64) -> i64 {
