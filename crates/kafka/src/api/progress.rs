@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::api::{Call, Context, join, once};
 use crate::broker::{Broker, ClusterView, Commit, CommitPartition, Committed, GroupWanted};
 use crate::errors::{ErrorCode, code_of};
+use crate::limits::NOTE_BYTES_MAX;
 use crate::wire::{Fault, Frame, Malformed, Reader, Writer};
 
 struct Topic<T> {
@@ -97,6 +98,9 @@ fn look_up(view: &ClusterView, name: &str, position: Position) -> Result<CommitP
     let topic = view.topic_with(name, number).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     if offset < 0 {
         return Err(ErrorCode::InvalidRequest);
+    }
+    if metadata.len() > NOTE_BYTES_MAX {
+        return Err(ErrorCode::OffsetMetadataTooLarge);
     }
     Ok(CommitPartition { topic: topic.id, partition: number.cast_unsigned(), offset, leader_epoch, metadata })
 }

@@ -304,3 +304,26 @@ async fn a_refusal_to_tell_progress_reads_as_one_in_every_version() {
     client.send_bytes(&asks_for_all).await;
     assert_eq!(&client.receive_bytes().await[..], [0, 0, 0, 77, 0, 0, 0, 0]);
 }
+
+#[tokio::test]
+async fn a_note_of_more_than_four_kib_is_refused_for_its_partition_alone() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    create(&mut client, "orders", 2).await;
+    let partition = |number, bytes| {
+        let partition = OffsetCommitRequestPartition::default().with_partition_index(number);
+        partition.with_committed_offset(7).with_committed_metadata(Some(text(&"n".repeat(bytes))))
+    };
+    let topic = OffsetCommitRequestTopic::default().with_name(text("orders").into());
+    let topic = topic.with_partitions(vec![partition(0, 4097), partition(1, 4096)]);
+    let request = commit(2, 7).with_topics(vec![topic]);
+    for version in 2..=9 {
+        let response = client.ask(version, &request).await;
+        let codes = response.topics[0].partitions.iter().map(|told| (told.partition_index, told.error_code));
+        assert_eq!(codes.collect::<Vec<_>>(), [(0, 12), (1, 0)]);
+    }
+    let all = OffsetFetchRequest::default().with_group_id(group(2)).with_topics(None);
+    let told = client.ask(7, &all).await;
+    let kept = told.topics[0].partitions.iter().map(|told| (told.partition_index, told.committed_offset));
+    assert_eq!(kept.collect::<Vec<_>>(), [(1, 7)], "and nothing of it is kept");
+}
