@@ -17,6 +17,8 @@ mod refuse;
 mod topics;
 mod versions;
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -26,7 +28,7 @@ use crate::budget::Budget;
 use crate::home::FromHome;
 use crate::limits::Limits;
 use crate::pipeline::Turn;
-use crate::wire::{Frame, Malformed, Reader, Writer};
+use crate::wire::{Fault, Frame, Malformed, Reader, Writer};
 
 /// What a client may ask for, by Kafka's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +149,30 @@ impl Call {
     }
 }
 
+/// What a request names, each thing once and in the order of first mention: an answer says all about each of them, and would
+/// otherwise be as many times as large as the request names it.
+fn once<T, K: Ord>(named: Vec<T>, key: impl Fn(&T) -> K, merge: impl Fn(&mut T, T)) -> Vec<T> {
+    let (mut places, mut all) = (BTreeMap::new(), Vec::new());
+    for next in named {
+        match places.entry(key(&next)) {
+            Entry::Occupied(place) => merge(&mut all[*place.get()], next),
+            Entry::Vacant(place) => {
+                place.insert(all.len());
+                all.push(next);
+            }
+        }
+    }
+    all
+}
+
+/// Joins what a request asks about one thing in two places; `None` asks for all of it.
+fn join<T>(wanted: &mut Option<Vec<T>>, more: Option<Vec<T>>) {
+    match (wanted, more) {
+        (Some(wanted), Some(more)) => wanted.extend(more),
+        (wanted, _) => *wanted = None,
+    }
+}
+
 /// What a request's header says.
 pub(crate) enum Asked {
     /// Something that is spoken here.
@@ -175,7 +201,7 @@ pub(crate) fn ask(bytes: Bytes) -> Result<Asked, Malformed> {
 }
 
 /// Answers a request; `None` where the client expects no answer.
-pub(crate) async fn answer<B: Broker>(context: &Context<B>, call: Call) -> Result<Option<Frame>, Malformed> {
+pub(crate) async fn answer<B: Broker>(context: &Context<B>, call: Call) -> Result<Option<Frame>, Fault> {
     let frame = match call.api.key {
         ApiKey::Produce => return produce::produce(context, call).await,
         ApiKey::Fetch => fetch::fetch(context, call).await,

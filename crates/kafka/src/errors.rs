@@ -150,7 +150,6 @@ impl From<&GroupRefusal> for ErrorCode {
             GroupRefusal::NotEmpty => ErrorCode::NonEmptyGroup,
             GroupRefusal::UnknownTopic => ErrorCode::UnknownTopicOrPartition,
             GroupRefusal::TooLarge => ErrorCode::InvalidRequest,
-            GroupRefusal::NoteTooLong => ErrorCode::OffsetMetadataTooLarge,
         }
     }
 }

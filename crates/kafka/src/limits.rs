@@ -2,6 +2,14 @@
 
 use std::time::Duration;
 
+/// One answer: as much as a site holds of its groups' members, the largest thing that is told at once. A request that would get
+/// more ends its connection.
+pub(crate) const ONE_ANSWER_BYTES_MAX: usize = 256 << 20;
+
+/// A client's note to one position: what Kafka takes (`offset.metadata.max.bytes`). Every site keeps it for as long as it knows
+/// the group.
+pub(crate) const NOTE_BYTES_MAX: usize = 4096;
+
 /// Bounds on connections and on the memory that they can make the node hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

@@ -133,7 +133,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     fn frame(number: i32) -> Frame {
-        Writer::answer(number, false, false).finish()
+        Writer::answer(number, false, false).finish().unwrap()
     }
 
     fn numbers(mut frame: Frame) -> Vec<i32> {

@@ -18,7 +18,7 @@ use crate::budget::Budget;
 use crate::frame::{FrameBounds, FrameFault, Frames, Incoming};
 use crate::limits::Limits;
 use crate::pipeline::{Answering, Pipeline, Turn};
-use crate::wire::{Frame, Malformed};
+use crate::wire::{Fault, Frame, Malformed};
 
 /// What was wrong with one request.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +27,7 @@ pub(crate) struct BadRequest {
     api: &'static str,
     version: i16,
     client_id: Option<String>,
-    what: Malformed,
+    what: Fault,
 }
 
 /// Why a connection ended.

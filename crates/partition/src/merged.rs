@@ -243,7 +243,7 @@ impl MergedLog {
         Ok(())
     }
 
-    /// The first readable batch at or above the start, and `from`, with a timestamp of at least `timestamp`.
+    /// The first readable batch that ends behind the start, and `from`, with a timestamp of at least `timestamp`.
     pub(crate) fn by_time(
         &self,
         disk: &dyn Disk,
@@ -258,8 +258,8 @@ impl MergedLog {
             for record in self.index.block(disk, at, end)? {
                 at += 1;
                 if record.max_timestamp >= timestamp {
-                    let (base_offset, max_timestamp) = (record.offset, record.max_timestamp);
-                    return Ok(Some(TimeHit { base_offset, max_timestamp }));
+                    let (offset, max_timestamp) = (record.offset.max(start), record.max_timestamp);
+                    return Ok(Some(TimeHit { offset, max_timestamp }));
                 }
             }
         }

@@ -42,8 +42,8 @@ pub struct Plan {
 /// Where a timestamp is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeHit {
-    /// Base offset of the batch; the record itself is in it.
-    pub base_offset: u64,
+    /// Where its batch begins, or the log, should that begin in the middle of it; the record itself is there or behind it.
+    pub offset: u64,
     /// The batch's highest timestamp.
     pub max_timestamp: i64,
 }

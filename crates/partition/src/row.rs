@@ -47,8 +47,8 @@ pub(crate) fn by_time(
             for record in segment.index.block(disk, at, end)? {
                 at += 1;
                 if record.max_timestamp >= timestamp {
-                    let (base_offset, max_timestamp) = (record.offset, record.max_timestamp);
-                    return Ok(Some(TimeHit { base_offset, max_timestamp }));
+                    let (offset, max_timestamp) = (record.offset.max(start), record.max_timestamp);
+                    return Ok(Some(TimeHit { offset, max_timestamp }));
                 }
             }
         }

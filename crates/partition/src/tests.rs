@@ -227,7 +227,7 @@ impl Rig {
     }
 
     fn check_times(&self, list: &[Stands], find: impl Fn(Option<i64>) -> Result<Option<TimeHit>, LogsError>) {
-        let hit = |batch: &Stands| TimeHit { base_offset: batch.offset, max_timestamp: batch.timestamp };
+        let hit = |batch: &Stands| TimeHit { offset: batch.offset, max_timestamp: batch.timestamp };
         for time in -1..60 {
             let first = list.iter().find(|batch| batch.timestamp >= time).map(hit);
             assert_eq!(find(Some(time)).unwrap(), first, "at {time}");
@@ -565,8 +565,25 @@ fn what_is_too_far_back_for_memory_is_read_from_the_index_file() {
         let (bytes, next) = naive(&list, offset, 20_000);
         assert_eq!((read(&rig.disk, &merged.slices).unwrap().to_vec(), merged.next_offset), (bytes, next));
         let hit = rig.logs.merged_by_time(&rig.disk, at(), offset as i64 / 2).unwrap().unwrap();
-        assert_eq!(hit.base_offset, offset / 2 * 2);
+        assert_eq!(hit.offset, offset / 2 * 2);
     }
+}
+
+#[test]
+fn a_log_that_begins_inside_of_a_batch_is_found_by_time_from_there_on() {
+    let mut rig = Rig::new();
+    for number in 0..3 {
+        rig.run(&Step::Origin(journal(0, 0), batch(4, 10 * (number + 1), 1)));
+        rig.run(&Step::Merge(journal(0, 0)));
+    }
+    rig.run(&Step::Publish);
+    assert!(rig.logs.trim(&rig.disk, at(), 6).unwrap());
+    let found = |time| rig.logs.merged_by_time(&rig.disk, at(), time).unwrap().unwrap();
+    assert_eq!(found(15), TimeHit { offset: 6, max_timestamp: 20 });
+    assert_eq!(found(21), TimeHit { offset: 8, max_timestamp: 30 });
+    assert!(rig.logs.trim(&rig.disk, at(), 11).unwrap());
+    let newest = rig.logs.merged_newest(&rig.disk, at()).unwrap();
+    assert_eq!(newest, Some(TimeHit { offset: 11, max_timestamp: 30 }));
 }
 
 /// Some time that stamps can tell.

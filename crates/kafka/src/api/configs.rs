@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 
 use crate::api::topics::{Refused, changeable, write_outcome};
-use crate::api::{Call, Context};
+use crate::api::{Call, Context, join, once};
 use crate::broker::{AlterTopic, Broker, ClusterView, SettingChange, SettingKind, TopicRefusal, TopicView};
 use crate::errors::ErrorCode;
-use crate::wire::{Frame, Malformed, Reader, Writer};
+use crate::wire::{Fault, Frame, Reader, Writer};
 
 const TOPIC: i8 = 2;
 const SITE: i8 = 4;
@@ -38,11 +38,15 @@ struct Shown<'a> {
 }
 
 /// Versions 1–4.
-pub(super) fn describe_configs<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Malformed> {
+pub(super) fn describe_configs<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Fault> {
     let resources = call.body.structs(3, |r| {
         let (kind, name) = (r.i8()?, r.string()?);
-        Ok(Resource { kind, name, what: r.nullable_array(1, Reader::string)? })
+        // No keys and an empty list of them both mean all: some clients send the one, some the other.
+        let what = r.nullable_array(1, Reader::string)?.filter(|keys| !keys.is_empty());
+        Ok(Resource { kind, name, what })
     })?;
+    let key = |resource: &Resource<_>| (resource.kind, resource.name.clone());
+    let resources = once(resources, key, |resource, again| join(&mut resource.what, again.what));
     let with_synonyms = call.body.bool()?;
     let with_doc = call.version >= 3 && call.body.bool()?;
     let view = context.broker.view();
@@ -58,7 +62,7 @@ pub(super) fn describe_configs<B: Broker>(context: &Context<B>, mut call: Call) 
             write_shown(w, version, (with_synonyms, with_doc), shown);
         });
     });
-    Ok(w.finish())
+    w.finish()
 }
 
 fn show<'a>(
@@ -80,8 +84,7 @@ fn show<'a>(
             ));
         }
     };
-    // No keys and an empty list of them both mean all: some clients send the one, some the other.
-    if let Some(keys) = resource.what.as_ref().filter(|keys| !keys.is_empty()) {
+    if let Some(keys) = &resource.what {
         all.retain(|shown| keys.iter().any(|key| key == shown.key));
     }
     Ok(all)
@@ -158,10 +161,7 @@ const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
 
 /// Versions 0–2: the settings named replace all that the topic has.
-pub(super) async fn alter_configs<B: Broker>(
-    context: &Context<B>,
-    mut call: Call,
-) -> Result<Frame, Malformed> {
+pub(super) async fn alter_configs<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Fault> {
     let resources = call.body.structs(3, |r| {
         let (kind, name) = (r.i8()?, r.string()?);
         let edits = r.structs(2, |r| {
@@ -178,7 +178,7 @@ pub(super) async fn alter_configs<B: Broker>(
 pub(super) async fn incremental_alter_configs<B: Broker>(
     context: &Context<B>,
     mut call: Call,
-) -> Result<Frame, Malformed> {
+) -> Result<Frame, Fault> {
     let resources = call.body.structs(3, |r| {
         let (kind, name) = (r.i8()?, r.string()?);
         let edits =
@@ -193,7 +193,7 @@ async fn alter_all<B: Broker>(
     mut call: Call,
     resources: Vec<Resource<Vec<Edit>>>,
     replace: bool,
-) -> Result<Frame, Malformed> {
+) -> Result<Frame, Fault> {
     let only_validate = call.body.bool()?;
     let mut results = Vec::with_capacity(resources.len());
     for resource in resources {
@@ -216,7 +216,7 @@ async fn alter_all<B: Broker>(
         w.i8(*kind);
         w.string(name);
     });
-    Ok(w.finish())
+    w.finish()
 }
 
 fn plan(

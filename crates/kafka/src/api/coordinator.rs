@@ -4,7 +4,7 @@ use crate::api::{Call, Context};
 use crate::broker::{Broker, SiteView};
 use crate::errors::ErrorCode;
 use crate::home::FromHome;
-use crate::wire::{Frame, Malformed, Writer};
+use crate::wire::{Fault, Frame, Writer};
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
@@ -18,7 +18,7 @@ struct Found<'a> {
 }
 
 /// Versions 0–6.
-pub(super) fn find_coordinator<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Malformed> {
+pub(super) fn find_coordinator<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Fault> {
     let version = call.version;
     let single = if version < BATCHED_FROM { Some(call.body.string()?) } else { None };
     let kind = if version >= 1 { call.body.i8()? } else { GROUP };
@@ -44,7 +44,7 @@ pub(super) fn find_coordinator<B: Broker>(context: &Context<B>, mut call: Call) 
             write_site(&mut w, &home, &found[0]);
         }
     }
-    Ok(w.finish())
+    w.finish()
 }
 
 /// Transactions are refused when a producer asks for its id, where the answer can say so best; until then, any site is

@@ -13,7 +13,7 @@ use crate::broker::{
 };
 use crate::budget::Paid;
 use crate::errors::ErrorCode;
-use crate::wire::{Frame, Malformed, Reader, Writer};
+use crate::wire::{Fault, Frame, Malformed, Reader, Writer};
 
 /// Between two looks at a partition that has something, but less than the client waits for.
 const REREAD_PAUSE: Duration = Duration::from_millis(10);
@@ -101,7 +101,7 @@ struct Answered {
 }
 
 /// Versions 4–17.
-pub(super) async fn fetch<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Malformed> {
+pub(super) async fn fetch<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Fault> {
     let request = FetchRequest::read(&mut call.body, call.version)?;
     let (error, (answers, paid)) = match request.session_epoch > 0 {
         true => (ErrorCode::FetchSessionIdNotFound, (Vec::new(), None)),
@@ -109,7 +109,7 @@ pub(super) async fn fetch<B: Broker>(context: &Context<B>, mut call: Call) -> Re
     };
     let mut writer = call.writer();
     write(&mut writer, call.version, error, &answers);
-    let mut frame = writer.finish();
+    let mut frame = writer.finish()?;
     frame.paid_for(paid);
     Ok(frame)
 }

@@ -1,9 +1,9 @@
 //! ListGroups, DescribeGroups and DeleteGroups: groups seen from outside.
 
-use crate::api::{Call, Context};
+use crate::api::{Call, Context, once};
 use crate::broker::{Broker, GroupDescription, GroupListing, GroupRefusal, GroupState};
 use crate::errors::{ErrorCode, code_of};
-use crate::wire::{Frame, Malformed, Writer};
+use crate::wire::{Fault, Frame, Writer};
 
 /// What a client may do to a group (bits of Kafka's ACL operations): everything that makes sense.
 const GROUP_OPERATIONS: i32 = 0b1_0100_1000;
@@ -30,7 +30,7 @@ fn passes(filter: &[String], value: &str) -> bool {
 }
 
 /// Versions 0–5.
-pub(super) async fn list_groups<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Malformed> {
+pub(super) async fn list_groups<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Fault> {
     let version = call.version;
     let states = if version >= 4 { call.body.strings()? } else { Vec::new() };
     let kinds = if version >= 5 { call.body.strings()? } else { Vec::new() };
@@ -52,15 +52,12 @@ pub(super) async fn list_groups<B: Broker>(context: &Context<B>, mut call: Call)
             w.string(CLASSIC);
         }
     });
-    Ok(w.finish())
+    w.finish()
 }
 
 /// Versions 0–5.
-pub(super) async fn describe_groups<B: Broker>(
-    context: &Context<B>,
-    mut call: Call,
-) -> Result<Frame, Malformed> {
-    let names = call.body.strings()?;
+pub(super) async fn describe_groups<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Fault> {
+    let names = once(call.body.strings()?, String::clone, |_, _| ());
     let operations = call.version >= 3 && call.body.bool()?;
     let mut answers = Vec::with_capacity(names.len());
     for name in names {
@@ -78,7 +75,7 @@ pub(super) async fn describe_groups<B: Broker>(
             w.i32(if operations { GROUP_OPERATIONS } else { OPERATIONS_UNASKED });
         }
     });
-    Ok(w.finish())
+    w.finish()
 }
 
 /// A group that nobody knows is described as dead, without an error: tools expect that.
@@ -110,10 +107,7 @@ fn write_group(w: &mut Writer, version: i16, group: &GroupDescription) {
 }
 
 /// Versions 0–2.
-pub(super) async fn delete_groups<B: Broker>(
-    context: &Context<B>,
-    mut call: Call,
-) -> Result<Frame, Malformed> {
+pub(super) async fn delete_groups<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Fault> {
     let names = call.body.strings()?;
     let mut answers = Vec::with_capacity(names.len());
     for name in names {
@@ -126,5 +120,5 @@ pub(super) async fn delete_groups<B: Broker>(
         w.string(name);
         w.i16(code_of(answer).number());
     });
-    Ok(w.finish())
+    w.finish()
 }

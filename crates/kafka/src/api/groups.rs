@@ -6,10 +6,10 @@ use crate::broker::{
     Synced,
 };
 use crate::errors::{ErrorCode, code_of};
-use crate::wire::{Frame, Malformed, Writer};
+use crate::wire::{Fault, Frame, Malformed, Writer};
 
 /// Versions 0–9.
-pub(super) async fn join_group<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Malformed> {
+pub(super) async fn join_group<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Fault> {
     let join = read_join(&mut call, &context.client_host)?;
     let answer = match join.group.is_empty() {
         true => Err(JoinRefusal { why: GroupRefusal::BadGroupName, member: join.member }),
@@ -23,7 +23,7 @@ pub(super) async fn join_group<B: Broker>(context: &Context<B>, mut call: Call) 
         Ok(joined) => write_joined(&mut w, call.version, joined),
         Err(refusal) => write_not_joined(&mut w, call.version, refusal),
     }
-    Ok(w.finish())
+    w.finish()
 }
 
 fn read_join(call: &mut Call, client_host: &str) -> Result<Join, Malformed> {
@@ -91,7 +91,7 @@ fn write_not_joined(w: &mut Writer, version: i16, refusal: &JoinRefusal) {
 }
 
 /// Versions 0–5.
-pub(super) async fn sync_group<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Malformed> {
+pub(super) async fn sync_group<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Fault> {
     let version = call.version;
     let r = &mut call.body;
     let (group, generation, member) = (r.string()?, r.i32()?, r.string()?);
@@ -112,11 +112,11 @@ pub(super) async fn sync_group<B: Broker>(context: &Context<B>, mut call: Call) 
         w.nullable_string(synced.map(|synced| synced.protocol.as_str()));
     }
     w.chunks(synced.map_or(&[], |Synced { assignment, .. }| std::slice::from_ref(assignment)));
-    Ok(w.finish())
+    w.finish()
 }
 
 /// Versions 0–4.
-pub(super) async fn heartbeat<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Malformed> {
+pub(super) async fn heartbeat<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Fault> {
     let r = &mut call.body;
     let (group, generation, member) = (r.string()?, r.i32()?, r.string()?);
     let instance = if call.version >= 3 { r.nullable_string()? } else { None };
@@ -126,14 +126,14 @@ pub(super) async fn heartbeat<B: Broker>(context: &Context<B>, mut call: Call) -
         w.i32(0); // throttle time
     }
     w.i16(code_of(&answer).number());
-    Ok(w.finish())
+    w.finish()
 }
 
 /// From this version on, several members in one request.
 const BATCHED_LEAVE_FROM: i16 = 3;
 
 /// Versions 0–5.
-pub(super) async fn leave_group<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Malformed> {
+pub(super) async fn leave_group<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Fault> {
     let version = call.version;
     let r = &mut call.body;
     let group = r.string()?;
@@ -158,7 +158,7 @@ pub(super) async fn leave_group<B: Broker>(context: &Context<B>, mut call: Call)
             .as_ref()
             .map_or_else(ErrorCode::from, |each| each.first().map_or(ErrorCode::None, code_of));
         w.i16(error.number());
-        return Ok(w.finish());
+        return w.finish();
     }
     w.i16(code_of(&answer).number());
     let left: Vec<_> = members.iter().zip(each).collect();
@@ -167,5 +167,5 @@ pub(super) async fn leave_group<B: Broker>(context: &Context<B>, mut call: Call)
         w.nullable_string(leaving.instance.as_deref());
         w.i16(code_of(outcome).number());
     });
-    Ok(w.finish())
+    w.finish()
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::api::{Call, Context};
+use crate::api::{Call, Context, once};
 use crate::broker::{
     Broker, ClusterView, CreateTopic, SiteView, TopicRefusal, TopicView, is_legal_topic_name,
 };
 use crate::errors::ErrorCode;
 use crate::home::FromHome;
-use crate::wire::{Frame, Malformed, Reader, Writer};
+use crate::wire::{Fault, Frame, Malformed, Reader, Writer};
 
 /// The merged log is never rewritten, so there is only one epoch.
 pub(super) const LEADER_EPOCH: i32 = 0;
@@ -40,6 +40,13 @@ struct Named {
     name: Option<String>,
 }
 
+impl Named {
+    /// What it is looked up by.
+    fn key(&self) -> Result<String, Uuid> {
+        self.name.clone().ok_or(self.id)
+    }
+}
+
 impl MetadataRequest {
     fn read(r: &mut Reader, version: i16) -> Result<MetadataRequest, Malformed> {
         let topics = r.nullable_structs(2, |r| {
@@ -49,6 +56,7 @@ impl MetadataRequest {
         })?;
         // In version 0 an empty list means all; later, null does.
         let topics = topics.filter(|topics| version >= 1 || !topics.is_empty());
+        let topics = topics.map(|topics| once(topics, Named::key, |_, _| ()));
         let may_create = if version >= 4 { r.bool()? } else { true };
         let cluster_operations = if (8..=10).contains(&version) { r.bool()? } else { false };
         let topic_operations = if version >= 8 { r.bool()? } else { false };
@@ -63,7 +71,7 @@ enum Found {
 }
 
 /// Versions 0–12.
-pub(super) async fn metadata<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Malformed> {
+pub(super) async fn metadata<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Fault> {
     let request = MetadataRequest::read(&mut call.body, call.version)?;
     let MetadataRequest { topics, may_create, cluster_operations, topic_operations } = request;
     let found = match topics {
@@ -76,7 +84,7 @@ pub(super) async fn metadata<B: Broker>(context: &Context<B>, mut call: Call) ->
     let answer =
         Answer { version: call.version, view: &view, home: &from_home, cluster_operations, topic_operations };
     answer.write(&mut writer, &found);
-    Ok(writer.finish())
+    writer.finish()
 }
 
 async fn find_all<B: Broker>(context: &Context<B>, named: Vec<Named>, may_create: bool) -> Vec<Found> {
@@ -226,7 +234,7 @@ fn write_site(w: &mut Writer, home: &FromHome<'_>, site: &SiteView, with_rack: b
 const BROKERS: i8 = 1;
 
 /// Versions 0–1.
-pub(super) fn describe_cluster<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Malformed> {
+pub(super) fn describe_cluster<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Fault> {
     let operations = call.body.bool()?;
     let kind = if call.version >= 1 { call.body.i8()? } else { BROKERS };
     let view = context.broker.view();
@@ -250,5 +258,5 @@ pub(super) fn describe_cluster<B: Broker>(context: &Context<B>, mut call: Call) 
     let sites: Vec<&SiteView> = home.told_sites().collect();
     w.structs(&sites, |w, site| write_site(w, &home, site, true));
     w.i32(if operations { CLUSTER_OPERATIONS } else { OPERATIONS_UNASKED });
-    Ok(w.finish())
+    w.finish()
 }

@@ -5,7 +5,7 @@ use crate::api::metadata::LEADER_EPOCH;
 use crate::api::{Call, Context};
 use crate::broker::{Broker, ClusterView, FoundOffset, Isolation, OffsetAt, OffsetQuery};
 use crate::errors::ErrorCode;
-use crate::wire::{Frame, Malformed, Reader};
+use crate::wire::{Fault, Frame, Malformed, Reader};
 
 /// What stands for an offset, a time or an epoch that there is none of.
 const NONE: i64 = -1;
@@ -53,10 +53,7 @@ fn read_list(r: &mut Reader, version: i16) -> Result<(Isolation, Vec<Topic<Quest
 }
 
 /// Versions 1–9.
-pub(super) async fn list_offsets<B: Broker>(
-    context: &Context<B>,
-    mut call: Call,
-) -> Result<Frame, Malformed> {
+pub(super) async fn list_offsets<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Fault> {
     let (isolation, topics) = read_list(&mut call.body, call.version)?;
     let answers = find_all(context, isolation, topics).await;
     let version = call.version;
@@ -77,7 +74,7 @@ pub(super) async fn list_offsets<B: Broker>(
             }
         });
     });
-    Ok(w.finish())
+    w.finish()
 }
 
 async fn find_all<B: Broker>(
@@ -134,7 +131,7 @@ const NO_END: i64 = i64::MAX;
 pub(super) async fn offset_for_leader_epoch<B: Broker>(
     context: &Context<B>,
     mut call: Call,
-) -> Result<Frame, Malformed> {
+) -> Result<Frame, Fault> {
     let version = call.version;
     if version >= 3 {
         call.body.i32()?; // replica id
@@ -160,5 +157,5 @@ pub(super) async fn offset_for_leader_epoch<B: Broker>(
             w.i64(found.map_or(NONE, |_| NO_END));
         });
     });
-    Ok(w.finish())
+    w.finish()
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::api::{Call, Context};
 use crate::broker::{Acks, Broker, ClusterView, ProduceBatch, ProduceRefusal, Produced};
 use crate::errors::{ErrorCode, code_of};
-use crate::wire::{Frame, Malformed, Reader, Writer};
+use crate::wire::{Fault, Frame, Malformed, Reader, Writer};
 
 /// What stands for an offset or a time that there is none of.
 const NONE: i64 = -1;
@@ -66,10 +66,7 @@ impl From<ProduceRefusal> for Refused {
 }
 
 /// Versions 3–11; no answer at all to `acks=0`.
-pub(super) async fn produce<B: Broker>(
-    context: &Context<B>,
-    mut call: Call,
-) -> Result<Option<Frame>, Malformed> {
+pub(super) async fn produce<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Option<Frame>, Fault> {
     let request = ProduceRequest::read(&mut call.body)?;
     let silent = request.acks == 0;
     let answers = append_all(context, request).await;
@@ -78,7 +75,7 @@ pub(super) async fn produce<B: Broker>(
     }
     let mut writer = call.writer();
     write(&mut writer, call.version, &answers);
-    Ok(Some(writer.finish()))
+    writer.finish().map(Some)
 }
 
 async fn append_all<B: Broker>(context: &Context<B>, request: ProduceRequest) -> Vec<Topic<Answered>> {
@@ -208,7 +205,7 @@ fn write_partition(w: &mut Writer, version: i16, answered: &Answered) {
 pub(super) async fn init_producer_id<B: Broker>(
     context: &Context<B>,
     mut call: Call,
-) -> Result<Frame, Malformed> {
+) -> Result<Frame, Fault> {
     let transactional = call.body.nullable_string()?.is_some();
     let given = match transactional {
         true => Err(ErrorCode::from(&ProduceRefusal::Transactional)),
@@ -222,5 +219,5 @@ pub(super) async fn init_producer_id<B: Broker>(
     w.i16(given.as_ref().err().copied().unwrap_or(ErrorCode::None).number());
     w.i64(given.as_ref().map_or(NONE, |producer| producer.id));
     w.i16(given.as_ref().map_or(-1, |producer| producer.epoch));
-    Ok(w.finish())
+    w.finish()
 }

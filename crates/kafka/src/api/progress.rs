@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use crate::api::{Call, Context};
-use crate::broker::{Broker, ClusterView, Commit, CommitPartition, Committed, GroupRefusal, GroupWanted};
-use crate::errors::ErrorCode;
-use crate::wire::{Frame, Malformed, Reader, Writer};
+use crate::api::{Call, Context, join, once};
+use crate::broker::{Broker, ClusterView, Commit, CommitPartition, Committed, GroupWanted};
+use crate::errors::{ErrorCode, code_of};
+use crate::limits::NOTE_BYTES_MAX;
+use crate::wire::{Fault, Frame, Malformed, Reader, Writer};
 
 struct Topic<T> {
     name: String,
@@ -31,10 +32,7 @@ impl Position {
 }
 
 /// Versions 2–9.
-pub(super) async fn offset_commit<B: Broker>(
-    context: &Context<B>,
-    mut call: Call,
-) -> Result<Frame, Malformed> {
+pub(super) async fn offset_commit<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Fault> {
     let version = call.version;
     let r = &mut call.body;
     let (group, generation, member) = (r.string()?, r.i32()?, r.string()?);
@@ -59,7 +57,7 @@ pub(super) async fn offset_commit<B: Broker>(
             w.i16(error.number());
         });
     });
-    Ok(w.finish())
+    w.finish()
 }
 
 async fn commit_all<B: Broker>(
@@ -86,7 +84,7 @@ async fn commit_all<B: Broker>(
     let all = outcome.as_ref().err().map_or(ErrorCode::None, ErrorCode::from);
     let mut error_of = |place: Result<(), ErrorCode>| match place {
         Err(error) => error,
-        Ok(()) => each.next().map_or(all, crate::errors::code_of),
+        Ok(()) => each.next().map_or(all, code_of),
     };
     let answer = |topic: Topic<(i32, Result<(), ErrorCode>)>| Topic {
         name: topic.name,
@@ -101,6 +99,9 @@ fn look_up(view: &ClusterView, name: &str, position: Position) -> Result<CommitP
     if offset < 0 {
         return Err(ErrorCode::InvalidRequest);
     }
+    if metadata.len() > NOTE_BYTES_MAX {
+        return Err(ErrorCode::OffsetMetadataTooLarge);
+    }
     Ok(CommitPartition { topic: topic.id, partition: number.cast_unsigned(), offset, leader_epoch, metadata })
 }
 
@@ -114,17 +115,36 @@ struct Asked {
 /// A partition and what was committed there, if anything.
 type Place = (i32, Option<Committed>);
 
-/// What one group has committed, in the order in which it was asked for.
+/// What one group has committed, in the order in which it was asked for; with a refusal, what it was asked for alone.
 struct Told {
     group: String,
-    topics: Result<Vec<Topic<Place>>, GroupRefusal>,
+    topics: Vec<Topic<Place>>,
+    error: ErrorCode,
 }
+
+/// From this version on, an error of the group has a place of its own.
+const GROUP_ERROR_FROM: i16 = 2;
 
 /// From this version on, several groups in one request.
 const BATCHED_FROM: i16 = 8;
 
 fn read_topics(r: &mut Reader) -> Result<Option<Vec<Topic<i32>>>, Malformed> {
     r.nullable_structs(5, |r| Ok(Topic { name: r.string()?, partitions: r.i32s()? }))
+}
+
+impl Asked {
+    /// Asks for each topic and partition once.
+    fn once(self) -> Asked {
+        let topics = self.topics.map(|topics| {
+            let name = |topic: &Topic<i32>| topic.name.clone();
+            let mut topics = once(topics, name, |topic, again| topic.partitions.extend(again.partitions));
+            for topic in &mut topics {
+                topic.partitions = once(std::mem::take(&mut topic.partitions), |number| *number, |_, _| ());
+            }
+            topics
+        });
+        Asked { topics, ..self }
+    }
 }
 
 fn read_groups(r: &mut Reader, version: i16) -> Result<Vec<Asked>, Malformed> {
@@ -142,15 +162,14 @@ fn read_groups(r: &mut Reader, version: i16) -> Result<Vec<Asked>, Malformed> {
 }
 
 /// Versions 1–9. An unknown group has committed nothing; that is not an error.
-pub(super) async fn offset_fetch<B: Broker>(
-    context: &Context<B>,
-    mut call: Call,
-) -> Result<Frame, Malformed> {
+pub(super) async fn offset_fetch<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Fault> {
     let version = call.version;
     let asked = read_groups(&mut call.body, version)?;
+    let group = |asked: &Asked| asked.group.clone();
+    let asked = once(asked, group, |asked, again| join(&mut asked.topics, again.topics));
     let mut told = Vec::with_capacity(asked.len());
     for asked in asked {
-        told.push(tell(context, asked).await);
+        told.push(tell(context, asked.once()).await);
     }
     let mut w = call.writer();
     if version >= 3 {
@@ -159,12 +178,17 @@ pub(super) async fn offset_fetch<B: Broker>(
     match version >= BATCHED_FROM {
         true => w.structs(&told, |w, told| {
             w.string(&told.group);
-            write_topics(w, version, told.topics.as_ref().map_or(&[], Vec::as_slice));
-            w.i16(crate::errors::code_of(&told.topics).number());
+            write_topics(w, version, told);
+            w.i16(told.error.number());
         }),
-        false => write_single(&mut w, version, &told[0]),
+        false => {
+            write_topics(&mut w, version, &told[0]);
+            if version >= GROUP_ERROR_FROM {
+                w.i16(told[0].error.number());
+            }
+        }
     }
-    Ok(w.finish())
+    w.finish()
 }
 
 async fn tell<B: Broker>(context: &Context<B>, asked: Asked) -> Told {
@@ -172,11 +196,13 @@ async fn tell<B: Broker>(context: &Context<B>, asked: Asked) -> Told {
     let Asked { group, topics } = asked;
     let partitions = topics.as_ref().map(|topics| known(&view, topics));
     let committed = context.broker.committed(GroupWanted { group: group.clone(), partitions }).await;
-    let topics = committed.map(|committed| match topics {
+    let error = code_of(&committed);
+    let committed = committed.unwrap_or_default();
+    let topics = match topics {
         Some(topics) => in_order(&view, topics, committed),
         None => everything(&view, committed),
-    });
-    Told { group, topics }
+    };
+    Told { group, topics, error }
 }
 
 fn known(view: &ClusterView, topics: &[Topic<i32>]) -> Vec<(Uuid, u32)> {
@@ -213,14 +239,14 @@ fn everything(view: &ClusterView, committed: Vec<Committed>) -> Vec<Topic<Place>
     by_name.into_iter().map(|(name, partitions)| Topic { name, partitions }).collect()
 }
 
-fn write_single(w: &mut Writer, version: i16, told: &Told) {
-    write_topics(w, version, told.topics.as_ref().map_or(&[], Vec::as_slice));
-    if version >= 2 {
-        w.i16(crate::errors::code_of(&told.topics).number());
-    }
-}
-
-fn write_topics(w: &mut Writer, version: i16, topics: &[Topic<Place>]) {
+/// An error of the group stands in its own place, and no topics with it, as in Kafka; where it has no such place, in each
+/// partition's. Without it "not now" would read as "nothing committed", and clients would begin anew.
+fn write_topics(w: &mut Writer, version: i16, told: &Told) {
+    let (topics, error) = match told.error {
+        ErrorCode::None => (&told.topics[..], ErrorCode::None),
+        error if version < GROUP_ERROR_FROM => (&told.topics[..], error),
+        _ => (&[][..], ErrorCode::None),
+    };
     w.structs(topics, |w, topic| {
         w.string(&topic.name);
         w.structs(&topic.partitions, |w, (number, committed)| {
@@ -230,7 +256,7 @@ fn write_topics(w: &mut Writer, version: i16, topics: &[Topic<Place>]) {
                 w.i32(committed.as_ref().map_or(-1, |committed| committed.leader_epoch));
             }
             w.nullable_string(Some(committed.as_ref().map_or("", |committed| &committed.metadata)));
-            w.i16(ErrorCode::None.number());
+            w.i16(error.number());
         });
     });
 }

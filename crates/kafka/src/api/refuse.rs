@@ -14,7 +14,7 @@ pub(super) fn version(api: &Api, version: i16, correlation: i32) -> Frame {
     let nearest = if api.key == ApiKey::ApiVersions { 0 } else { version.clamp(api.min, api.max) };
     let mut writer = api.writer(nearest, correlation);
     write(&mut writer, api.key, nearest);
-    writer.finish()
+    writer.finish().expect("there is nothing in it")
 }
 
 /// Which version is the first to begin with the throttle time.

@@ -11,7 +11,7 @@ use crate::broker::{
     is_legal_topic_name,
 };
 use crate::errors::ErrorCode;
-use crate::wire::{Frame, Malformed, Reader, Writer};
+use crate::wire::{Fault, Frame, Malformed, Reader, Writer};
 
 /// A refusal with words for the person who asked.
 pub(super) struct Refused {
@@ -100,10 +100,7 @@ impl Creation {
 }
 
 /// Versions 2–7.
-pub(super) async fn create_topics<B: Broker>(
-    context: &Context<B>,
-    mut call: Call,
-) -> Result<Frame, Malformed> {
+pub(super) async fn create_topics<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Fault> {
     let creations = call.body.structs(12, Creation::read)?;
     call.body.i32()?; // timeout: local disk speed
     let only_validate = call.body.bool()?;
@@ -124,7 +121,7 @@ pub(super) async fn create_topics<B: Broker>(
     let mut w = call.writer();
     w.i32(0); // throttle time
     w.structs(&results, |w, (name, outcome)| write_created(w, call.version, (&view, name, outcome)));
-    Ok(w.finish())
+    w.finish()
 }
 
 async fn create<B: Broker>(
@@ -166,10 +163,7 @@ struct Deletion {
 }
 
 /// Versions 1–6; from 6 on a topic may be named by its id.
-pub(super) async fn delete_topics<B: Broker>(
-    context: &Context<B>,
-    mut call: Call,
-) -> Result<Frame, Malformed> {
+pub(super) async fn delete_topics<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Fault> {
     let version = call.version;
     let deletions = match version >= 6 {
         true => call.body.structs(17, |r| Ok(Deletion { name: r.nullable_string()?, id: r.uuid()? }))?,
@@ -192,7 +186,7 @@ pub(super) async fn delete_topics<B: Broker>(
         }
         write_outcome(w, outcome, version >= 5);
     });
-    Ok(w.finish())
+    w.finish()
 }
 
 /// Deletes, and completes the name or id that the client did not give.
@@ -212,7 +206,7 @@ async fn delete<B: Broker>(context: &Context<B>, deletion: &mut Deletion) -> Res
 pub(super) async fn create_partitions<B: Broker>(
     context: &Context<B>,
     mut call: Call,
-) -> Result<Frame, Malformed> {
+) -> Result<Frame, Fault> {
     let wanted = call.body.structs(6, |r| {
         let (name, total) = (r.string()?, r.i32()?);
         r.nullable_structs(4, Reader::i32s)?; // where they shall lie: every site has all
@@ -231,7 +225,7 @@ pub(super) async fn create_partitions<B: Broker>(
         w.string(name);
         write_outcome(w, outcome, true);
     });
-    Ok(w.finish())
+    w.finish()
 }
 
 async fn grow<B: Broker>(
@@ -250,10 +244,7 @@ async fn grow<B: Broker>(
 }
 
 /// Versions 0–2.
-pub(super) async fn delete_records<B: Broker>(
-    context: &Context<B>,
-    mut call: Call,
-) -> Result<Frame, Malformed> {
+pub(super) async fn delete_records<B: Broker>(context: &Context<B>, mut call: Call) -> Result<Frame, Fault> {
     let topics = call.body.structs(2, |r| Ok((r.string()?, r.structs(12, |r| Ok((r.i32()?, r.i64()?)))?)))?;
     let mut results = Vec::with_capacity(topics.len());
     for (name, partitions) in topics {
@@ -273,7 +264,7 @@ pub(super) async fn delete_records<B: Broker>(
             write_outcome(w, outcome, false);
         });
     });
-    Ok(w.finish())
+    w.finish()
 }
 
 async fn cut<B: Broker>(context: &Context<B>, name: &str, number: i32, before: i64) -> Result<i64, Refused> {

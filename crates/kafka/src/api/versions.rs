@@ -12,7 +12,7 @@ const PRODUCE_NAMED_MIN: i16 = 0;
 pub(super) fn api_versions(call: &Call) -> Frame {
     let mut writer = call.writer();
     write(&mut writer, call.version, ErrorCode::None);
-    writer.finish()
+    writer.finish().expect("the table is small")
 }
 
 /// The table, in the answer's given version; that of version 0 is understood by every client.

@@ -308,9 +308,6 @@ pub enum GroupRefusal {
     /// Do not retry: something in the call is larger than this site keeps.
     #[error("something in the call is larger than a group may hold")]
     TooLarge,
-    /// Do not retry.
-    #[error("the note to the commit is too long")]
-    NoteTooLong,
     /// Retry.
     #[error("this site takes no commits now")]
     NotWritable,

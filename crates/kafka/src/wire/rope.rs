@@ -10,6 +10,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use uuid::Uuid;
 
 use crate::budget::Paid;
+use crate::limits::ONE_ANSWER_BYTES_MAX;
+use crate::wire::Fault;
 
 /// Record bytes shorter than this are cheaper to copy than to carry as a piece of their own.
 const COPIED_BYTES_MAX: usize = 512;
@@ -23,13 +25,16 @@ pub(crate) struct Writer {
     pieces_bytes: usize,
     tail: BytesMut,
     flexible: bool,
+    /// There was more to say than one answer takes: arrays end where that was seen, and nothing is sent.
+    too_much: bool,
 }
 
 impl Writer {
     /// Begins an answer to the request of this correlation id.
     pub(crate) fn answer(correlation: i32, flexible: bool, flexible_header: bool) -> Writer {
         let tail = BytesMut::with_capacity(256);
-        let mut writer = Writer { pieces: Vec::new(), pieces_bytes: 0, tail, flexible: flexible_header };
+        let mut writer =
+            Writer { pieces: Vec::new(), pieces_bytes: 0, tail, flexible: flexible_header, too_much: false };
         writer.i32(0); // the length, known at the end
         writer.i32(correlation);
         writer.tags();
@@ -69,22 +74,28 @@ impl Writer {
         self.tail.put_u8(value as u8);
     }
 
-    /// A length of at most `i32::MAX`, in the compact form or as a plain 32-bit number.
-    fn length(&mut self, length: usize) {
-        let plain = i32::try_from(length).expect("answers are far below 2 GiB: reads and views are bounded");
+    /// A count, or the length of what follows it, in the compact form or as a plain 32-bit number. Whether there is room
+    /// for as many bytes: each element of an array has at least one.
+    fn length(&mut self, length: usize) -> bool {
+        let room = ONE_ANSWER_BYTES_MAX.saturating_sub(self.pieces_bytes + self.tail.len());
+        let Some(plain) = i32::try_from(length).ok().filter(|_| length <= room) else {
+            self.too_much = true;
+            return false;
+        };
         match self.flexible {
             true => self.varint(plain.cast_unsigned() + 1),
             false => self.i32(plain),
         }
+        true
     }
 
     pub(crate) fn string(&mut self, value: &str) {
-        match self.flexible {
-            true => self.length(value.len()),
-            // Plain strings have 16 bits for their length; longer ones (only messages can be) end there.
-            false => return self.short_string(value),
+        // Plain strings have 16 bits for their length; longer ones (only messages can be) end there.
+        if !self.flexible {
+            self.short_string(value);
+        } else if self.length(value.len()) {
+            self.tail.put_slice(value.as_bytes());
         }
-        self.tail.put_slice(value.as_bytes());
     }
 
     fn short_string(&mut self, value: &str) {
@@ -107,7 +118,9 @@ impl Writer {
 
     /// One field of bytes that lie in several places.
     pub(crate) fn chunks(&mut self, chunks: &[Bytes]) {
-        self.length(chunks.iter().map(Bytes::len).sum());
+        if !self.length(chunks.iter().map(Bytes::len).sum()) {
+            return;
+        }
         for chunk in chunks {
             if chunk.len() <= COPIED_BYTES_MAX {
                 self.tail.put_slice(chunk);
@@ -134,8 +147,13 @@ impl Writer {
     }
 
     pub(crate) fn array<T>(&mut self, values: &[T], mut write: impl FnMut(&mut Writer, &T)) {
-        self.length(values.len());
+        if !self.length(values.len()) {
+            return;
+        }
         for value in values {
+            if self.too_much {
+                return;
+            }
             write(self, value);
         }
     }
@@ -153,17 +171,22 @@ impl Writer {
     }
 
     /// Ends the answer: closes the body and puts the length in front.
-    pub(crate) fn finish(mut self) -> Frame {
+    ///
+    /// # Errors
+    /// [`Fault::TooMuch`] if it is larger than [`ONE_ANSWER_BYTES_MAX`].
+    pub(crate) fn finish(mut self) -> Result<Frame, Fault> {
         self.tags();
         self.cut();
-        let length = self.pieces_bytes - LENGTH_BYTES;
-        let length = i32::try_from(length).expect("answers are far below 2 GiB: reads and views are bounded");
+        if self.too_much || self.pieces_bytes > ONE_ANSWER_BYTES_MAX {
+            return Err(Fault::TooMuch);
+        }
+        let length = i32::try_from(self.pieces_bytes - LENGTH_BYTES).map_err(|_| Fault::TooMuch)?;
         let mut pieces = VecDeque::from(self.pieces);
         let first = pieces.pop_front().expect("the header was written first");
         let mut first = first.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         first[..LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
         pieces.push_front(first.freeze());
-        Frame { pieces, left: self.pieces_bytes, paid: Vec::new() }
+        Ok(Frame { pieces, left: self.pieces_bytes, paid: Vec::new() })
     }
 }
 
@@ -225,13 +248,14 @@ impl Buf for Frame {
 #[cfg(test)]
 mod tests {
     use super::Writer;
+    use crate::wire::Fault;
     use bytes::{Buf, Bytes};
 
     #[test]
     fn an_answer_begins_with_its_length_and_correlation_id() {
         let mut writer = Writer::answer(7, true, false);
         writer.string("ab");
-        let bytes = { writer.finish() }.copy_to_bytes(12);
+        let bytes = { writer.finish().unwrap() }.copy_to_bytes(12);
         assert_eq!(&bytes[..], [0, 0, 0, 8, 0, 0, 0, 7, 3, b'a', b'b', 0]);
     }
 
@@ -240,7 +264,7 @@ mod tests {
         let large = Bytes::from(vec![7; 100_000]);
         let mut writer = Writer::answer(1, false, false);
         writer.chunks(&[Bytes::from_static(b"small"), large.clone(), Bytes::from_static(b"end")]);
-        let mut frame = writer.finish();
+        let mut frame = writer.finish().unwrap();
         assert_eq!(frame.pieces.len(), 3);
         assert_eq!(frame.pieces[1].as_ptr(), large.as_ptr());
         assert_eq!(frame.get_i32(), 4 + 4 + 100_008);
@@ -250,10 +274,26 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_beyond_its_limit_is_refused_and_takes_no_room() {
+        let piece = Bytes::from(vec![7; 1 << 20]);
+        for flexible in [true, false] {
+            let mut writer = Writer::answer(1, flexible, false);
+            writer.structs(&[(); 3000], |writer, ()| writer.bytes(&piece));
+            assert!(writer.pieces.len() < 600, "{} pieces", writer.pieces.len());
+            assert_eq!(writer.finish().map(|frame| frame.left), Err(Fault::TooMuch));
+        }
+        let mut writer = Writer::answer(1, false, false);
+        for _ in 0..255 {
+            writer.bytes(&piece);
+        }
+        assert!(writer.finish().is_ok());
+    }
+
+    #[test]
     fn a_message_too_long_for_a_plain_string_ends_at_a_whole_character() {
         let mut writer = Writer::answer(1, false, false);
         writer.string(&"ä".repeat(20_000));
-        let mut frame = writer.finish();
+        let mut frame = writer.finish().unwrap();
         frame.advance(8);
         assert_eq!(frame.get_i16(), 32_766);
         assert_eq!(frame.remaining(), 32_766);

@@ -16,24 +16,29 @@ use kafka_protocol::messages::{
     SyncGroupRequest,
 };
 use kafka_protocol::protocol::StrBytes;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use crate::client::{Client, Server, text};
+use crate::memory::ELSEWHERE;
 use crate::topics::create;
 
 fn group(version: i16) -> GroupId {
     GroupId(text(&format!("group-{version}")))
 }
 
-/// Joins as the only member; answers member id and generation.
-async fn join(client: &mut Client<TcpStream>, version: i16) -> (StrBytes, i32) {
-    let protocol =
-        JoinGroupRequestProtocol::default().with_name(text("range")).with_metadata(Bytes::from_static(b"me"));
-    let mut request = JoinGroupRequest::default()
+fn joining(version: i16, metadata: Bytes) -> JoinGroupRequest {
+    let protocol = JoinGroupRequestProtocol::default().with_name(text("range")).with_metadata(metadata);
+    JoinGroupRequest::default()
         .with_group_id(group(version))
         .with_session_timeout_ms(10_000)
         .with_protocol_type(text("consumer"))
-        .with_protocols(vec![protocol]);
+        .with_protocols(vec![protocol])
+}
+
+/// Joins as the only member; answers member id and generation.
+async fn join(client: &mut Client<TcpStream>, version: i16) -> (StrBytes, i32) {
+    let mut request = joining(version, Bytes::from_static(b"me"));
     let mut response = client.ask(version, &request).await;
     if version >= 4 {
         assert_eq!((response.error_code, response.generation_id), (79, -1));
@@ -218,4 +223,107 @@ async fn progress_is_committed_and_told_in_every_version() {
         };
         assert_eq!((told(0), told(1), told(2)), ((0, 40), (0, -1), (0, 40)));
     }
+}
+
+#[tokio::test]
+async fn a_group_that_is_named_many_times_is_described_once() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    client.ask(0, &joining(0, Bytes::from(vec![7; 1 << 20]))).await;
+    let mut names = vec![group(0); 2_100];
+    names[1] = GroupId(text("none"));
+    let response = client.ask(5, &DescribeGroupsRequest::default().with_groups(names)).await;
+    let told: Vec<_> =
+        response.groups.iter().map(|told| (told.group_id.as_str(), told.members.len())).collect();
+    assert_eq!(told, [("group-0", 1), ("none", 0)]);
+}
+
+#[tokio::test]
+async fn a_request_for_more_than_one_answer_takes_ends_its_connection_alone() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    client.ask(0, &joining(0, Bytes::from(vec![7; 1 << 20]))).await;
+    server.memory.copy_group("group-0", 300);
+    let names = |count: usize| (0..count).map(|number| GroupId(text(&format!("group-0-{number}")))).collect();
+    let mut greedy = server.client().await;
+    greedy.send(5, &DescribeGroupsRequest::default().with_groups(names(300))).await;
+    assert_eq!(greedy.stream.read(&mut [0; 1]).await.unwrap(), 0, "not one byte of an answer");
+    let response = client.ask(5, &DescribeGroupsRequest::default().with_groups(names(3))).await;
+    assert_eq!(response.groups.len(), 3);
+}
+
+#[tokio::test]
+async fn progress_that_is_asked_for_twice_is_told_once() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    create(&mut client, "orders", 2).await;
+    client.ask(2, &commit(2, 40)).await;
+    let topic = |name: &str, partitions| {
+        OffsetFetchRequestTopics::default().with_name(text(name).into()).with_partition_indexes(partitions)
+    };
+    let asks = |topics| OffsetFetchRequestGroup::default().with_group_id(group(2)).with_topics(Some(topics));
+    let twice = vec![
+        asks(vec![topic("orders", vec![1, 0, 1]), topic("none", vec![3])]),
+        asks(vec![topic("orders", vec![0])]),
+    ];
+    let response = client.ask(8, &OffsetFetchRequest::default().with_groups(twice)).await;
+    let told: Vec<_> = response.groups.iter().flat_map(|group| &group.topics).collect();
+    let places = |place: usize| {
+        let partitions = &told[place].partitions;
+        partitions.iter().map(|told| (told.partition_index, told.committed_offset)).collect::<Vec<_>>()
+    };
+    assert_eq!((response.groups.len(), told.len()), (1, 2));
+    assert_eq!((places(0), places(1)), (vec![(1, -1), (0, 40)], vec![(3, -1)]));
+}
+
+#[tokio::test]
+async fn a_refusal_to_tell_progress_reads_as_one_in_every_version() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    create(&mut client, "orders", 2).await;
+    let topic = |name: &str, partitions| {
+        OffsetFetchRequestTopic::default().with_name(text(name).into()).with_partition_indexes(partitions)
+    };
+    let topics = vec![topic("orders", vec![1, 0]), topic("none", vec![3])];
+    let asked = OffsetFetchRequest::default().with_group_id(GroupId(text(ELSEWHERE)));
+    for version in 1..=7 {
+        let response = client.ask(version, &asked.clone().with_topics(Some(topics.clone()))).await;
+        if version >= 2 {
+            assert_eq!((response.error_code, response.topics.len()), (16, 0));
+            continue;
+        }
+        let told = response.topics.iter().flat_map(|topic| &topic.partitions).map(|told| {
+            let note = told.metadata.as_ref().unwrap().as_str();
+            (told.partition_index, told.error_code, told.committed_offset, note)
+        });
+        assert_eq!(told.collect::<Vec<_>>(), [(1, 16, -1, ""), (0, 16, -1, ""), (3, 16, -1, "")]);
+    }
+    // All topics: no client asks for them in version 1, but nothing breaks.
+    let asks_for_all =
+        [&[0, 9, 0, 1, 0, 0, 0, 77, 255, 255, 0, 9][..], ELSEWHERE.as_bytes(), &[255; 4]].concat();
+    client.send_bytes(&asks_for_all).await;
+    assert_eq!(&client.receive_bytes().await[..], [0, 0, 0, 77, 0, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_note_of_more_than_four_kib_is_refused_for_its_partition_alone() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    create(&mut client, "orders", 2).await;
+    let partition = |number, bytes| {
+        let partition = OffsetCommitRequestPartition::default().with_partition_index(number);
+        partition.with_committed_offset(7).with_committed_metadata(Some(text(&"n".repeat(bytes))))
+    };
+    let topic = OffsetCommitRequestTopic::default().with_name(text("orders").into());
+    let topic = topic.with_partitions(vec![partition(0, 4097), partition(1, 4096)]);
+    let request = commit(2, 7).with_topics(vec![topic]);
+    for version in 2..=9 {
+        let response = client.ask(version, &request).await;
+        let codes = response.topics[0].partitions.iter().map(|told| (told.partition_index, told.error_code));
+        assert_eq!(codes.collect::<Vec<_>>(), [(0, 12), (1, 0)]);
+    }
+    let all = OffsetFetchRequest::default().with_group_id(group(2)).with_topics(None);
+    let told = client.ask(7, &all).await;
+    let kept = told.topics[0].partitions.iter().map(|told| (told.partition_index, told.committed_offset));
+    assert_eq!(kept.collect::<Vec<_>>(), [(1, 7)], "and nothing of it is kept");
 }

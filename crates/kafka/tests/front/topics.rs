@@ -252,3 +252,33 @@ async fn settings_are_shown_and_changed_in_every_version() {
         }
     }
 }
+
+#[tokio::test]
+async fn topics_that_are_named_many_times_are_told_once() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    let id = create(&mut client, "orders", 2).await;
+    let named = |id| MetadataRequestTopic::default().with_name(Some(text("orders").into())).with_topic_id(id);
+    let unnamed = MetadataRequestTopic::default().with_name(None).with_topic_id(Uuid::from_u128(5));
+    let many = vec![named(Uuid::nil()), unnamed.clone(), named(id), unnamed, named(Uuid::from_u128(9))];
+    let response = client.ask(12, &MetadataRequest::default().with_topics(Some(many))).await;
+    let told: Vec<_> =
+        response.topics.iter().map(|topic| (topic.error_code, topic.partitions.len())).collect();
+    assert_eq!(told, [(0, 2), (100, 0)]);
+    let configs = |name: &str, keys: &[&str]| {
+        let keys = keys.iter().map(|key| text(key)).collect();
+        DescribeConfigsResource::default()
+            .with_resource_type(2)
+            .with_resource_name(text(name))
+            .with_configuration_keys(Some(keys))
+    };
+    let twice = vec![
+        configs("orders", &["retention.ms"]),
+        configs("none", &[]),
+        configs("orders", &["cleanup.policy"]),
+    ];
+    let response = client.ask(4, &DescribeConfigsRequest::default().with_resources(twice)).await;
+    let told: Vec<_> =
+        response.results.iter().map(|told| (told.resource_name.as_str(), told.configs.len())).collect();
+    assert_eq!(told, [("orders", 2), ("none", 0)]);
+}

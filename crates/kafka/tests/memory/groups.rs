@@ -9,13 +9,15 @@ use kafka::broker::{
 };
 use uuid::Uuid;
 
+use crate::memory::ELSEWHERE;
+
 #[derive(Default)]
 pub(crate) struct Groups {
     all: BTreeMap<String, Group>,
     ids: u32,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Group {
     generation: i32,
     joining: bool,
@@ -26,6 +28,7 @@ struct Group {
     progress: BTreeMap<(Uuid, u32), Committed>,
 }
 
+#[derive(Clone)]
 struct Member {
     join: Join,
     /// Has joined the round that is open, or was in the last.
@@ -34,6 +37,12 @@ struct Member {
 }
 
 impl Groups {
+    /// So many more groups like this one, which share its members' bytes: `name-0`, `name-1`, …
+    pub(crate) fn copy(&mut self, name: &str, count: usize) {
+        let copies = (0..count).map(|number| (format!("{name}-{number}"), self.all[name].clone()));
+        self.all.extend(copies.collect::<Vec<_>>());
+    }
+
     pub(crate) fn join(&mut self, join: &Join) -> Result<String, JoinRefusal> {
         let mut member = join.member.clone();
         if member.is_empty() {
@@ -156,12 +165,15 @@ impl Groups {
         Ok(commit.partitions.into_iter().map(one).collect())
     }
 
-    pub(crate) fn committed(&self, wanted: &GroupWanted) -> Vec<Committed> {
-        let Some(group) = self.all.get(&wanted.group) else { return Vec::new() };
-        match &wanted.partitions {
+    pub(crate) fn committed(&self, wanted: &GroupWanted) -> Result<Vec<Committed>, GroupRefusal> {
+        if wanted.group == ELSEWHERE {
+            return Err(GroupRefusal::NotCoordinator);
+        }
+        let Some(group) = self.all.get(&wanted.group) else { return Ok(Vec::new()) };
+        Ok(match &wanted.partitions {
             None => group.progress.values().cloned().collect(),
             Some(places) => places.iter().filter_map(|place| group.progress.get(place).cloned()).collect(),
-        }
+        })
     }
 
     pub(crate) fn list(&self) -> Vec<GroupListing> {

@@ -19,6 +19,9 @@ use uuid::Uuid;
 
 use groups::Groups;
 
+/// A group that another site coordinates.
+pub(crate) const ELSEWHERE: &str = "elsewhere";
+
 /// A record batch begins with its base offset and its length, and its header takes this much.
 const BATCH_HEADER_BYTES: usize = 61;
 
@@ -107,6 +110,11 @@ impl Memory {
     /// Changes what the cluster looks like.
     pub(crate) fn edit_view(&self, edit: impl FnOnce(&mut ClusterView)) {
         self.change(|state| edit(Arc::make_mut(&mut state.view)));
+    }
+
+    /// So many more groups like this one: `name-0`, `name-1`, …
+    pub(crate) fn copy_group(&self, name: &str, count: usize) {
+        self.change(|state| state.groups.copy(name, count));
     }
 
     /// Answers to appends are held back from now on, or no longer.
@@ -378,7 +386,7 @@ impl Broker for Memory {
     }
 
     async fn committed(&self, wanted: GroupWanted) -> Result<Vec<Committed>, GroupRefusal> {
-        Ok(self.state().groups.committed(&wanted))
+        self.state().groups.committed(&wanted)
     }
 
     async fn list_groups(&self) -> Result<Vec<GroupListing>, GroupRefusal> {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use client::{Client, Options};
+use batch::{Builder, NewRecord};
+use client::{Acks, Client, FoundOffset, Isolation, Options, Position};
 
 use crate::cluster::{Cluster, read, topic, write};
 
@@ -111,4 +112,23 @@ async fn new_topics_are_what_the_operator_says_unless_their_creator_says_otherwi
     for site in running {
         site.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_time_leads_to_the_first_record_that_is_late_enough() {
+    let cluster = Cluster::found(&NAMES[..1], &[]);
+    let running = cluster.start(0).await;
+    let client = cluster.client(0, Options::default()).await;
+    client.create_topic(&topic("orders", &[])).await.unwrap();
+    for times in [[10, 20, 30], [40, 60, 50]] {
+        let mut batch = Builder::new();
+        times.iter().for_each(|time| batch.push(&NewRecord::value(*time, "value")));
+        client.produce("orders", 0, batch.build(), Acks::All).await.unwrap();
+    }
+    read(&client, 6).await;
+    for (time, offset, timestamp_ms) in [(5, 0, 10), (20, 1, 20), (21, 2, 30), (45, 4, 60), (61, -1, -1)] {
+        let found = client.list_offset("orders", 0, Position::Time(time), Isolation::ReadUncommitted).await;
+        assert_eq!(found.unwrap(), FoundOffset { offset, timestamp_ms }, "from {time} on");
+    }
+    running.stop().await;
 }
