@@ -39,6 +39,9 @@ fn is_apart(kind: Kind, (from, to): (SiteId, SiteId), site: SiteId, other: SiteI
     apart != 1 && usize::from(apart) != sites.len() - 1
 }
 
+/// More than a client sends in a batch.
+const BATCH_BYTES_MAX: usize = 8 << 10;
+
 /// Damages the newest of two checkpoints: the one before must do.
 fn rot(disk: &mut SimDisk, at: u64) {
     let files = disk.list(&folder("checkpoint")).unwrap_or_default();
@@ -276,8 +279,10 @@ impl World {
             2 => (from, len),
             _ => (0, len),
         };
-        let Ok(good) = host.disk.read(file, from as u64, to - from) else { return Ok(()) };
-        let is_whole = |other: &Host| other.disk.is_durable(file, from as u64, &good);
+        // The batches that are hurt, and more: parts of one do not make a whole.
+        let (first, last) = (from.saturating_sub(BATCH_BYTES_MAX), len.min(to + BATCH_BYTES_MAX));
+        let Ok(good) = host.disk.read(file, first as u64, last - first) else { return Ok(()) };
+        let is_whole = |other: &Host| other.disk.is_durable(file, first as u64, &good);
         if len == 0 || !self.hosts.iter().any(|(other, host)| *other != site && is_whole(host)) {
             return Ok(());
         }

@@ -317,6 +317,8 @@ impl World {
             ticketed.asked.released &= !self.checkers.has_other_history(id);
             // What it has released in its last moment is readable once it is back.
             ticketed.asked.released &= !process.halts;
+            // Behind what is damaged nothing is read before that is taken back.
+            ticketed.asked.released &= !self.checkers.is_hurt(id);
         }
         if let (Ok(answer), Some(process)) = (&answer, &host.process) {
             self.checkers.replied(host.actor(), &process.site, &ticketed.asked, answer)?;

@@ -251,6 +251,12 @@ impl Checkers {
         self.logs.hurt.insert(site);
     }
 
+    /// Whether a site has damaged files.
+    #[must_use]
+    pub fn is_hurt(&self, site: SiteId) -> bool {
+        self.logs.hurt.contains(&site)
+    }
+
     /// All of a site's logs are whole.
     pub fn is_whole(&mut self, site: SiteId) {
         self.logs.hurt.remove(&site);

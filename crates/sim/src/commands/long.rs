@@ -41,6 +41,8 @@ struct Done {
     steps: u64,
     true_us: u64,
     acknowledged: usize,
+    /// Runs that ended with nobody left to write in the order.
+    waiting: u64,
     entries: usize,
     table: Table,
     busy: Duration,
@@ -120,6 +122,7 @@ impl Done {
         self.steps += 2 * report.steps;
         self.true_us += 2 * report.true_us;
         self.acknowledged += report.batches.1;
+        self.waiting += u64::from(report.waits_for_operator);
         self.entries += report.entries;
         self.table.add(report);
     }
@@ -139,13 +142,14 @@ fn tell(parts: &[Done], elapsed: Duration) {
     println!(
         "{seeds} seeds, each twice and the same both times, in {:.0} s on {} threads: {steps} events, {:.0} a second of \
          processor time; {true_s} s of simulated time, {:.0} of them per second of processor time; {} entries, {} batches \
-         acknowledged\n",
+         acknowledged; {} ended with nobody left to write in the order (decision 0015)\n",
         elapsed.as_secs_f64(),
         parts.len(),
         steps as f64 / busy_s,
         true_s as f64 / busy_s,
         sum(|it| it.entries as u64),
         sum(|it| it.acknowledged as u64),
+        sum(|it| it.waiting),
     );
     println!(
         "How often each invariant was held against something, in runs that each fault struck in:\n\n{table}"
