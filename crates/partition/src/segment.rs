@@ -171,14 +171,18 @@ fn rebuild(
     index: FileName,
     (state, gaps): (SegmentState, bool),
 ) -> Result<Index<OriginRecord>, LogsError> {
-    let records = scan(disk, file, state, gaps)?;
+    let records = match scan(disk, (file, None), state, gaps) {
+        Err(LogsError::Damaged { .. }) => scan(disk, (file, Some(&index)), state, gaps)?,
+        records => records?,
+    };
     Index::rebuild(disk, index, records)
 }
 
-/// Reads the batches' headers, one after the other.
+/// Reads the batches' headers, one after the other; or, of those that the old index still knows, what that says, so that it is
+/// enough if each batch is known to either.
 fn scan(
     disk: &dyn Disk,
-    file: &FileName,
+    (file, index): (&FileName, Option<&FileName>),
     state: SegmentState,
     gaps: bool,
 ) -> Result<Vec<OriginRecord>, LogsError> {
@@ -187,6 +191,16 @@ fn scan(
     let mut records = Vec::new();
     while reached.bytes < state.bytes {
         let left = (state.bytes - reached.bytes) as usize;
+        let known = index.and_then(|index| row(disk, index, reached.batches));
+        let follows = |known: &OriginRecord| {
+            let in_order = known.offset == reached.end || (gaps && known.offset > reached.end);
+            in_order && known.at == reached.bytes && known.bytes as usize <= left
+        };
+        if let Some(known) = known.filter(follows) {
+            records.push(OriginRecord { newest: reached.newest.max(known.max_timestamp), ..known });
+            reached = after(&reached, &records[records.len() - 1]);
+            continue;
+        }
         let header = disk.read(file, u64::from(reached.bytes), left.min(batch::HEADER_BYTES))?;
         let info = batch::parse_kept(&header).map_err(|_| damaged("a batch's header does not read"))?.info();
         let at = u64::try_from(info.base_offset).ok();
@@ -200,4 +214,10 @@ fn scan(
         reached = after(&reached, &records[records.len() - 1]);
     }
     if reached == state { Ok(records) } else { Err(damaged("it does not hold what its checkpoint says")) }
+}
+
+/// A record of an index, if it reads.
+fn row(disk: &dyn Disk, index: &FileName, number: u64) -> Option<OriginRecord> {
+    let at = number.checked_mul(OriginRecord::BYTES as u64)?;
+    OriginRecord::decode(&disk.read(index, at, OriginRecord::BYTES).ok()?)
 }

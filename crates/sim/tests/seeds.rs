@@ -450,5 +450,7 @@ fn a_backup_put_back_counts_again_in_time() {
 fn what_is_scratched_at_rest_is_taken_back() {
     check(&(0..40).collect::<Vec<_>>(), &Options { also: vec![Kind::Scratch], ..Options::default() });
     let also = vec![Kind::Scratch; 4];
-    check(&(100..110).collect::<Vec<_>>(), &Options { sites: 5, also, ..Options::default() });
+    check(&(100..110).collect::<Vec<_>>(), &Options { sites: 5, also: also.clone(), ..Options::default() });
+    // A power cut had taken the end of an index, and its segment was damaged: the release that asked it ended the process.
+    check(&[5492], &Options { sites: 5, steps: 12_000, also, ..Options::default() });
 }

@@ -7,7 +7,7 @@ use catalog::Catalog;
 use entry::{Body, Encoded, JournalId};
 use journal::Record;
 use order::{Effect, Release};
-use partition::OriginKey;
+use partition::{LogsError, OriginKey};
 
 use crate::action::{Action, Grown, Refusal};
 use crate::merge::{Deed, Outcome, ProducerBatch, weight};
@@ -37,6 +37,14 @@ impl Site {
                         self.alarm(DISK_FULL.to_owned(), step);
                         step.out.push(Action::ViewChanged);
                     }
+                }
+                Err(Fatal::Logs(LogsError::Damaged { file, what })) => {
+                    let text =
+                        format!("{file} is damaged ({what}): what is durable waits until it is taken back");
+                    if self.pipeline.put_off(record, step.now.mono_us) {
+                        step.out.extend([Action::Alarm(text), Action::ViewChanged]);
+                    }
+                    self.came_upon_damage(&file, step);
                 }
                 taken => {
                     taken?;

@@ -15,7 +15,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use disk::FileName;
 use entry::SiteId;
-use partition::{Kind, Proven};
+use partition::{Kind, LogsError, Proven};
 
 use crate::action::Action;
 
@@ -194,9 +194,11 @@ impl Site {
             }
             Some(Kind::Index) => {
                 step.out.push(Action::Alarm(format!("{text}; it is built again from its segment")));
-                // Should the segment be damaged too, that is repaired first, and this found again.
-                if self.logs.rebuild_index(step.disk, file).is_ok() {
-                    self.state.repairing.counts.repaired += 1;
+                match self.logs.rebuild_index(step.disk, file) {
+                    Ok(()) => self.state.repairing.counts.repaired += 1,
+                    // It is repaired first, and this found again.
+                    Err(LogsError::Damaged { file: segment, .. }) => self.came_upon_damage(&segment, step),
+                    Err(_) => {}
                 }
                 return Ok(());
             }

@@ -101,7 +101,7 @@ fn a_site_starts_with_damaged_files_and_takes_back_what_is_missing() {
     let harms: [fn(&mut Vec<u8>); 3] =
         [|bytes| *bytes.last_mut().unwrap() ^= 1, |bytes| bytes.truncate(70), |bytes| bytes[..300].fill(0)];
     for (number, harm) in harms.into_iter().enumerate() {
-        // Without a segment's headers and its index nobody knows what was where: then it needs a copy.
+        // Where neither a segment nor its index says where a batch was, it needs a copy.
         let all = if number == 0 { "" } else { "0.index" };
         for suffix in ["merged.index", ".log", all] {
             trio.crash(1);
