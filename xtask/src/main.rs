@@ -25,11 +25,14 @@ cargo xtask <task> [arguments]
   ci                                what must pass before a change is kept: format, lints, rooms, docs, all tests
   rooms                             checks which crate may depend on which
   bench <what> …                    benchmarks, in release (see `bench --help`)
-  sim [--seeds N | exhaust] …       the simulator, at speed (see crates/sim/src/main.rs)
+  sim [--seeds N | --seed N] …      the simulator, at speed: so many seeds, or one again (what else: `sim --help`)
+  sim long [--minutes N]            seeds of every size for an hour, or so long; each twice, and the first failure shrunk
+  sim mutants | exhaust             every bug on purpose is found; every hurt WAL and every crash of a short life
   fuzz [seconds per target] [name]  libFuzzer on every decoder, on nightly; needs cargo-fuzz
   chaos [--minutes N] [--seed S] …  real sites and clients under faults, judged by their histories (see `chaos --help`)
 
-`test e2e` installs what it needs: the Python clients into target/venv, and kcat through apt-get where it may.";
+`test` and `chaos` install what they need: the Python clients into target/venv; kcat, and strace for failing syncs, through
+apt-get where they may. Faults of disks need root too (small file systems in files): what is left out is said.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

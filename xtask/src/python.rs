@@ -13,6 +13,7 @@ use crate::run::{Step, root, target};
 /// Makes the environment if need be; answers with its Python.
 pub(crate) fn prepare() -> anyhow::Result<PathBuf> {
     kcat()?;
+    strace();
     let wanted = std::fs::read_to_string(root().join("tests/requirements.txt"))
         .context("cannot read tests/requirements.txt")?;
     let folder = target().join("venv");
@@ -31,14 +32,26 @@ pub(crate) fn prepare() -> anyhow::Result<PathBuf> {
     Ok(python)
 }
 
+/// Where it cannot be had, chaos says what it leaves out.
+fn strace() {
+    let there = Step::program("strace").with(&["-V"]).succeeds();
+    if !there && is_root() {
+        let install = ["install", "--yes", "--no-install-recommends", "strace"];
+        let _ = Step::program("apt-get").with(&install).run("strace");
+    }
+}
+
+fn is_root() -> bool {
+    Step::program("sh").with(&["-c", "test $(id -u) = 0"]).succeeds()
+}
+
 fn kcat() -> anyhow::Result<()> {
     let there = || Step::program("kcat").with(&["-V"]).succeeds();
     if there() {
         return Ok(());
     }
     let advice = "kcat is needed: install it with `sudo apt-get install kcat` or `brew install kcat`";
-    let root = Step::program("sh").with(&["-c", "test $(id -u) = 0"]).succeeds();
-    anyhow::ensure!(root && Step::program("apt-get").with(&["--version"]).succeeds(), advice);
+    anyhow::ensure!(is_root() && Step::program("apt-get").with(&["--version"]).succeeds(), advice);
     let install = || Step::program("apt-get").with(&["install", "--yes", "--no-install-recommends", "kcat"]);
     if install().run("kcat").is_err() {
         // A fresh machine has no package lists yet.

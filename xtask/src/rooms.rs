@@ -45,7 +45,6 @@ const ROOMS: &[(&str, &[&str])] = &[
             "crdt",
             "disk",
             "entry",
-            "group",
             "journal",
             "order",
             "partition",

@@ -24,7 +24,7 @@ pub struct Wanted {
 }
 
 const KNOWN: &str = "known: --seeds N --start N --seed N --sites N --steps N --plain --core --also KIND,… --without N,… \
-                     --without-clients N,… --mutant NAME --trace --go-on --shrink; or --minutes N, --hours N; or the words \
+                     --without-clients N,… --mutant NAME --trace --go-on --shrink; or `long`, --minutes N, --hours N; or the words \
                      `exhaust` and `mutants`";
 
 impl Wanted {
@@ -49,6 +49,7 @@ impl Wanted {
             "--seeds" => self.count = number(next()?)?,
             "--start" => self.first = number(next()?)?,
             "--seed" => (self.first, self.count) = (number(next()?)?, 1),
+            "long" => self.minutes = self.minutes.or(Some(60)),
             "--minutes" => self.minutes = Some(number(next()?)?),
             "--hours" => self.minutes = Some(number(next()?)? * 60),
             "--sites" => {
