@@ -138,7 +138,7 @@ pub trait Broker: Send + Sync + 'static {
         group: String,
     ) -> impl Future<Output = Result<GroupDescription, GroupRefusal>> + Send;
 
-    /// Forgets an empty group and its progress.
+    /// Forgets an empty group; where it had come to stays.
     fn delete_group(&self, group: String) -> impl Future<Output = Result<(), GroupRefusal>> + Send;
 
     /// A request was answered. Cheap: called for every request.
