@@ -160,6 +160,16 @@ impl SimDisk {
         self.files.remove(file);
     }
 
+    /// Whether what would be left of a file of the logs after a power cut is sound, if it is there.
+    #[must_use]
+    pub fn is_sound(&self, file: &FileName) -> bool {
+        let Some(held) = self.files.get(file) else { return true };
+        let Some(platter) = held.platter.clone() else { return false };
+        let (mut disk, len) = (SimDisk::default(), platter.len() as u64);
+        disk.files.insert(file.clone(), File { seen: platter, ..File::default() });
+        partition::verify(&disk, file, len).is_ok_and(|proven| proven.damaged.is_empty())
+    }
+
     /// What is whole again, or was written anew behind a cut, or is needed no more, is no scratch.
     pub fn forget_mended(&mut self, is_needed: impl Fn(&FileName) -> bool) {
         let mut scratched = std::mem::take(&mut self.scratched);

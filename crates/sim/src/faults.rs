@@ -271,6 +271,15 @@ impl World {
         else {
             return Ok(());
         };
+        // Of a segment and its index one is left: what was built again need not be on the platter yet.
+        let partner = match file.as_str().rsplit_once('.') {
+            Some((name, "log")) => FileName::new(&format!("{name}.index")),
+            Some((name, _)) => FileName::new(&format!("{name}.log")),
+            None => return Ok(()),
+        };
+        if partner.is_ok_and(|partner| !host.disk.is_sound(&partner)) {
+            return Ok(());
+        }
         let len = host.disk.len(file).ok().flatten().unwrap_or(0) as usize;
         let from = (at >> 20) as usize % len.max(1);
         let (from, to) = match how {
