@@ -81,8 +81,13 @@ impl Front {
                 // None with that time is left; the newest of all may be gone, and where it was is as good as any place.
                 return if at == OffsetAt::MaxTime { about(hit.offset) } else { None };
             }
+            // What a batch unpacks to takes room, too.
+            let room = self.bounds.to_read(DecompressLimits::default().bytes_max / 2).await;
             let (files, next) = (self.files.clone(), plan.next_offset);
-            let step = tokio::task::spawn_blocking(move || step(&files, &plan.slices, from, time));
+            let step = tokio::task::spawn_blocking(move || {
+                let _room = room;
+                step(&files, &plan.slices, from, time)
+            });
             match step.await {
                 Ok(Step::Here(found)) => return Some(found),
                 Ok(Step::NotHere) => from = next,
