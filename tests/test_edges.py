@@ -294,7 +294,7 @@ def idle(address, count):
     return [stream for stream in streams if is_open(stream)]
 
 
-@pytest.mark.parametrize("open_files_max, flood, let_in", ((None, 3000, 2048), (400, 300, 76)))
+@pytest.mark.parametrize("open_files_max, flood, let_in", ((None, 3000, 2048), (400, 300, 50)))
 def test_idle_connections_are_bounded_and_leave_room_for_others(own_cluster, open_files_max, flood, let_in):
     cluster = own_cluster
     home = cluster[HOME]

@@ -39,9 +39,12 @@ impl Site {
                     }
                 }
                 Err(Fatal::Logs(LogsError::Damaged { file, what })) => {
-                    let text =
-                        format!("{file} is damaged ({what}): what is durable waits until it is taken back");
-                    if self.pipeline.put_off(record, step.now.mono_us) {
+                    self.pipeline.put_off(record, step.now.mono_us);
+                    if self.pipeline.damaged.is_none() {
+                        let text = format!(
+                            "{file} is damaged ({what}): what is durable waits until it is taken back"
+                        );
+                        self.pipeline.damaged = Some(text.clone());
                         step.out.extend([Action::Alarm(text), Action::ViewChanged]);
                     }
                     self.came_upon_damage(&file, step);
@@ -55,7 +58,9 @@ impl Site {
         if self.pipeline.is_behind() {
             return Ok(());
         }
-        self.pipeline.caught_up();
+        if self.pipeline.caught_up() {
+            step.out.push(Action::ViewChanged);
+        }
         self.state.pulse.news = true;
         self.count_own();
         self.tell_room(step);

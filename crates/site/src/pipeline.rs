@@ -30,6 +30,8 @@ pub(crate) struct Pipeline {
     low: bool,
     /// While the disk has no room: when to try again, in monotonic microseconds.
     full_until_us: Option<u64>,
+    /// What is damaged, where that is why something durable waits.
+    pub(crate) damaged: Option<String>,
     /// Before this no spare segment is ordered: there was no room for the last one.
     spare_after_us: u64,
 }
@@ -37,7 +39,7 @@ pub(crate) struct Pipeline {
 impl Pipeline {
     pub(crate) fn new(wal: Wal) -> Pipeline {
         let (own, due) = (VecDeque::new(), VecDeque::new());
-        Pipeline { wal, own, due, low: false, full_until_us: None, spare_after_us: 0 }
+        Pipeline { wal, own, due, low: false, full_until_us: None, damaged: None, spare_after_us: 0 }
     }
 
     /// Gives an entry of this site's own journal to the WAL.
@@ -110,9 +112,10 @@ impl Pipeline {
         !self.due.is_empty()
     }
 
-    /// All that is durable has taken effect, so there is room.
-    pub(crate) fn caught_up(&mut self) {
+    /// All that is durable has taken effect, so there is room. Returns whether it waited for something damaged.
+    pub(crate) fn caught_up(&mut self) -> bool {
         self.full_until_us = None;
+        self.damaged.take().is_some()
     }
 
     /// An own entry is durable.

@@ -369,6 +369,9 @@ impl Site {
         if let Some(reason) = &self.state.clock_jumped {
             return Err(Refusal::Clock(reason.clone()));
         }
+        if let Some(reason) = &self.pipeline.damaged {
+            return Err(Refusal::NotReady(reason.clone()));
+        }
         if self.pipeline.is_full() {
             return Err(Refusal::DiskFull);
         }
