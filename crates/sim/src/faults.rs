@@ -273,8 +273,8 @@ impl World {
         };
         // Of a segment and its index one is left: what was built again need not be on the platter yet.
         let partner = match file.as_str().rsplit_once('.') {
-            Some((name, "log")) => FileName::new(&format!("{name}.index")),
-            Some((name, _)) => FileName::new(&format!("{name}.log")),
+            Some((name, "log")) => FileName::new(format!("{name}.index")),
+            Some((name, _)) => FileName::new(format!("{name}.log")),
             None => return Ok(()),
         };
         if partner.is_ok_and(|partner| !host.disk.is_sound(&partner)) {
