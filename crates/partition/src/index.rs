@@ -132,7 +132,12 @@ impl<R: Record> Index<R> {
     }
 }
 
-fn read<R: Record>(disk: &dyn Disk, file: &FileName, range: Range<u64>) -> Result<Vec<R>, LogsError> {
+/// Reads records by number, all of them or none.
+pub(crate) fn read<R: Record>(
+    disk: &dyn Disk,
+    file: &FileName,
+    range: Range<u64>,
+) -> Result<Vec<R>, LogsError> {
     let bytes = read_bytes::<R>(disk, file, range)?;
     let records = bytes.chunks(R::BYTES).map(R::decode).collect::<Option<Vec<R>>>();
     records.ok_or_else(|| {

@@ -12,7 +12,7 @@ use entry::JournalId;
 use serde::{Deserialize, Serialize};
 
 use crate::error::LogsError;
-use crate::index::{Index, make_long};
+use crate::index::{Index, make_long, read};
 use crate::names;
 use crate::record::{OriginRecord, Record as _};
 
@@ -191,7 +191,8 @@ fn scan(
     let mut records = Vec::new();
     while reached.bytes < state.bytes {
         let left = (state.bytes - reached.bytes) as usize;
-        let known = index.and_then(|index| row(disk, index, reached.batches));
+        let number = reached.batches;
+        let known = index.and_then(|index| read(disk, index, number..number + 1).ok()?.pop());
         let follows = |known: &OriginRecord| {
             let in_order = known.offset == reached.end || (gaps && known.offset > reached.end);
             in_order && known.at == reached.bytes && known.bytes as usize <= left
@@ -214,10 +215,4 @@ fn scan(
         reached = after(&reached, &records[records.len() - 1]);
     }
     if reached == state { Ok(records) } else { Err(damaged("it does not hold what its checkpoint says")) }
-}
-
-/// A record of an index, if it reads.
-fn row(disk: &dyn Disk, index: &FileName, number: u64) -> Option<OriginRecord> {
-    let at = number.checked_mul(OriginRecord::BYTES as u64)?;
-    OriginRecord::decode(&disk.read(index, at, OriginRecord::BYTES).ok()?)
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use disk::{Disk, DiskError, FileName};
 
 use crate::error::LogsError;
+use crate::index::read;
 use crate::names;
 use crate::record::{MergedRecord, OriginRecord, Record};
 
@@ -132,7 +133,8 @@ fn segment(window: &mut Window<'_>, gaps: bool) -> Result<Vec<Range<u64>>, DiskE
         if let Some((to, end, crc)) = told
             && is_sound(window.peek((to - at) as usize)?, crc)
         {
-            (next, _) = (end, window.take((to - at) as usize)?);
+            window.skip_to(to)?;
+            next = end;
             continue;
         }
         let (to, offset) = match begins.behind(at) {
@@ -158,15 +160,12 @@ impl Begins<'_> {
     /// The first batch that begins behind `at`: where, and its offset. To be asked in rising order.
     fn behind(&mut self, at: u64) -> Option<(u64, u64)> {
         loop {
-            let record = self
-                .disk
-                .read(&self.file, self.next * OriginRecord::BYTES as u64, OriginRecord::BYTES)
-                .ok()?;
-            match OriginRecord::decode(&record) {
-                Some(record) if u64::from(record.at) > at => {
-                    return Some((u64::from(record.at), record.offset));
+            match read::<OriginRecord>(self.disk, &self.file, self.next..self.next + 1) {
+                Ok(found) if u64::from(found[0].at) > at => {
+                    return Some((u64::from(found[0].at), found[0].offset));
                 }
-                _ => self.next += 1,
+                Ok(_) | Err(LogsError::Damaged { .. }) => self.next += 1,
+                Err(_) => return None,
             }
         }
     }

@@ -10,7 +10,7 @@ use site::wire::{Message, Pulse};
 use site::{Acknowledge, Action, Answer, Append, Event, Lane, Request, Ticket};
 
 use crate::checkers::truth::Truth;
-use crate::checkers::{Asked, Verdict, broken, ensure};
+use crate::checkers::{Asked, Verdict, breaks, broken, ensure};
 use crate::client::Open;
 use crate::disk::SimDisk;
 use crate::net::Stream;
@@ -42,10 +42,6 @@ fn founded(fence_timeout_ms: u64) -> World {
         world.run_steps(1).unwrap();
     }
     world
-}
-
-fn breaks(verdict: Verdict) -> &'static str {
-    verdict.map_or_else(|violation| violation.invariant, |()| "nothing")
 }
 
 /// What an action of a site in a fresh world breaks.

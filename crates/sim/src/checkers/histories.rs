@@ -93,7 +93,7 @@ fn message(record: &Record) -> Message {
     Message::Entries(Vouched { head, entries: entry.bytes })
 }
 
-pub(super) fn breaks(verdict: Verdict) -> &'static str {
+pub(crate) fn breaks(verdict: Verdict) -> &'static str {
     verdict.map_or_else(|violation| violation.invariant, |()| "nothing")
 }
 

@@ -39,6 +39,8 @@ use site::wire::{GivenUp, Message};
 use site::{Answer, Note, Request, Site};
 
 use crate::submission::Submissions;
+#[cfg(test)]
+pub(crate) use histories::breaks;
 pub use pressure::Bounds;
 use truth::Truth;
 pub use versions::Reads;
