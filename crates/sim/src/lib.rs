@@ -22,6 +22,7 @@
 //!
 //! What it cannot tell: anything about kernels, file systems, TLS, threads. The disk model is our belief.
 
+mod at_rest;
 pub mod checkers;
 pub mod client;
 pub mod clock;
